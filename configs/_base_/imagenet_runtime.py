@@ -1,0 +1,6 @@
+"""Runtime of classification runs."""
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=3, save_best='auto'))
+custom_hooks = [dict(type='mmgcp.SanityCheckHook'), dict(type='mmgcp.EpochSeedHook')]
+randomness = dict(seed=0)

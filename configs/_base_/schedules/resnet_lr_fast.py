@@ -1,0 +1,5 @@
+"""LR_fast of ResNets (Table 3): Eq. 9 with rho = 11, e_f = 53, stopped after 30 epochs."""
+_base_ = './resnet_lr_norm.py'
+
+param_scheduler = dict(_delete_=True, type='mmgcp.PolynomialLR', power=11, final_epoch=53)
+train_cfg = dict(max_epochs=30)

@@ -1,0 +1,16 @@
+"""Reads logs and measurements, returns tables and figures. Needs numpy and matplotlib, neither torch nor mm."""
+from .convergence import (
+    ConvergenceRow,
+    convergence_table,
+    draw_convergence,
+    format_table,
+    matching_epoch,
+    plot_convergence,
+)
+from .runs import Run, read_run, read_runs
+from .style import save_figure, use_style
+
+__all__ = [
+    'ConvergenceRow', 'Run', 'convergence_table', 'draw_convergence', 'format_table', 'matching_epoch',
+    'plot_convergence', 'read_run', 'read_runs', 'save_figure', 'use_style'
+]

@@ -1,0 +1,1 @@
+"""Data that MMPretrain and MMDetection do not have."""

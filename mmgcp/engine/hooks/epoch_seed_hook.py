@@ -1,0 +1,40 @@
+"""Hook that makes every epoch reproducible on its own."""
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+
+from mmgcp.registry import HOOKS
+
+
+@HOOKS.register_module()
+class EpochSeedHook(Hook):
+    """Seeds all random generators from (seed of the run, rank, epoch) before each training epoch.
+
+    A run that was killed and resumed at an epoch then draws the same augmentations, and reaches the same losses, as one
+    that was never interrupted. Data-loading workers are seeded from the main process, which has an effect where they
+    start anew with each epoch (``persistent_workers=False``). Training by iteration is seeded once, at its start.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner) -> None:
+        runner.train_dataloader.worker_init_fn = seed_worker
+
+    def before_train_epoch(self, runner) -> None:
+        sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
+        seed_all(int(sequence.generate_state(1)[0]))
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's generators (CUDA's too) with a number below 2^32."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def seed_worker(worker_id: int) -> None:
+    """Seed a data-loading worker from the base seed that torch drew for it in the main process."""
+    seed_all(torch.initial_seed() % 2**32)

@@ -1,0 +1,53 @@
+"""Hook that refuses to train what cannot work."""
+import math
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import find_latest_checkpoint
+
+from mmgcp.models.necks import GlobalCovariancePooling
+from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import SetupError
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss became NaN or infinite."""
+
+
+@HOOKS.register_module()
+class SanityCheckHook(Hook):
+    """Stops a run whose head does not fit its covariance pooling, and one whose loss is no longer finite.
+
+    The loss is checked after every iteration, before any hook saves a checkpoint: what was saved last is still good. It
+    costs nothing beside MMEngine's own bookkeeping, which reads the losses in every iteration too.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner) -> None:
+        """Compare the widths of neck and head.
+
+        Raises:
+            SetupError: If they differ.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        neck, head = getattr(model, 'neck', None), getattr(model, 'head', None)
+        if not isinstance(neck, GlobalCovariancePooling) or getattr(head, 'in_channels', None) is None:
+            return
+        if head.in_channels != neck.out_channels:
+            raise SetupError(f'model.head.in_channels={head.in_channels} does not match the neck, whose covariance is '
+                             f'a vector of {neck.out_channels}: set model.head.in_channels={neck.out_channels}')
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Check what the model reported.
+
+        Raises:
+            NonFiniteLossError: If a loss is NaN or infinite.
+        """
+        for name, value in (outputs or {}).items():
+            if 'loss' in name and not math.isfinite(value):
+                kept = find_latest_checkpoint(runner.work_dir)
+                kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
+                raise NonFiniteLossError(
+                    f'{name} is {float(value)} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): training '
+                    f'stops. {kept}. Look at the input data, or lower the learning rate')

@@ -1,0 +1,139 @@
+"""Learning rates as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
+
+Each value is computed from the epoch alone, not from the value before, so that a resumed run continues exactly and a
+schedule combines with learning-rate multipliers.
+"""
+from collections.abc import Sequence
+
+from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
+
+from mmgcp.registry import PARAM_SCHEDULERS
+
+
+class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
+    """Multiplies each group's initial lr by :meth:`factor` of the epoch, set once per epoch or per iteration.
+
+    Args:
+        optimizer (Optimizer or OptimWrapper): Optimizer.
+        first_epoch (float): Number that the first epoch carries in the formula.
+        epoch_length (int): Scheduler steps per epoch: 1 when stepping by epoch.
+        **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
+    """
+
+    def __init__(self, optimizer, first_epoch: float, epoch_length: int = 1, **kwargs) -> None:
+        self.first_epoch = first_epoch
+        self.epoch_length = epoch_length
+        super().__init__(optimizer, **kwargs)
+
+    @classmethod
+    def build_iter_from_epoch(cls,
+                              *args,
+                              begin: int = 0,
+                              end: int = INF,
+                              by_epoch: bool = True,
+                              epoch_length: int = None,
+                              **kwargs):
+        """Build a scheduler that steps by iteration along the same curve (``convert_to_iter_based=True`` in a config).
+
+        Raises:
+            ValueError: If the config is not by epoch, or the length of an epoch is not known.
+        """
+        if not by_epoch or not epoch_length:
+            raise ValueError(f'{cls.__name__} converts epochs to iterations: it needs by_epoch=True and the number of '
+                             f'iterations per epoch, got by_epoch={by_epoch}, epoch_length={epoch_length}')
+        end = end if end == INF else int(end * epoch_length)
+        return cls(
+            *args, begin=int(begin * epoch_length), end=end, by_epoch=False, epoch_length=epoch_length, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        """lr at ``epoch`` over the initial lr."""
+        raise NotImplementedError
+
+    def _get_value(self) -> list[float]:
+        factor = self.factor(self.first_epoch + (self.begin + self.last_step) / self.epoch_length)
+        return [base * factor for base in self.base_values]
+
+
+@PARAM_SCHEDULERS.register_module()
+class PolynomialLR(_ClosedFormLR):
+    r"""Polynomial decay, Eq. 9: ``l_e = l_0 (1 - (e - e_s) / (e_f - e_s))^rho``.
+
+    Before ``e_s`` the formula exceeds ``l_0``; from ``e_f`` on the lr is 0. MMEngine's ``PolyLR`` is recursive and ends
+    at the last trained epoch, which Eq. 9 does not: LR_fast stops after 30 of its 52 epochs.
+
+    Args:
+        optimizer (Optimizer or OptimWrapper): Optimizer; its lr is ``l_0``.
+        power (float): ``rho``: 11 in LR_fast, 2 in LR_adju.
+        final_epoch (float): ``e_f``: 53 in LR_fast, 50 in LR_adju.
+        start_epoch (float): ``e_s``. Default: 1.
+        first_epoch (float): Number of the first epoch. Default: 1 as in the paper; the authors' release counts from 0,
+            so that its first lr lies above ``l_0`` and everything comes one epoch later.
+        **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
+
+    Raises:
+        ValueError: If ``final_epoch`` does not lie behind ``start_epoch`` or ``power`` is not positive.
+    """
+
+    def __init__(self,
+                 optimizer,
+                 power: float,
+                 final_epoch: float,
+                 start_epoch: float = 1,
+                 first_epoch: float = 1,
+                 **kwargs) -> None:
+        if final_epoch <= start_epoch:
+            raise ValueError(f'final_epoch={final_epoch} must lie behind start_epoch={start_epoch}')
+        if power <= 0:
+            raise ValueError(f'power={power} must be positive')
+        self.power = power
+        self.start_epoch = start_epoch
+        self.final_epoch = final_epoch
+        super().__init__(optimizer, first_epoch=first_epoch, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        left = (self.final_epoch - epoch) / (self.final_epoch - self.start_epoch)
+        return max(left, 0.)**self.power
+
+
+@PARAM_SCHEDULERS.register_module()
+class StagewiseLinearLR(_ClosedFormLR):
+    r"""Linear decay in stages, Table 3: ``linear(l_s, l_e, n) = l_s - (l_s - l_e) / 50 (e - n)`` from epoch ``n`` on.
+
+    The rates are those of an optimizer whose lr is the first stage's ``l_s``; with another lr (a larger batch, a
+    multiplier for one layer) the whole curve scales with it.
+
+    Args:
+        optimizer (Optimizer or OptimWrapper): Optimizer.
+        stages (Sequence[tuple]): ``(l_s, l_e, n)`` per stage, ``n`` increasing from ``first_epoch``.
+        stage_length (float): Epochs over which a stage goes from ``l_s`` to ``l_e``; then it stays there. Default: 50.
+        first_epoch (float): Number of the first epoch. Default: 0, as in Table 3 for MobileNetV2.
+        **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
+
+    Raises:
+        ValueError: If there is no stage, a stage is no triple, starts are not increasing from ``first_epoch``, the
+            first ``l_s`` or ``stage_length`` is not positive.
+    """
+
+    def __init__(self,
+                 optimizer,
+                 stages: Sequence[tuple[float, float, float]],
+                 stage_length: float = 50,
+                 first_epoch: float = 0,
+                 **kwargs) -> None:
+        stages = [tuple(stage) for stage in stages]
+        if not stages or any(len(stage) != 3 for stage in stages):
+            raise ValueError(f'stages={stages} must be triples (lr at the start, lr at the end, start epoch)')
+        starts = [start for _, _, start in stages]
+        if starts[0] != first_epoch or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+            raise ValueError(f'the start epochs {starts} of the stages must increase from first_epoch={first_epoch}')
+        if stages[0][0] <= 0 or stage_length <= 0:
+            raise ValueError(f'the first lr {stages[0][0]} and stage_length={stage_length} must be positive')
+        self.stages = stages
+        self.stage_length = stage_length
+        super().__init__(optimizer, first_epoch=first_epoch, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        start_lr, end_lr, start = [stage for stage in self.stages if stage[2] <= epoch][-1]
+        lr = start_lr - (start_lr - end_lr) * min((epoch - start) / self.stage_length, 1.)
+        return lr / self.stages[0][0]

@@ -1,0 +1,4 @@
+"""Backbones."""
+from .gcp_resnet import GCPResNet
+
+__all__ = ['GCPResNet']

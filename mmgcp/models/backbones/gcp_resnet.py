@@ -1,0 +1,64 @@
+"""ResNet with the paper's three ways of (not) down-sampling before conv5."""
+import torch.nn.functional as F
+from mmpretrain.models.backbones import ResNet
+from mmpretrain.models.backbones.resnet import ResLayer
+from torch import Tensor
+
+from mmgcp.registry import MODELS
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+
+
+class MaxPoolResLayer(ResLayer):
+    """Residual stage behind a 3x3 max-pooling with stride 2, its parameters named as in ``ResLayer``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
+
+
+@MODELS.register_module()
+class GCPResNet(ResNet):
+    """MMPretrain's ResNet, whose last stage (conv5) keeps, strides or max-pools the resolution of conv4.
+
+    ======================  ==============  ===================================  ===============
+    ``conv5_downsample``    in the paper    before conv5_1                       conv5 at 224 px
+    ======================  ==============  ===================================  ===============
+    ``'none'``              GCP (w/o DS)    nothing, and conv5_1 has stride 1    14 x 14
+    ``'stride'``            GCP_D (w/ DS)   nothing, and conv5_1 has stride 2    7 x 7
+    ``'max_pool'``          GCP_M           max-pooling with stride 2            7 x 7
+    ======================  ==============  ===================================  ===============
+
+    The paper gives the stride of the max-pooling alone. Its kernel is 3x3 with padding 1 here, as in the stem, so that
+    the feature maps have the size of the strided network's for every image size.
+
+    Parameters have the same names and shapes in all three, and as in ``ResNet``: any checkpoint loads into any of them.
+    With ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` a checkpoint that lacks a tensor or
+    has one of another shape is refused, in place of training from a half-filled network.
+
+    Args:
+        depth (int): 18, 34, 50, 101 or 152.
+        conv5_downsample (str): See above. Default: ``'none'``, as in the paper's ImageNet models.
+        **kwargs: Further arguments of ``mmpretrain.models.ResNet``, except ``strides`` and ``num_stages``.
+
+    Raises:
+        ValueError: If ``conv5_downsample`` is unknown.
+    """
+
+    CONV5_STRIDES = {'none': 1, 'stride': 2, 'max_pool': 1}
+
+    def __init__(self, depth: int, conv5_downsample: str = 'none', **kwargs) -> None:
+        if conv5_downsample not in self.CONV5_STRIDES:
+            raise ValueError(f"conv5_downsample='{conv5_downsample}' is unknown: choose one of "
+                             f"{', '.join(self.CONV5_STRIDES)}")
+        self.conv5_downsample = conv5_downsample
+        super().__init__(depth, strides=(1, 2, 2, self.CONV5_STRIDES[conv5_downsample]), **kwargs)
+
+    def make_res_layer(self, **kwargs) -> ResLayer:
+        is_conv5 = len(self.res_layers) == 3
+        return (MaxPoolResLayer if is_conv5 and self.conv5_downsample == 'max_pool' else ResLayer)(**kwargs)
+
+    def init_weights(self) -> None:
+        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+            checkpoint = self.init_cfg['checkpoint']
+            state_dict = under_prefix(load_state_dict(checkpoint), self.init_cfg.get('prefix', ''))
+            assert_fits(self, state_dict, checkpoint)
+        super().init_weights()

@@ -1,0 +1,4 @@
+"""Necks."""
+from .global_covariance_pooling import GlobalCovariancePooling
+
+__all__ = ['GlobalCovariancePooling']

@@ -1,0 +1,74 @@
+"""Neck that takes the place of global average pooling."""
+from collections.abc import Sequence
+
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmgcp.ops import check_arguments, covariance_pool, triu_size, triu_vector
+from mmgcp.registry import MODELS
+
+
+@MODELS.register_module()
+class GlobalCovariancePooling(BaseModule):
+    """The GCP meta-layer: 1x1 reduction, BN, activation, normalised covariance, upper triangle as a vector.
+
+    It sits where ``GlobalAveragePooling`` does, between a backbone and ``LinearClsHead``; the head's ``in_channels`` is
+    :attr:`out_channels`, 32,896 for 256 reduced channels (Wang et al., CVPR 2020, Section 3.1; Li et al., CVPR 2018).
+
+    Args:
+        in_channels (int): Channels C of the backbone's last stage.
+        reduced_channels (int): Channels D whose covariance is taken. Default: 256, the paper's; Table 5 has 128.
+        method (str): Normalisation, see :func:`mmgcp.ops.covariance_pool`. Default: ``'newton_schulz'``.
+        num_iters (int): Newton-Schulz steps. Default: 5, the paper's.
+        norm_cfg (dict): Normalisation layer behind the reduction.
+        act_cfg (dict): Activation behind it: ReLU for ResNets, ReLU6 for MobileNetV2 and ShuffleNetV2.
+        init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
+
+    Raises:
+        ValueError: If a number of channels is below 1, ``method`` is unknown or ``num_iters`` is below 1.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 reduced_channels: int = 256,
+                 method: str = 'newton_schulz',
+                 num_iters: int = 5,
+                 norm_cfg: dict = None,
+                 act_cfg: dict = None,
+                 init_cfg: dict | Sequence[dict] = (
+                     dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
+                     dict(type='Constant', layer='_BatchNorm', val=1),
+                 )) -> None:
+        if act_cfg is None:
+            act_cfg = dict(type='ReLU')
+        if norm_cfg is None:
+            norm_cfg = dict(type='BN')
+        super().__init__(init_cfg=list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
+        for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
+            if not isinstance(channels, int) or channels < 1:
+                raise ValueError(f'{name}={channels} must be an integer of at least 1')
+        check_arguments(method, num_iters)
+        self.method = method
+        self.num_iters = num_iters
+        self.out_channels = triu_size(reduced_channels)
+        self.reduction = ConvModule(in_channels, reduced_channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=act_cfg)
+
+    def forward(self, inputs: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        """Pool the feature map of one stage.
+
+        Args:
+            inputs (Tensor or tuple[Tensor]): (B, C, H, W), alone or as the one entry of a tuple.
+
+        Returns:
+            Tensor or tuple[Tensor]: (B, D (D + 1) / 2), in a tuple if the input was in one.
+
+        Raises:
+            ValueError: If a tuple does not hold just one feature map.
+        """
+        if isinstance(inputs, tuple):
+            if len(inputs) != 1:
+                raise ValueError('GlobalCovariancePooling reduces the channels of one feature map, the backbone gives '
+                                 f'{len(inputs)}: set its out_indices to the last stage alone')
+            return (self.forward(inputs[0]), )
+        return triu_vector(covariance_pool(self.reduction(inputs), self.method, self.num_iters))

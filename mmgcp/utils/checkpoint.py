@@ -1,0 +1,84 @@
+"""Reading checkpoints, with a clear word where they are missing, broken or not fitting."""
+import pickle
+import zipfile
+from pathlib import Path
+
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
+from torch import Tensor, nn
+
+from .errors import SetupError
+from .setup_env import configs_folder
+
+WORKDIR_SCHEME = 'workdir://'
+
+
+def workdir_checkpoint(name: str) -> str:
+    """Path of the last checkpoint that training with config ``name`` left in ``work_dirs/NAME``.
+
+    Args:
+        name (str): Name of a config without ``.py``, such as ``resnet50_gcp_m_imagenet``.
+
+    Raises:
+        SetupError: If there is none; it names the command that makes it.
+    """
+    folder = Path('work_dirs') / name
+    latest = find_latest_checkpoint(str(folder)) if folder.is_dir() else None
+    if latest is None:
+        config = next(configs_folder().rglob(f'{name}.py'), None)
+        config = f'configs/{config.relative_to(configs_folder())}' if config else f'CONFIG_OF_{name}'
+        raise SetupError(f'{folder} holds no checkpoint to start from. Make one with: tools/dist_train.sh {config} 4, '
+                         'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE')
+    # The folder may have been moved since the path was written down.
+    return str(folder / Path(latest).name)
+
+
+@CheckpointLoader.register_scheme(prefixes=WORKDIR_SCHEME, force=True)
+def load_from_workdir(filename: str, map_location=None) -> dict:
+    """Load ``workdir://NAME``, see :func:`workdir_checkpoint`."""
+    return load_from_local(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
+
+
+def load_state_dict(filename: str) -> dict[str, Tensor]:
+    """Tensors of a checkpoint.
+
+    Args:
+        filename (str): File, URL or any scheme of MMEngine, ``workdir://NAME`` among them.
+
+    Returns:
+        dict[str, Tensor]: Tensors by name, on the CPU.
+
+    Raises:
+        SetupError: If the file is missing or is no whole checkpoint.
+    """
+    try:
+        checkpoint = CheckpointLoader.load_checkpoint(filename, map_location='cpu', logger=None)
+    except FileNotFoundError as error:
+        raise SetupError(f'the checkpoint {filename} does not exist') from error
+    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        raise SetupError(f'{filename} is no PyTorch checkpoint, or was cut off when written or copied') from error
+    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
+    return {name: value for name, value in state_dict.items() if isinstance(value, Tensor)}
+
+
+def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names start with ``prefix`` and a dot, by the rest of their names; all, if there is no prefix."""
+    prefix = f"{prefix.rstrip('.')}." if prefix else ''
+    return {name[len(prefix):]: value for name, value in state_dict.items() if name.startswith(prefix)}
+
+
+def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str) -> None:
+    """Check that a checkpoint fills every tensor of a module.
+
+    Raises:
+        SetupError: If a tensor is missing or of another shape: the checkpoint is of another architecture.
+    """
+    expected = {name: value.shape for name, value in module.state_dict().items()
+                if not name.endswith('num_batches_tracked')}
+    missing = [name for name in expected if name not in state_dict]
+    misshaped = [name for name in expected if name in state_dict and state_dict[name].shape != expected[name]]
+    if missing or misshaped:
+        example = (f'{missing[0]} is missing' if missing else
+                   f'{misshaped[0]} is {tuple(state_dict[misshaped[0]].shape)}, not {tuple(expected[misshaped[0]])}')
+        raise SetupError(f'the checkpoint {filename} does not fit {type(module).__name__}: {len(missing)} of '
+                         f'{len(expected)} tensors are missing and {len(misshaped)} have another shape ({example}). It '
+                         'belongs to another architecture')

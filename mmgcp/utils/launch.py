@@ -1,0 +1,119 @@
+"""Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, DictAction
+from mmengine.dist import get_rank
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmgcp.engine.hooks import NonFiniteLossError
+
+from .checkpoint import assert_fits, load_state_dict, under_prefix
+from .errors import SetupError
+from .preflight import check_data
+
+# dist_train.sh shows what is in this file once all processes have ended, below what torchrun prints of them.
+REASON_FILE = 'MMGCP_REASON_FILE'
+
+
+@contextmanager
+def reported(*errors: type[Exception]) -> Iterator[None]:
+    """End the program with one sentence, and no traceback, on errors that a user can mend.
+
+    Args:
+        *errors: Error types beside :class:`SetupError` and :class:`NonFiniteLossError`.
+    """
+    try:
+        yield
+    except (SetupError, NonFiniteLossError, *errors) as error:
+        # The registry wraps what a constructor raises, once per level of the config.
+        sentence = re.sub(r'class `\w+` in [\w/.]+: ', '', str(error).strip("'\""))
+        if os.environ.get(REASON_FILE):
+            Path(os.environ[REASON_FILE]).write_text(sentence)
+            sys.exit(1)
+        sys.exit(f'\nStopped: {sentence}.')
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """Command line that training and testing share, as MMPretrain's and MMDetection's tools have it."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='settings that replace those of the config: key=value, key="[a,b]", key.subkey=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Config of a run, with what :func:`common_parser` read put into it.
+
+    Raises:
+        SetupError: If there is no such file or it cannot be parsed.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        cfg = Config.fromfile(args.config)
+    except (FileNotFoundError, SyntaxError) as error:
+        raise SetupError(f'the config {args.config} cannot be read: {error}') from error
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision.
+
+    Raises:
+        SetupError: If there is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise SetupError('--amp needs a GPU, and none is visible')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runner:
+    """Check data, settings and checkpoint, then build the runner (and with it the model).
+
+    Args:
+        cfg (Config): Config of the run.
+        splits (Sequence[str]): Data that the run will read: of ``'train'``, ``'val'`` and ``'test'``.
+        whole_model (bool): ``cfg.load_from`` must fill the whole model, as when testing or resuming. Otherwise its
+            backbone, as when fine-tuning with a new head.
+
+    Raises:
+        SetupError: If something is missing or does not fit.
+    """
+    check_data(cfg, splits)
+    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        _use_gloo(cfg)
+    with reported(ValueError, TypeError, KeyError):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if state_dict is not None:
+        model = getattr(runner.model, 'module', runner.model)
+        if whole_model:
+            assert_fits(model, state_dict, cfg.load_from)
+        else:
+            assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
+    return runner
+
+
+def _use_gloo(cfg: Config) -> None:
+    """Distribute over CPU processes, for which MMEngine's own initialisation and wrapper assume a CUDA device."""
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if get_rank() == 0:
+        print('No GPU is visible: running on the CPU, processes connected by gloo.')

@@ -1,0 +1,19 @@
+"""What all tests share."""
+import os
+
+import pytest
+import torch
+
+# A stray setting of the shell must not reach the tools that tests start.
+os.environ.pop('MMGCP_REASON_FILE', None)
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """The CPU, or what TORCH_DEVICE names."""
+    return torch.device(os.environ.get('TORCH_DEVICE', 'cpu'))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)

@@ -1,0 +1,257 @@
+"""Tests of the reading of mmengine's logs, and of the convergence table and figure made from them."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mmgcp.analysis import (
+    convergence_table,
+    draw_convergence,
+    format_table,
+    matching_epoch,
+    plot_convergence,
+    read_run,
+    read_runs,
+)
+
+REPO = Path(__file__).parents[2]
+TOOL = REPO / 'tools' / 'analysis_tools' / 'plot_convergence.py'
+NAN = float('nan')
+
+
+def train_line(epoch, iteration, **more):
+    return {'lr': 0.1, 'data_time': 0.01, 'loss': 2.5, 'time': 0.2, 'epoch': epoch, 'iter': iteration, 'memory': 900,
+            'step': iteration, **more}
+
+
+def val_line(step, value, metric='accuracy/top1'):
+    return {metric: value, 'data_time': 0.01, 'time': 0.1, 'step': step}
+
+
+def by_epoch(values, first=1):
+    """Lines of a training with two training lines an epoch, validated with ``values`` from epoch ``first`` on."""
+    lines = []
+    for epoch, value in enumerate(values, first):
+        lines += [train_line(epoch, 20 * epoch - 10), train_line(epoch, 20 * epoch), val_line(epoch, value)]
+    return lines
+
+
+def write_log(work_dir, lines, time='20240101_120000', tail=''):
+    folder = work_dir / time / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text(''.join(json.dumps(line) + '\n' for line in lines) + tail)
+    return work_dir
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A reference of 6 epochs, a run that matches it at epoch 3, and one that does not."""
+    curves = {'gap': [30, 50, 55, 66, 70.47, 70.1], 'gcp': [40, 60, 71, 74.86], 'gap_fast': [35, NAN, 67.5]}
+    return read_runs([write_log(tmp_path / name, by_epoch(values)) for name, values in curves.items()])
+
+
+class TestReadRun:
+
+    def test_values(self, tmp_path):
+        run = read_run(write_log(tmp_path / 'resnet18_gcp', by_epoch([61.2, NAN, 63.0])))
+        epochs, values = run.curve('accuracy/top1')
+        assert (run.name, run.unit, run.metrics) == ('resnet18_gcp', 'epoch', ['accuracy/top1'])
+        assert epochs.dtype == np.int64 and values.dtype == np.float64
+        np.testing.assert_array_equal(epochs, [1, 2, 3])
+        np.testing.assert_array_equal(values, [61.2, NAN, 63.0])
+        assert [record['iter'] for record in run.train] == [10, 20, 30, 40, 50, 60]
+
+    def test_resumed_training_replaces_from_its_first_epoch(self, tmp_path):
+        # Written in the wrong order: the names of the folders, not their age, tell the time.
+        write_log(tmp_path, by_epoch([31, 41], first=3), time='20240102_000000')
+        write_log(tmp_path, by_epoch([10, 20, 30, 40, 50]), time='20240101_000000')
+        run = read_run(tmp_path)
+        epochs, values = run.curve('accuracy/top1')
+        np.testing.assert_array_equal(epochs, [1, 2, 3, 4])
+        np.testing.assert_array_equal(values, [10, 20, 31, 41])
+        assert [record['epoch'] for record in run.train] == [1, 1, 2, 2, 3, 3, 4, 4]
+
+    def test_resumed_training_replaces_before_its_first_validation(self, tmp_path):
+        write_log(tmp_path, by_epoch([10, 20, 30, 40]), time='20240101_000000')
+        write_log(tmp_path, [train_line(3, 50)], time='20240102_000000')
+        np.testing.assert_array_equal(read_run(tmp_path).curve('accuracy/top1')[0], [1, 2])
+
+    def test_validation_by_itself_is_no_point(self, tmp_path):
+        write_log(tmp_path, by_epoch([10, 20]), time='20240101_000000')
+        write_log(tmp_path, [val_line(0, 99)], time='20240102_000000')
+        np.testing.assert_array_equal(read_run(tmp_path).curve('accuracy/top1')[1], [10, 20])
+
+    def test_cut_off_last_line_is_left_out_with_a_warning(self, tmp_path):
+        write_log(tmp_path, by_epoch([10, 20]), tail='{"accuracy/top1": 3')
+        with pytest.warns(UserWarning, match='last line .* cut off'):
+            run = read_run(tmp_path)
+        np.testing.assert_array_equal(run.curve('accuracy/top1')[1], [10, 20])
+
+    def test_damaged_line_inside_is_an_error(self, tmp_path):
+        write_log(tmp_path, [], tail='{"accuracy/\n' + json.dumps(val_line(1, 10)) + '\n')
+        with pytest.raises(ValueError, match='Line 1 of .*scalars.json'):
+            read_run(tmp_path)
+
+    @pytest.mark.parametrize('log_metric_by_epoch', [False, True])
+    @pytest.mark.parametrize('epoch', [{}, {'epoch': 1}])
+    def test_by_iteration(self, tmp_path, epoch, log_metric_by_epoch):
+        def lines(iterations):
+            for iteration in iterations:
+                yield {'loss': 1.0, 'iter': iteration, 'step': iteration, **epoch}
+                if iteration % 100 == 0:
+                    yield val_line(0 if log_metric_by_epoch else iteration, iteration / 10)
+
+        write_log(tmp_path, lines(range(50, 301, 50)), time='20240101_000000')
+        write_log(tmp_path, lines(range(250, 401, 50)), time='20240102_000000')
+        run = read_run(tmp_path)
+        assert run.unit == 'iteration'
+        np.testing.assert_array_equal(run.curve('accuracy/top1')[0], [100, 200, 300, 400])
+        np.testing.assert_array_equal(run.curve('accuracy/top1')[1], [10, 20, 30, 40])
+        assert [record['iter'] for record in run.train] == list(range(50, 401, 50))
+
+    def test_unknown_metric_lists_those_there_are(self, tmp_path):
+        metrics = {'coco/bbox_mAP': 0.1, 'coco/segm_mAP': 0.2}
+        run = read_run(write_log(tmp_path, [train_line(1, 10), {**metrics, 'time': 0.1, 'step': 1}]))
+        with pytest.raises(ValueError, match="'accuracy/top1': choose one of coco/bbox_mAP, coco/segm_mAP"):
+            run.curve('accuracy/top1')
+
+    def test_no_log(self, tmp_path):
+        with pytest.raises(ValueError, match=f"'{tmp_path}' holds no log .* give the work_dir"):
+            read_run(tmp_path)
+
+    @pytest.mark.parametrize('lines', [[], [train_line(1, 10)], [val_line(0, 50)]])
+    def test_no_validation(self, tmp_path, lines):
+        write_log(tmp_path, lines)
+        with pytest.raises(ValueError, match=f"'{tmp_path}' holds no validation .* wait for the first"):
+            read_run(tmp_path)
+
+
+class TestReadRuns:
+
+    def test_labels(self, tmp_path):
+        folders = [write_log(tmp_path / name / 'train', by_epoch([1])) for name in 'ab']
+        assert [run.name for run in read_runs(folders, ['A', 'B'])] == ['A', 'B']
+        with pytest.raises(ValueError, match="called 'train'"):
+            read_runs(folders)
+        with pytest.raises(ValueError, match='1 labels for 2 runs'):
+            read_runs(folders, ['A'])
+
+    def test_epochs_and_iterations_do_not_mix(self, tmp_path):
+        epochs = write_log(tmp_path / 'a', by_epoch([1]))
+        iterations = write_log(tmp_path / 'b', [{'iter': 50, 'step': 50}, val_line(50, 1)])
+        with pytest.raises(ValueError, match="'a' by epoch, 'b' by iteration"):
+            read_runs([epochs, iterations])
+
+
+@pytest.mark.parametrize('target, epoch', [(9.0, 2), (30.0, 6), (30.1, None)])
+def test_matching_epoch(target, epoch):
+    curve = np.array([2, 4, 6, 8]), np.array([10.0, NAN, 30.0, 20.0])
+    assert matching_epoch(curve, target) == epoch
+
+
+class TestTable:
+
+    def test_rows(self, runs):
+        gap, gcp, fast = convergence_table(runs, 'accuracy/top1')
+        assert (gap.epochs, gap.best, gap.best_epoch, gap.final, gap.matching_epoch) == (6, 70.47, 5, 70.1, None)
+        assert (gcp.epochs, gcp.best, gcp.best_epoch, gcp.final, gcp.matching_epoch) == (4, 74.86, 4, 74.86, 3)
+        assert (fast.epochs, fast.best, fast.best_epoch, fast.final, fast.matching_epoch) == (3, 67.5, 3, 67.5, None)
+
+    def test_reference(self, runs):
+        rows = convergence_table(runs, 'accuracy/top1', reference='gap_fast')
+        assert [row.matching_epoch for row in rows] == [5, 3, None]
+        with pytest.raises(ValueError, match="called 'x': choose the reference from 'gap', 'gcp', 'gap_fast'"):
+            convergence_table(runs, 'accuracy/top1', reference='x')
+
+    def test_nothing_but_nan(self, runs, tmp_path):
+        lost = read_run(write_log(tmp_path / 'lost', by_epoch([NAN, NAN])))
+        row = convergence_table([runs[0], lost])[1]
+        assert np.isnan(row.best) and row.best_epoch is None and row.matching_epoch is None
+        with pytest.raises(ValueError, match="reference 'lost' has no value"):
+            convergence_table([lost, runs[0]])
+
+    def test_text(self, runs):
+        assert format_table(convergence_table(runs)).splitlines() == [
+            '| run      | epochs |  best | best epoch | final | matching epoch |',
+            '| -------- | -----: | ----: | ---------: | ----: | -------------: |',
+            '| gap      |      6 | 70.47 |          5 | 70.10 |            N/A |',
+            '| gcp      |      4 | 74.86 |          4 | 74.86 |         3 (-3) |',
+            '| gap_fast |      3 | 67.50 |          3 | 67.50 |    not reached |',
+        ]
+
+
+class TestFigure:
+
+    def test_lines(self, runs):
+        ax = Figure().add_subplot()
+        draw_convergence(ax, runs, 'accuracy/top1')
+        lines = {line.get_label(): line for line in ax.get_lines()}
+        for run in runs:
+            epochs, values = run.curve('accuracy/top1')
+            np.testing.assert_array_equal(lines[run.name].get_xdata(), epochs)
+            np.testing.assert_array_equal(lines[run.name].get_ydata(), values)
+        assert set(lines['best of gap: 70.47'].get_ydata()) == {70.47}
+        assert (ax.get_xlabel(), ax.get_ylabel()) == ('Epoch', 'Top-1 accuracy (%)')
+
+    def test_marks_of_matching_epochs(self, runs):
+        ax = Figure().add_subplot()
+        draw_convergence(ax, runs, 'accuracy/top1')
+        assert [(text.get_text(), text.xy) for text in ax.texts] == [('3', (3, 71.0))]
+
+    def test_curves_differ_in_colour_and_in_grey(self, tmp_path, runs, monkeypatch):
+        # The figure as plot_convergence styles it, caught when it is saved.
+        figures = []
+        monkeypatch.setattr('mmgcp.analysis.convergence.save_figure', lambda figure, *_: figures.append(figure))
+        plot_convergence(runs, 'accuracy/top1', tmp_path / 'figure.png', title='ResNet-18')
+        ax, = figures[0].axes
+        lines = [line for line in ax.get_lines() if line.get_label() in {run.name for run in runs}]
+        for look in ('get_color', 'get_linestyle', 'get_marker'):
+            assert len({getattr(line, look)() for line in lines}) == len(runs)
+        assert ax.get_title() == 'ResNet-18'
+        assert [text.get_text() for text in figures[0].legends[0].get_texts()] == [
+            'gap', 'gcp', 'gap_fast', 'best of gap: 70.47']
+
+    def test_files(self, runs, tmp_path):
+        paths = plot_convergence(runs, 'accuracy/top1', tmp_path / 'new' / 'figure.png', formats=['pdf', 'svg'])
+        assert [path.name for path in paths] == ['figure.png', 'figure.pdf', 'figure.svg']
+        for path, start in zip(paths, [b'\x89PNG', b'%PDF', b'<?xml'], strict=True):
+            assert path.read_bytes().startswith(start) and path.stat().st_size > 5000
+
+    def test_a_single_validation_is_visible(self, tmp_path):
+        ax = Figure().add_subplot()
+        draw_convergence(ax, [read_run(write_log(tmp_path, by_epoch([30.0])))])
+        assert ax.get_lines()[0].get_markevery() == (0, 1)
+
+    def test_out_must_be_png(self, runs, tmp_path):
+        with pytest.raises(ValueError, match='must end in .png'):
+            plot_convergence(runs, 'accuracy/top1', tmp_path / 'figure.jpg')
+
+
+class TestTool:
+
+    @staticmethod
+    def call(*args):
+        return subprocess.run([sys.executable, TOOL, *args], env={**os.environ, 'PYTHONPATH': str(REPO)},
+                              capture_output=True, text=True)
+
+    def test_table_and_figure(self, tmp_path):
+        gap = write_log(tmp_path / 'gap', by_epoch([0.2, 0.3, 0.366]))
+        gcp = write_log(tmp_path / 'gcp', by_epoch([0.3, 0.374]), tail='{"acc')
+        out = tmp_path / 'figure.png'
+        done = self.call(gap, gcp, '--labels', 'GAP', 'GCP', '--metric', 'accuracy/top1', '--out', out,
+                         '--formats', 'svg', '--title', 'A title')
+        assert done.returncode == 0, done.stderr
+        assert '| GCP |      2 | 0.374 |          2 | 0.374 |         2 (-1) |' in done.stdout
+        assert done.stderr.startswith('Warning: The last line') and done.stderr.count('\n') == 1
+        assert out.exists() and out.with_suffix('.svg').exists() and not out.with_suffix('.pdf').exists()
+
+    def test_error_is_one_line(self, tmp_path):
+        done = self.call(tmp_path / 'missing', '--out', tmp_path / 'figure.png')
+        assert done.returncode == 2
+        assert 'missing' in done.stderr and done.stderr.count('\n') == 1 and not done.stdout
+        assert not (tmp_path / 'figure.png').exists()

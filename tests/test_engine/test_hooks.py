@@ -1,0 +1,67 @@
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmgcp.engine.hooks import EpochSeedHook, NonFiniteLossError, SanityCheckHook
+from mmgcp.models import GlobalCovariancePooling
+from mmgcp.utils.errors import SetupError
+
+
+def classifier(head_channels):
+    return SimpleNamespace(neck=GlobalCovariancePooling(8, 4), head=SimpleNamespace(in_channels=head_channels))
+
+
+def test_head_must_fit_the_neck():
+    SanityCheckHook().before_run(SimpleNamespace(model=classifier(10)))
+    with pytest.raises(SetupError, match=r'in_channels=512 does not match .* set model.head.in_channels=10'):
+        SanityCheckHook().before_run(SimpleNamespace(model=classifier(512)))
+
+
+@pytest.mark.parametrize('model', [SimpleNamespace(), SimpleNamespace(neck=torch.nn.Identity(), head=None)])
+def test_other_models_pass(model):
+    SanityCheckHook().before_run(SimpleNamespace(model=model))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_a_loss_that_is_not_finite_names_iteration_and_checkpoint(value, tmp_path):
+    runner = SimpleNamespace(iter=36, epoch=2, work_dir=str(tmp_path))
+    check = SanityCheckHook().after_train_iter
+    check(runner, 0, outputs={'loss': torch.tensor(0.5), 'accuracy_top1': torch.tensor(float('nan'))})
+    with pytest.raises(NonFiniteLossError, match=r'loss_rpn is .* at iteration 37 \(epoch 3\).* No checkpoint'):
+        check(runner, 0, outputs={'loss_rpn': torch.tensor(value)})
+    (tmp_path / 'last_checkpoint').write_text('work/epoch_2.pth')
+    with pytest.raises(NonFiniteLossError, match='last good checkpoint is work/epoch_2.pth'):
+        check(runner, 0, outputs={'loss_rpn': torch.tensor(value)})
+
+
+class Draws(Dataset):
+    """What an augmentation would draw from each generator."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return random.random(), np.random.rand(), torch.rand(()).item()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_each_epoch_draws_the_same_again_but_not_as_another(workers):
+    hook = EpochSeedHook()
+    loader = DataLoader(Draws(), num_workers=workers, batch_size=4 if workers == 0 else 2)
+    runner = SimpleNamespace(seed=3, epoch=0, train_dataloader=loader)
+    hook.before_train(runner)
+
+    def draw(epoch):
+        runner.epoch = epoch
+        hook.before_train_epoch(runner)
+        return torch.stack([torch.stack(list(batch)) for batch in loader]).flatten().tolist()
+
+    first, second = draw(0), draw(1)
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    assert draw(1) == second
+    assert not set(first) & set(second)
+    assert len(set(first)) == len(first)

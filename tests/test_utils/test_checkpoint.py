@@ -1,0 +1,68 @@
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+import mmgcp.utils.checkpoint as checkpoint
+from mmgcp.utils.errors import SetupError
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(meta=dict(epoch=1), state_dict=nn.Linear(2, 3).state_dict()), path)
+    return path
+
+
+def test_loads_state_dicts_with_and_without_surroundings(saved, tmp_path):
+    wrapped = checkpoint.load_state_dict(str(saved))
+    assert {name: tuple(value.shape) for name, value in wrapped.items()} == {'weight': (3, 2), 'bias': (3, )}
+    torch.save(wrapped, tmp_path / 'bare.pth')
+    assert torch.equal(checkpoint.load_state_dict(str(tmp_path / 'bare.pth'))['weight'], wrapped['weight'])
+
+
+def test_missing_broken_and_foreign_files(saved, tmp_path):
+    with pytest.raises(SetupError, match=r'checkpoint .*nowhere\.pth does not exist'):
+        checkpoint.load_state_dict(str(tmp_path / 'nowhere.pth'))
+    whole = saved.read_bytes()
+    for name, content in {'cut off': whole[:len(whole) // 2], 'empty': b'', 'text': b'<html>not found</html>'}.items():
+        path = tmp_path / f'{name}.pth'
+        path.write_bytes(content)
+        with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+            checkpoint.load_state_dict(str(path))
+
+
+def test_under_prefix():
+    tensors = {'backbone.a': 1, 'backbone2.a': 2, 'head.b': 3}
+    assert checkpoint.under_prefix(tensors, 'backbone') == checkpoint.under_prefix(tensors, 'backbone.') == {'a': 1}
+    assert checkpoint.under_prefix(tensors, '') == tensors
+
+
+def test_assert_fits():
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    state_dict = module.state_dict()
+    state_dict.pop('1.num_batches_tracked')  # older checkpoints do not have it
+    checkpoint.assert_fits(module, dict(state_dict, extra=torch.zeros(1)), 'file')
+    with pytest.raises(SetupError, match=r'file does not fit Sequential: 0 of 6 .* 1 have another shape \(0.weight is '
+                                         r'\(2, 2\), not \(3, 2\)\)'):
+        checkpoint.assert_fits(module, dict(state_dict, **{'0.weight': torch.zeros(2, 2)}), 'file')
+    state_dict.pop('0.bias')
+    with pytest.raises(SetupError, match=r'1 of 6 tensors are missing .* \(0.bias is missing\)'):
+        checkpoint.assert_fits(module, state_dict, 'file')
+
+
+def test_workdir_scheme_takes_the_last_checkpoint(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'work_dirs' / 'resnet50_gcp_m_imagenet'
+    with pytest.raises(SetupError, match=r'tools/dist_train.sh configs/gcp/resnet50_gcp_m_imagenet.py 4'):
+        CheckpointLoader.load_checkpoint('workdir://resnet50_gcp_m_imagenet')
+    folder.mkdir(parents=True)
+    with pytest.raises(SetupError, match='holds no checkpoint to start from'):
+        CheckpointLoader.load_checkpoint('workdir://resnet50_gcp_m_imagenet')
+    saved.rename(folder / 'epoch_1.pth')
+    (folder / 'last_checkpoint').write_text('/where/it/was/trained/epoch_1.pth')
+    assert CheckpointLoader.load_checkpoint('workdir://resnet50_gcp_m_imagenet')['meta'] == dict(epoch=1)
+    assert set(checkpoint.load_state_dict('workdir://resnet50_gcp_m_imagenet')) == {'weight', 'bias'}
+    (folder / 'epoch_1.pth').unlink()
+    with pytest.raises(SetupError, match='does not exist'):
+        checkpoint.load_state_dict('workdir://resnet50_gcp_m_imagenet')

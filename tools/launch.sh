@@ -1,0 +1,50 @@
+# Sourced by dist_train.sh and dist_test.sh: which Python to use, and the start of processes through torchrun.
+
+TOOLS=$(dirname "${BASH_SOURCE[0]}")
+
+# The active environment if there is one, else the one that setup_env.sh builds beside this folder.
+python_of_environment() {
+  local venv=.venv
+  [[ ${MMGCP_STACK:-onedl} == openmmlab ]] && venv=.venv-openmmlab
+  if [[ -z ${VIRTUAL_ENV:-} && -z ${CONDA_PREFIX:-} && -x $TOOLS/../$venv/bin/python ]]; then
+    echo "$TOOLS/../$venv/bin/python"
+  else
+    echo python
+  fi
+}
+PYTHON=${PYTHON:-$(python_of_environment)}
+
+stop() { echo "Stopped: $1." >&2; exit 2; }
+
+# launch SCRIPT GPUS ARGUMENTS...: one process per GPU, or per CPU process where no GPU is visible.
+launch() {
+  local script=$1 gpus=$2; shift 2
+  [[ $gpus =~ ^[1-9][0-9]*$ ]] || stop "GPUS must be a number of at least 1, got '$gpus'"
+  local available
+  available=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count())') || stop "$PYTHON has no torch: run tools/setup_env.sh"
+  (( available == 0 || gpus <= available )) || stop "GPUS is $gpus, but only $available GPUs are visible"
+
+  export MMGCP_REASON_FILE; MMGCP_REASON_FILE=$(mktemp)
+  # Without a limit every CPU process would start one thread per core.
+  (( available )) || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + gpus - 1) / gpus ))}
+  local status=0
+  PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" "$PYTHON" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$gpus" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    "$TOOLS/$script" "$@" --launcher pytorch || status=$?
+  if [[ -s $MMGCP_REASON_FILE ]]; then printf '\nStopped: %s.\n' "$(cat "$MMGCP_REASON_FILE")" >&2; fi
+  rm -f "$MMGCP_REASON_FILE"
+  return $status
+}
+
+# slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: one task per GPU through srun.
+slurm() {
+  local script=$1 partition=$2 job=$3 gpus=${GPUS:-8}; shift 3
+  local per_node=${GPUS_PER_NODE:-$(( gpus < 8 ? gpus : 8 ))}
+  command -v srun >/dev/null || stop "srun was not found: this is no Slurm machine"
+  # SRUN_ARGS holds several words.
+  # shellcheck disable=SC2086
+  PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" srun --partition="$partition" --job-name="$job" --gres="gpu:$per_node" \
+    --ntasks="$gpus" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \
+    ${SRUN_ARGS:-} "$PYTHON" -u "$TOOLS/$script" "$@" --launcher slurm
+}

@@ -1,0 +1,29 @@
+"""Train a classifier or a detector from a config."""
+from mmgcp.utils.launch import build_runner, common_parser, load_config, reported, use_amp
+
+
+def main() -> None:
+    parser = common_parser(__doc__)
+    parser.add_argument('--resume', nargs='?', const='auto',
+                        help='resume from the given checkpoint, or from the last one in the work dir')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
+    parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate by the batch size over that of the config (linear scaling)')
+    args = parser.parse_args()
+    with reported():
+        cfg = load_config(args)
+        if args.no_validate:
+            cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        if args.amp:
+            use_amp(cfg)
+        if args.auto_scale_lr:
+            cfg.auto_scale_lr.enable = True
+        if args.resume:
+            cfg.resume = True
+            cfg.load_from = None if args.resume == 'auto' else args.resume
+        build_runner(cfg, ['train', 'val'], whole_model=cfg.resume).train()
+
+
+if __name__ == '__main__':
+    main()
