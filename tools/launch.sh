@@ -2,17 +2,18 @@
 
 TOOLS=$(dirname "${BASH_SOURCE[0]}")
 
-# The active environment if there is one, else the one that setup_env.sh builds beside this folder.
-python_of_environment() {
+# The environment that setup_env.sh builds beside this folder.
+venv_python() {
   local venv=.venv
   [[ ${MMGCP_STACK:-onedl} == openmmlab ]] && venv=.venv-openmmlab
-  if [[ -z ${VIRTUAL_ENV:-} && -z ${CONDA_PREFIX:-} && -x $TOOLS/../$venv/bin/python ]]; then
-    echo "$TOOLS/../$venv/bin/python"
-  else
-    echo python
-  fi
+  echo "$TOOLS/../$venv/bin/python"
 }
-PYTHON=${PYTHON:-$(python_of_environment)}
+
+# An active environment goes first.
+if [[ -z ${PYTHON:-} ]]; then
+  PYTHON=python
+  if [[ -z ${VIRTUAL_ENV:-} && -z ${CONDA_PREFIX:-} && -x $(venv_python) ]]; then PYTHON=$(venv_python); fi
+fi
 
 stop() { echo "Stopped: $1." >&2; exit 2; }
 

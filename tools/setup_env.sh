@@ -5,7 +5,7 @@
 #   MMGCP_STACK=openmmlab bash tools/setup_env.sh  original OpenMMLab line     -> .venv-openmmlab
 #
 # Finished steps are remembered: a second run takes seconds, an interrupted one goes on where it stopped.
-#   PYTHON        interpreter to use (default: the first of python3.11, 3.12, 3.10, python3 that fits)
+#   MMGCP_PYTHON  interpreter to use (default: the first of python3.11, 3.12, 3.10, python3 that fits)
 #   MMGCP_WHEELS  where built mmcv wheels are kept (default: ~/.cache/mmgcp/wheels)
 #   MAX_JOBS      parallel compiler processes (default: one per core)
 set -euo pipefail
@@ -29,7 +29,7 @@ trap 'printf "\nsetup_env.sh stopped: %s. Then run the same command again; finis
 
 find_python() {
   local candidate version
-  for candidate in ${PYTHON:-$(printf 'python%s ' $VERSIONS) python3}; do
+  for candidate in ${MMGCP_PYTHON:-$(printf 'python%s ' $VERSIONS) python3}; do
     version=$("$candidate" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
     [[ " $VERSIONS " == *" $version "* ]] && echo "$candidate" && return
   done
@@ -49,7 +49,7 @@ step() {
 
 make_venv() {
   local python
-  python=$(find_python) || { echo "No Python of ${VERSIONS// /, } with venv found among: ${PYTHON:-python3.x on PATH}." >&2; return 1; }
+  python=$(find_python) || { echo "No Python of ${VERSIONS// /, } with venv found among: ${MMGCP_PYTHON:-python3.x on PATH}." >&2; return 1; }
   "$python" -m venv --clear "$VENV"
   "$PY" -m pip install --quiet --upgrade pip
 }
@@ -83,7 +83,7 @@ PYTHON
 
 started=$SECONDS
 step venv       "1/6 virtual environment in $VENV (10 s)" \
-  "install a Python out of ${VERSIONS// /, } with its venv module, or name one with PYTHON=" make_venv
+  "install a Python out of ${VERSIONS// /, } with its venv module, or name one with MMGCP_PYTHON=" make_venv
 step torch      "2/6 torch and torchvision (2 to 10 min, about 5 GB)" \
   "check the network and the free disk space" pip_install torch torchvision
 step build      "3/6 build tools (10 s)" \

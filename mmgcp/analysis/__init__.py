@@ -9,8 +9,9 @@ from .convergence import (
 )
 from .runs import Run, read_run, read_runs
 from .style import save_figure, use_style
+from .tables import markdown_table, results_table
 
 __all__ = [
     'ConvergenceRow', 'Run', 'convergence_table', 'draw_convergence', 'format_table', 'matching_epoch',
-    'plot_convergence', 'read_run', 'read_runs', 'save_figure', 'use_style'
+    'markdown_table', 'plot_convergence', 'read_run', 'read_runs', 'results_table', 'save_figure', 'use_style'
 ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .style import save_figure, use_style
+from .tables import decimals, markdown_table
 
 METRIC_NAMES = {
     'accuracy/top1': 'Top-1 accuracy (%)',
@@ -88,16 +89,12 @@ def format_table(rows, unit='epoch', reference=None):
         str: The table, one line per row under two lines of header.
     """
     reference = next(row for row in rows if reference in (None, row.name))
-    digits = _digits(reference.best)
+    digits = decimals(reference.best)
     header = ['run', f'{unit}s', 'best', f'best {unit}', 'final', f'matching {unit}']
     cells = [[row.name, str(row.epochs), f'{row.best:.{digits}f}',
               'N/A' if row.best_epoch is None else str(row.best_epoch), f'{row.final:.{digits}f}',
               'N/A' if row is reference else _matching_cell(row, reference)] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    # The first column is text and hangs left, the others are numbers and hang right.
-    rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
-    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in [header, rule, *cells]]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+    return markdown_table(header, cells)
 
 
 def draw_convergence(ax, runs, metric='accuracy/top1', reference=None):
@@ -127,7 +124,7 @@ def draw_convergence(ax, runs, metric='accuracy/top1', reference=None):
             _mark_match(ax, match, values[epochs == match][0], line.get_color(), height=0.03 + 0.06 * (matches % 5))
             matches += 1
     ax.axhline(target, color='0.45', linewidth=0.9, linestyle=':',
-               label=f'best of {reference.name}: {target:.{_digits(target)}f}')
+               label=f'best of {reference.name}: {target:.{decimals(target)}f}')
 
 
 def plot_convergence(runs, metric, path, reference=None, title=None, formats=('pdf',)):
@@ -194,11 +191,6 @@ def _matching_cell(row, reference):
     if row.matching_epoch is None:
         return 'not reached'
     return f'{row.matching_epoch} ({row.matching_epoch - reference.epochs:+d})'
-
-
-def _digits(value):
-    """Returns decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
-    return 2 if value > 1 else 3
 
 
 def _mark_match(ax, epoch, value, color, height):

@@ -116,7 +116,7 @@ def form_distance(form: str, x: np.ndarray, y: np.ndarray, diameter: float) -> n
         raise ValueError(f'form must be one of {FORMS}, but is {form!r}.')
     sides = 4 if form == 'square' else 3
     inradius = diameter / 2 * np.sqrt(np.pi / (sides * np.tan(np.pi / sides)))
-    normals = 2 * np.pi * np.arange(sides) / sides
+    normals = np.pi / 2 + 2 * np.pi * np.arange(sides) / sides
     return np.max([x * np.cos(angle) + y * np.sin(angle) for angle in normals], axis=0) - inradius
 
 

@@ -97,8 +97,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     """
     check_data(cfg, splits)
     state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
-    if cfg.launcher != 'none' and not torch.cuda.is_available():
-        _use_gloo(cfg)
+    if not torch.cuda.is_available():
+        _use_cpu(cfg)
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if state_dict is not None:
@@ -110,8 +110,16 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     return runner
 
 
-def _use_gloo(cfg: Config) -> None:
-    """Distribute over CPU processes, for which MMEngine's own initialisation and wrapper assume a CUDA device."""
+def _use_cpu(cfg: Config) -> None:
+    """Run on the CPU, with processes, if there are several, connected by gloo.
+
+    MMEngine's own initialisation of processes and its wrapper assume a CUDA device.
+    """
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].pin_memory = False
+    if cfg.launcher == 'none':
+        return
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)

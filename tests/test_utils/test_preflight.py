@@ -20,7 +20,8 @@ def folders(tmp_path):
 def check_folders(root, prefix='train'):
     dataset = dict(type='CustomDataset', data_root=str(root), data_prefix=prefix)
     # As a user may wrap it
-    check_data(Config(dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=dataset)))), ['train'])
+    wrapped = dict(type='RepeatDataset', times=2, dataset=dataset)
+    check_data(Config(dict(train_dataloader=dict(dataset=wrapped))), ['train'])
 
 
 def check_coco(root, file='ann.json'):

@@ -1,6 +1,7 @@
 """Hook that refuses to train what cannot work."""
 import math
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
@@ -45,9 +46,10 @@ class SanityCheckHook(Hook):
             NonFiniteLossError: If a loss is NaN or infinite.
         """
         for name, value in (outputs or {}).items():
+            value = float(value.detach()) if isinstance(value, torch.Tensor) else value
             if 'loss' in name and not math.isfinite(value):
                 kept = find_latest_checkpoint(runner.work_dir)
                 kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
                 raise NonFiniteLossError(
-                    f'{name} is {float(value)} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): training '
+                    f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): training '
                     f'stops. {kept}. Look at the input data, or lower the learning rate')

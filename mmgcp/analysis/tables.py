@@ -1,0 +1,56 @@
+"""Markdown tables, aligned so that they read well in a terminal too."""
+from collections.abc import Sequence
+
+import numpy as np
+
+from .runs import Run
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table whose first column is text and hangs left, the others numbers that hang right.
+
+    Args:
+        header (Sequence[str]): Names of the columns.
+        rows (Sequence[Sequence[str]]): Cells, as many per row as there are columns.
+
+    Returns:
+        str: One line per row under two lines of header.
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
+    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in [header, rule, *rows]]
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def decimals(value: float) -> int:
+    """Decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
+    return 2 if value > 1 else 3
+
+
+def results_table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
+    """Last validation of each run, a column per metric, empty where a run did not measure it.
+
+    Args:
+        runs (Sequence[Run]): The runs.
+        metrics (Sequence[str]): Names of validation metrics.
+
+    Returns:
+        str: Markdown table.
+
+    Raises:
+        ValueError: If no run measured one of the metrics.
+    """
+    for metric in metrics:
+        if not any(metric in run.metrics for run in runs):
+            known = sorted({name for run in runs for name in run.metrics})
+            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
+    return markdown_table(['run', 'unit', 'trained', *metrics],
+                          [[run.name, run.unit, str(run.val[-1]['step']), *(_last(run, m) for m in metrics)]
+                           for run in runs])
+
+
+def _last(run, metric):
+    if metric not in run.metrics:
+        return ''
+    value = run.curve(metric)[1][-1]
+    return f'{value:.{decimals(np.nan_to_num(value))}f}'

@@ -1,0 +1,137 @@
+"""Mistakes end in one clear sentence, before any work starts."""
+import argparse
+import shutil
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmgcp.engine.hooks import NonFiniteLossError
+from mmgcp.registry import HOOKS
+from mmgcp.utils.launch import build_runner, load_config, reported, use_amp
+
+from .conftest import CLASSIFIER, DETECTOR, ROOT
+
+
+def configure(workplace, config=CLASSIFIER, **options):
+    """Config as tools/train.py reads it."""
+    options = {key.replace('__', '.'): value for key, value in options.items()}
+    args = argparse.Namespace(config=str(ROOT / config), work_dir=str(workplace.folder / 'bad'), cfg_options=options,
+                              launcher='none', local_rank=0)
+    return load_config(args)
+
+
+def train(workplace, config=CLASSIFIER, **options):
+    with reported():
+        build_runner(configure(workplace, config, **options), ['train', 'val'], whole_model=False).train()
+
+
+@pytest.fixture(autouse=True)
+def in_workplace(workplace, monkeypatch):
+    monkeypatch.chdir(workplace.folder)
+
+
+@pytest.mark.parametrize('options, sentence', [
+    (dict(model__backbone__conv5_downsample='avg'), "conv5_downsample='avg' is unknown: choose"),
+    (dict(model__neck__method='log'), r"method='log' is unknown: choose one of newton_schulz"),
+    (dict(model__neck__num_iters=0), r'num_iters=0 must be an integer of at least 1'),
+    (dict(model__neck__reduced_channels=0), r'reduced_channels=0 must be an integer of at least 1'),
+    (dict(model__head__in_channels=512), r'model.head.in_channels=512 does not match the neck, .* of 32896'),
+    (dict(train_dataloader__dataset__data_root='nowhere'), r'data root nowhere does not exist'),
+    (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
+])
+def test_settings(options, sentence, workplace):
+    with pytest.raises(SystemExit, match=rf'^\nStopped: .*{sentence}.*\.$'):
+        train(workplace, **options)
+
+
+def test_empty_class_folder(workplace):
+    shutil.copytree('data/shapes/imagenet', 'hollow')
+    for image in (workplace.folder / 'hollow/train/dotted_disc').iterdir():
+        image.unlink()
+    with pytest.raises(SystemExit, match='1 of 12 class folders in hollow/train are empty, dotted_disc for one'):
+        train(workplace, train_dataloader__dataset__data_root='hollow')
+
+
+def test_detector_without_pretrained_weights_names_the_command(workplace):
+    pytest.importorskip('mmdet')
+    with pytest.raises(SystemExit, match='with: tools/dist_train.sh configs/gcp/resnet18_gcp_d_imagenet.py 4'):
+        train(workplace, DETECTOR, model__backbone__init_cfg__checkpoint='workdir://resnet18_gcp_d_imagenet')
+
+
+def test_annotation_file_that_is_none(workplace):
+    pytest.importorskip('mmdet')
+    (workplace.folder / 'page.json').write_text('<html>')
+    with pytest.raises(SystemExit, match='page.json is no COCO annotation file'):
+        train(workplace, DETECTOR, train_dataloader__dataset__ann_file='../../../page.json')
+
+
+def test_checkpoint_of_another_architecture(workplace):
+    torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(64, 3, 7, 7)}), 'other.pth')
+    with pytest.raises(SystemExit, match='other.pth does not fit GCPResNet: .* belongs to another architecture'):
+        train(workplace, load_from='other.pth')
+    with pytest.raises(SystemExit, match='other.pth does not fit ImageClassifier'):
+        with reported():
+            build_runner(configure(workplace, load_from='other.pth'), ['test'], whole_model=True)
+
+
+def test_config_that_does_not_exist(workplace):
+    with pytest.raises(SystemExit, match='configs/nowhere.py cannot be read'):
+        train(workplace, 'configs/nowhere.py')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mixed precision works where there is a GPU')
+def test_amp_needs_a_gpu(workplace):
+    with pytest.raises(SystemExit, match='--amp needs a GPU, and none is visible'), reported():
+        use_amp(configure(workplace))
+
+
+@HOOKS.register_module()
+class PoisonHook(Hook):
+    """Makes the features NaN in the second epoch."""
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            runner.model.backbone.layer4[1].bn2.weight.data.fill_(float('nan'))
+
+
+def test_nan_features_stop_the_run_and_keep_the_last_good_checkpoint(workplace):
+    cfg = configure(workplace, train_cfg__max_epochs=3, train_dataloader__batch_size=24)
+    cfg.custom_hooks.append(dict(type='mmgcp.PoisonHook'))
+    with pytest.raises(NonFiniteLossError, match=r'loss is nan at iteration 3 \(epoch 2\).*is .*epoch_1.pth'):
+        build_runner(cfg, ['train', 'val'], whole_model=False).train()
+    assert {path.name for path in (workplace.folder / 'bad').glob('epoch_*.pth')} == {'epoch_1.pth'}
+    kept = torch.load(workplace.folder / 'bad/epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
+    assert all(value.isfinite().all() for value in kept.values())
+
+
+@pytest.mark.parametrize('gpus', ['two', '0', '-1', '1.5', ''])
+def test_number_of_processes(gpus, workplace):
+    out = workplace.run('dist_train.sh', CLASSIFIER, gpus, fails=True)
+    assert out.splitlines()[-1] == f"Stopped: GPUS must be a number of at least 1, got '{gpus}'."
+    out = workplace.run('dist_test.sh', CLASSIFIER, 'checkpoint.pth', gpus, fails=True)
+    assert out.splitlines()[-1].startswith('Stopped: GPUS must be')
+
+
+def test_more_processes_than_gpus(workplace, tmp_path, monkeypatch):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho 2\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(type(workplace), 'environment', dict(PATH='/usr/bin:/bin', PYTHON=str(python)))
+    out = workplace.run('dist_train.sh', CLASSIFIER, '3', fails=True)
+    assert out.splitlines()[-1] == 'Stopped: GPUS is 3, but only 2 GPUs are visible.'
+
+
+def test_reason_stands_last_below_what_torchrun_prints(workplace):
+    out = workplace.run('dist_train.sh', CLASSIFIER, '2', '--cfg-options',
+                        'val_dataloader.dataset.data_root=nowhere', fails=True)
+    assert out.splitlines()[-1] == ('Stopped: the data root nowhere does not exist: put the data there or set '
+                                    '--cfg-options val_dataloader.dataset.data_root=FOLDER.')
+    assert out.count('Stopped:') == 1
+
+
+@pytest.mark.parametrize('tool, usage', [('dist_train.sh', 'CONFIG GPUS'), ('dist_test.sh', 'CONFIG CHECKPOINT GPUS'),
+                                         ('slurm_train.sh', 'PARTITION JOB_NAME CONFIG'),
+                                         ('slurm_test.sh', 'PARTITION JOB_NAME CONFIG CHECKPOINT')])
+def test_usage(tool, usage, workplace):
+    assert f'usage: tools/{tool} {usage}' in workplace.run(tool, fails=True)

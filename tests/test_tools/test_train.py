@@ -1,0 +1,101 @@
+"""The real tools and the real Runner, from pre-training to detection."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmgcp.utils.checkpoint import load_state_dict
+
+from .conftest import CLASSIFIER, DETECTOR, ROOT, SMALL
+
+
+def log_of(work_dir):
+    """Training losses by (epoch, iteration) and validation results by epoch; later starts replace earlier ones."""
+    losses, results = {}, {}
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for record in map(json.loads, file.read_text().splitlines()):
+            if 'loss' in record:
+                losses[record['epoch'], record['iter']] = record['loss']
+            else:
+                results[record['step']] = {k: v for k, v in record.items() if '/' in k}
+    return losses, results
+
+
+def test_two_processes_train_evaluate_and_save(trained):
+    work_dir = trained.folder / 'work_dirs/resnet18_gcp_m_shapes'
+    losses, results = log_of(work_dir)
+    # 48 images on 2 processes of 8 images each: 3 iterations an epoch
+    assert sorted(losses) == [(1 + i // 3, 1 + i) for i in range(9)]
+    assert set(results) == {1, 2, 3} and all(set(r) == {'accuracy/top1', 'accuracy/top5'} for r in results.values())
+    assert all(value.isfinite().all() for value in load_state_dict(str(work_dir / 'epoch_3.pth')).values())
+
+
+def test_a_killed_run_resumes_with_the_same_losses(trained):
+    work_dir = trained.folder / 'killed'
+    command = trained.command('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--cfg-options', *SMALL)
+    process = subprocess.Popen(command, cwd=trained.folder, env=trained.environment, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while not (work_dir / 'last_checkpoint').exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (work_dir / 'epoch_3.pth').exists()
+
+    trained.run('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--resume', '--cfg-options', *SMALL)
+    assert log_of(work_dir) == log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
+    whole, resumed = (load_state_dict(str(folder / 'epoch_3.pth'))
+                      for folder in (trained.folder / 'work_dirs/resnet18_gcp_m_shapes', work_dir))
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_testing_gives_the_accuracy_of_training(trained):
+    work_dir = trained.folder / 'work_dirs/resnet18_gcp_m_shapes'
+    _, results = log_of(work_dir)
+    trained.run('dist_test.sh', CLASSIFIER, 'workdir://resnet18_gcp_m_shapes', '2', '--work-dir', 'tested',
+                '--out', 'scores.pkl')
+    tested, = (trained.folder / 'tested').glob('*/*.json')
+    tested = json.loads(tested.read_text())
+    assert {k: tested[k] for k in results[3]} == results[3]
+    assert (trained.folder / 'scores.pkl').stat().st_size > 0
+
+
+def test_transfer_loads_every_backbone_tensor(trained, monkeypatch):
+    pytest.importorskip('mmdet')
+    monkeypatch.chdir(trained.folder)
+    cfg = Config.fromfile(ROOT / DETECTOR)
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg.model)
+    detector.init_weights()
+    source = load_state_dict('workdir://resnet18_gcp_m_shapes')
+    loaded = {f'backbone.{name}': value for name, value in detector.backbone.state_dict().items()}
+    assert set(loaded) == {name for name in source if name.startswith('backbone.')}
+    assert all(torch.equal(value, source[name]) for name, value in loaded.items())
+    assert {name.split('.')[0] for name in source if name not in loaded} == {'neck', 'head'}
+
+
+def test_detector_trains_from_the_pretrained_weights(trained):
+    pytest.importorskip('mmdet')
+    small = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=2',
+             'default_hooks.logger.interval=1', 'model.test_cfg.rcnn.score_thr=0.')
+    trained.run('dist_train.sh', DETECTOR, '2', '--cfg-options', *small)
+    work_dir = trained.folder / 'work_dirs/mask_rcnn_r18_gcp_m_shapes'
+    losses, results = log_of(work_dir)
+    assert len(losses) == 2
+    assert {'coco/bbox_mAP', 'coco/bbox_mAP_s', 'coco/segm_mAP', 'coco/segm_mAP_l'} <= set(results[1])
+    source = load_state_dict(str(trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth'))
+    target = load_state_dict(str(work_dir / 'epoch_1.pth'))
+    # Frozen parts are still the pre-trained ones.
+    for name in ('backbone.conv1.weight', 'backbone.layer1.0.conv1.weight', 'backbone.layer4.0.bn1.running_mean'):
+        assert torch.equal(target[name], source[name])
+    assert not torch.equal(target['backbone.layer4.0.conv1.weight'], source['backbone.layer4.0.conv1.weight'])
+
+    trained.run('test.py', DETECTOR, 'workdir://mask_rcnn_r18_gcp_m_shapes', '--show-dir', trained.folder / 'drawn')
+    assert len(list((trained.folder / 'drawn').glob('*.png'))) == 3

@@ -1,0 +1,21 @@
+"""Prints the last validation of trainings, one line each."""
+import argparse
+import sys
+
+from mmgcp.analysis import read_run, results_table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
+    parser.add_argument('--metrics', nargs='+', default=['accuracy/top1'],
+                        help='columns, empty for runs that did not measure them (default: accuracy/top1)')
+    args = parser.parse_args()
+    try:
+        print(results_table([read_run(work_dir) for work_dir in args.work_dirs], args.metrics))
+    except (ValueError, OSError) as error:
+        sys.exit(f'Stopped: {error}')
+
+
+if __name__ == '__main__':
+    main()
