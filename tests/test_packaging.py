@@ -35,8 +35,8 @@ def wheel(tmp_path_factory):
         copy(ROOT / name, folder / name, **options)
     subprocess.run([sys.executable, 'setup.py', '-q', 'sdist'], cwd=folder, check=True, capture_output=True)
     sdist, = (folder / 'dist').glob('*.tar.gz')
-    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, sdist],
-                   check=True, capture_output=True)
+    pip_wheel = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, sdist]
+    subprocess.run(pip_wheel, check=True, capture_output=True)
     return next(folder.glob('*.whl'))
 
 

@@ -23,7 +23,7 @@ def eigh_pool(features: Tensor, side: str) -> Tensor:
     Returns:
         Tensor: (B, C, C), symmetric to rounding.
     """
-    centred = centre(features)
+    centred = centre(features) * features.shape[-1]**-0.5
     if side == 'covariance':
         return symmetric_sqrt(centred @ centred.mT)[0]
     return centred @ symmetric_sqrt(centred.mT @ centred)[1] @ centred.mT
@@ -66,10 +66,9 @@ class _SymmetricSqrt(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_root: Tensor, grad_inverse: Tensor, *_) -> Tensor:
         root, inverse, vectors, values = ctx.saved_tensors
-        # On the kept spectrum d(P^-1) = -P^-1 dP P^-1. Backward may be called inside an autocast region.
-        with torch.autocast(root.device.type, enabled=False):
-            grad = grad_root - inverse @ grad_inverse @ inverse
-            return _Lyapunov.apply(root, vectors, values, (grad + grad.mT) / 2)
+        # On the kept spectrum d(P^-1) = -P^-1 dP P^-1.
+        grad = grad_root - inverse @ grad_inverse @ inverse
+        return _Lyapunov.apply(root, vectors, values, (grad + grad.mT) / 2)
 
 
 class _Lyapunov(torch.autograd.Function):

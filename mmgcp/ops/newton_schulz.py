@@ -1,24 +1,24 @@
 r"""iSQRT-COV: covariance, trace, coupled Newton-Schulz steps (Li et al., CVPR 2018), computed on the cheaper side.
 
-With ``X_c`` (C x N) the centred features over sqrt(N), ``S = X_c X_c^T`` and ``t = tr S``, the method runs from
-``Y_0 = A = S / t``, ``Z_0 = I``
+With ``X`` (C x N) the centred features, ``S = X X^T / N`` and ``t = tr S``, the method runs from ``Y = A = S / t``,
+``Z = I``
 
     T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z,   and returns   sqrt(t) Y.
 
-All iterates are polynomials in ``A``, hence symmetric and commuting. With ``s = Z Y`` a step needs three products:
+All iterates are polynomials in ``A``, hence symmetric and commuting: with ``s = Z Y`` the steps read ``T = (3 I - s) / 2``,
+``Z <- Z T``, ``s <- s T^2``. ``Y = A Z``, and ``S^k X = X K^k`` with the Gram matrix ``K = X^T X / N`` (N x N), so that
 
-    Z <- 3/2 Z - 1/2 Z s,   s <- s (9/4 I - 3/2 s + 1/4 s^2).
+    sqrt(t) Y(A) = X Z(K / t) X^T / (N sqrt(t))      exactly:
 
-``Y = A Z``, and ``S^k X_c = X_c K^k`` with the Gram matrix ``K = X_c^T X_c`` (N x N), so that exactly
+the steps may run on whichever of C and N is smaller. Below, *root* is the polynomial that they evaluate: ``Y(A)`` on the
+covariance side, ``Z(K / t)`` on the Gram side, i.e. the same products from the starts ``A`` and ``I``.
 
-    sqrt(t) Y(A) = X_c Z(K / t) X_c^T / sqrt(t):
+The derivative of a matrix polynomial at a symmetric matrix is self-adjoint, so the gradient can be had in two ways:
 
-the steps may run on whichever of C and N is smaller. The derivative of a matrix polynomial at a symmetric matrix is
-self-adjoint: the backward product with a gradient ``G`` is the directional derivative at ``G``. Backward therefore runs
-the same steps on dual numbers ``(s, ds), (Z, dZ)`` from the saved input alone; being made of ordinary operations it can
-be differentiated again.
+- by going back through the kept ``T`` and ``Z`` of each step, four products a step: used for first derivatives;
+- as the directional derivative at the incoming gradient, by the same steps on dual numbers ``(s, ds), (Z, dZ)``, seven
+  products a step from the input alone: made of ordinary operations, so used where the gradient is differentiated again.
 """
-
 import torch
 from torch import Tensor
 
@@ -35,104 +35,140 @@ def newton_schulz_pool(features: Tensor, num_iters: int, side: str) -> Tensor:
     Returns:
         Tensor: (B, C, C), symmetric to rounding. Zeros, with zero gradient, where the features have no variance.
     """
-    return _NewtonSchulzPool.apply(features, num_iters, side)
+    return _NewtonSchulzPool.apply(features, num_iters, side)[0]
 
 
 class _NewtonSchulzPool(torch.autograd.Function):
-    """Keeps nothing but its input between forward and backward."""
+    """Returns the pooled features, and for backward the matrices T and Z of the steps."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(features: Tensor, num_iters: int, side: str) -> Tensor:
+    def forward(features: Tensor, num_iters: int, side: str) -> tuple[Tensor, ...]:
         centred = centre(features)
+        normed, trace = _over_trace(_product(centred, side))
+        ts, roots = _steps(normed, num_iters, None if side == 'gram' else normed)
+        root = roots[-1]
         if side == 'gram':
-            normed, trace = _over_trace(centred.mT @ centred)
-            z = _polynomial(normed, num_iters)
-            return (centred @ (z * trace.rsqrt())) @ centred.mT
-        normed, trace = _over_trace(centred @ centred.mT)
-        return _polynomial(normed, num_iters, normed) * trace.sqrt()
+            pooled = (centred @ (root * _gram_scale(trace, features))) @ centred.mT
+        else:
+            pooled = root * _covariance_scale(trace, features)
+        return pooled, *ts, *roots
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
         features, ctx.num_iters, ctx.side = inputs
-        ctx.save_for_backward(features)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)  # else zeros would be made for what is not differentiable
+        ctx.save_for_backward(features, *output[1:])
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        features, = ctx.saved_tensors
+    def backward(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, None, None]:
+        if grad is None:
+            return None, None, None
+        features, *kept = ctx.saved_tensors
         gradient = _gram_gradient if ctx.side == 'gram' else _covariance_gradient
-        # Backward may be called inside an autocast region, like forward.
-        with torch.autocast(features.device.type, enabled=False):
-            grad_centred = gradient(centre(features), (grad + grad.mT) / 2, ctx.num_iters)
-            # Centring is a projection, its own adjoint.
-            return centre(grad_centred), None, None
+        return gradient(features, grad, ctx.num_iters, kept), None, None
 
 
 def centre(features: Tensor) -> Tensor:
-    """Features minus their mean over the N pixels, over sqrt(N): ``S = X_c X_c^T`` is the covariance of Eq. 1."""
-    return (features - features.mean(-1, keepdim=True)) * features.shape[-1]**-0.5
+    """Features (B, C, N) minus their mean over the N pixels."""
+    return features - features.mean(-1, keepdim=True)
 
 
-def _over_trace(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def _product(centred: Tensor, side: str) -> Tensor:
+    """N times the Gram matrix, (B, N, N), or N times the covariance, (B, C, C)."""
+    return centred.mT @ centred if side == 'gram' else centred @ centred.mT
+
+
+def _over_trace(product: Tensor) -> tuple[Tensor, Tensor]:
     """Matrix over its trace, and the trace (B, 1, 1), where a zero trace (features without variance) counts as 1."""
-    trace = matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+    trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
     trace = torch.where(trace == 0, torch.ones_like(trace), trace)
-    return matrix / trace, trace
+    return product / trace, trace
 
 
-def _polynomial(s: Tensor, num_iters: int, z: Tensor | None = None) -> Tensor:
-    """``Z`` after the steps from ``s``; with ``z = s`` as its start in place of the identity, ``Y = s Z``.
+def _gram_scale(trace: Tensor, features: Tensor) -> Tensor:
+    """1 / (N sqrt(t)), where ``trace`` is N t."""
+    return (trace * features.shape[-1]).rsqrt()
+
+
+def _covariance_scale(trace: Tensor, features: Tensor) -> Tensor:
+    """sqrt(t), where ``trace`` is N t."""
+    return (trace / features.shape[-1]).sqrt()
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+
+
+def _steps(s: Tensor, num_iters: int, start: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
+    """Newton-Schulz steps.
 
     Args:
         s (Tensor): (B, M, M), symmetric, trace 1.
         num_iters (int): Steps.
-        z (Tensor, optional): (B, M, M), a polynomial in ``s``. Default: the identity.
+        start (Tensor, optional): (B, M, M), a polynomial in ``s`` to start from. Default: the identity.
 
     Returns:
-        Tensor: (B, M, M).
+        tuple[list[Tensor], list[Tensor]]: ``T`` of each step, and what the start became after each.
     """
-    identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+    identity = _identity(s)
+    ts, roots = [], []
     for step in range(num_iters):
-        z = 1.5 * identity - 0.5 * s if z is None else torch.baddbmm(z, z, s, beta=1.5, alpha=-0.5)
+        t = torch.add(1.5 * identity, s, alpha=-0.5)
         if step < num_iters - 1:
-            s = s @ torch.baddbmm(s, s, s, beta=-1.5, alpha=0.25).add(identity, alpha=2.25)
-    return z
+            s = s @ (t @ t)
+        root = roots[-1] if roots else start
+        ts.append(t)
+        roots.append(t if root is None else root @ t)
+    return ts, roots
 
 
-def _polynomial_with_derivative(s: Tensor,
-                                ds: Tensor,
-                                num_iters: int,
-                                z: Tensor | None = None,
-                                dz: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """``_polynomial`` and its directional derivative, by the same steps on dual numbers.
+def _back_through_steps(grad: Tensor, ts: list[Tensor], roots: list[Tensor], start: Tensor | None) -> Tensor:
+    """Gradient for the ``s`` that :func:`_steps` began with, from the symmetric gradient for the last root.
 
-    ``s`` and ``ds`` are symmetric but do not commute. With ``P = s ds``, two products give the derivative of a step:
-    ``d(s^2) = P + P^T`` and ``d(s^3) = M + M^T`` with ``M = s (P + P^T / 2)``.
+    With ``G`` the gradient for ``s T^2 = 3 T^2 - 2 T^3`` and ``P = T G``, that for ``T`` is ``W + W^T``,
+    ``W = 3 P - T (2 P + P^T)``; that for ``s`` is ``-1/2`` of it. Not differentiable: works in place.
 
     Args:
-        s (Tensor): (B, M, M), symmetric, trace 1.
-        ds (Tensor): (B, M, M), the direction, symmetric.
-        num_iters (int): Steps.
-        z (Tensor, optional): As in :func:`_polynomial`.
-        dz (Tensor, optional): Derivative of ``z``.
-
-    Returns:
-        tuple[Tensor, Tensor]: ``Z`` and ``dZ``, each (B, M, M).
+        grad (Tensor): (B, M, M).
+        ts (list[Tensor]): ``T`` of each step.
+        roots (list[Tensor]): Root after each step.
+        start (Tensor, optional): As in :func:`_steps`; it depends on ``s`` as ``s`` itself.
     """
-    identity = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
-    for step in range(num_iters):
-        if z is None:
-            z, dz = 1.5 * identity - 0.5 * s, -0.5 * ds
+    grad_t = None  # that of the step behind, to be multiplied by -1/2 for s
+    for step in reversed(range(len(ts))):
+        root = roots[step - 1] if step else start
+        if grad_t is None:
+            half = torch.zeros_like(grad)
         else:
-            dz = torch.baddbmm(torch.baddbmm(dz, dz, s, beta=1.5, alpha=-0.5), z, ds, alpha=-0.5)
-            z = torch.baddbmm(z, z, s, beta=1.5, alpha=-0.5)
+            half = ts[step] @ grad_t
+            half.baddbmm_(ts[step], torch.add(half.mT, half, alpha=2), beta=-1.5, alpha=0.5)
+        half = half.add_(grad, alpha=0.5) if root is None else half.baddbmm_(root, grad, alpha=0.5)
+        grad_t = half + half.mT
+        if root is not None:
+            grad = grad @ ts[step]
+    grad_s = grad_t.mul_(-0.5)
+    return grad_s if start is None else grad_s.add_(grad, alpha=0.5).add_(grad.mT, alpha=0.5)
+
+
+def _steps_with_derivative(s: Tensor, ds: Tensor, num_iters: int, start: tuple | None) -> tuple[Tensor, Tensor]:
+    """Last root of :func:`_steps`, and its derivative in the symmetric direction ``ds``, on dual numbers.
+
+    ``s`` and ``ds`` do not commute. With ``P = T dT``, ``d(T^2) = P + P^T`` and ``d(T^3) = M + M^T``,
+    ``M = T (P + P^T / 2)``, so that two products give the derivative of ``s T^2 = 3 T^2 - 2 T^3``.
+    """
+    identity = _identity(s)
+    root = start
+    for step in range(num_iters):
+        t, dt = 1.5 * identity - 0.5 * s, -0.5 * ds
+        root = (t, dt) if root is None else (root[0] @ t, root[1] @ t + root[0] @ dt)
         if step < num_iters - 1:
-            p = s @ ds
-            w = torch.baddbmm(p, s, p + 0.5 * p.mT, beta=-1.5, alpha=0.25)
-            ds = torch.add(w + w.mT, ds, alpha=2.25)
-            s = s @ torch.baddbmm(s, s, s, beta=-1.5, alpha=0.25).add(identity, alpha=2.25)
-    return z, dz
+            p = t @ dt
+            w = 3 * p - t @ (2 * p + p.mT)
+            s, ds = s @ (t @ t), w + w.mT
+    return root
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -140,21 +176,34 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((-2, -1), keepdim=True)
 
 
-def _gram_gradient(centred: Tensor, grad: Tensor, num_iters: int) -> Tensor:
-    """Gradient for ``X_c`` (B, C, N) of ``<G, X_c Z(K / t) X_c^T / sqrt(t)>`` with ``G`` (B, C, C) symmetric."""
-    normed, trace = _over_trace(centred.mT @ centred)
-    grad_centred = grad @ centred
-    direction = centred.mT @ grad_centred * trace.rsqrt()
-    z, dz = _polynomial_with_derivative(normed, direction, num_iters)
+def _gram_gradient(features: Tensor, grad: Tensor, num_iters: int, kept: list[Tensor]) -> Tensor:
+    """Gradient for ``features`` of ``<G, X Z(K / t) X^T / (N sqrt(t))>``."""
+    centred = centre(features)
+    normed, trace = _over_trace(_product(centred, 'gram'))
+    scale = _gram_scale(trace, features)
+    grad_centred = (grad @ centred).baddbmm_(grad.mT, centred)
+    direction = centred.mT @ grad_centred * (0.5 * scale)
+    if torch.is_grad_enabled():
+        z, dz = _steps_with_derivative(normed, direction, num_iters, None)
+    else:
+        z, dz = kept[-1], _back_through_steps(direction, kept[:num_iters], kept[num_iters:], None)
     dtrace = -(0.5 * _inner(direction, z) + _inner(dz, normed)) / trace
-    identity = torch.eye(normed.shape[-1], dtype=normed.dtype, device=normed.device)
-    return 2 * torch.baddbmm(grad_centred @ (z * trace.rsqrt()), centred, dz / trace + dtrace * identity)
+    # Subtracting the mean is its own adjoint. It is applied to the small matrices, from the right.
+    from_root = centre(z * scale)
+    from_product = centre(2 * (dz / trace + dtrace * _identity(normed)))
+    return (grad_centred @ from_root).baddbmm_(centred, from_product)
 
 
-def _covariance_gradient(centred: Tensor, grad: Tensor, num_iters: int) -> Tensor:
-    """Gradient for ``X_c`` (B, C, N) of ``<G, sqrt(t) Y(S / t)>`` with ``G`` (B, C, C) symmetric."""
-    normed, trace = _over_trace(centred @ centred.mT)
-    y, dy = _polynomial_with_derivative(normed, grad, num_iters, normed, grad)
-    dtrace = (0.5 * _inner(grad, y) - _inner(dy, normed)) * trace.rsqrt()
-    identity = torch.eye(normed.shape[-1], dtype=normed.dtype, device=normed.device)
-    return 2 * (dy * trace.rsqrt() + dtrace * identity) @ centred
+def _covariance_gradient(features: Tensor, grad: Tensor, num_iters: int, kept: list[Tensor]) -> Tensor:
+    """Gradient for ``features`` of ``<G, sqrt(t) Y(S / t)>``."""
+    centred = centre(features)
+    normed, trace = _over_trace(_product(centred, 'covariance'))
+    scale = _covariance_scale(trace, features)
+    direction = (grad + grad.mT) * (0.5 * scale)
+    if torch.is_grad_enabled():
+        y, dy = _steps_with_derivative(normed, direction, num_iters, (normed, direction))
+    else:
+        y, dy = kept[-1], _back_through_steps(direction, kept[:num_iters], kept[num_iters:], normed)
+    dtrace = (0.5 * _inner(direction, y) - _inner(dy, normed)) / trace
+    # The columns of the result have no mean over the pixels, like those of X: the adjoint of centring changes nothing.
+    return (2 * (dy / trace + dtrace * _identity(normed))) @ centred
