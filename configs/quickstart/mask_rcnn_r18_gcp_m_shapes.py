@@ -16,13 +16,13 @@ model = dict(
         bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=12),
         mask_roi_extractor=dict(out_channels=channels),
         mask_head=dict(num_convs=2, in_channels=channels, conv_out_channels=channels, num_classes=12)),
-    train_cfg=dict(rpn_proposal=dict(nms_pre=400, max_per_img=200), rcnn=dict(sampler=dict(num=128))),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=400, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
 
 optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='mmgcp.PolynomialLR', power=1, final_epoch=13, convert_to_iter_based=True),
+    dict(type='mmgcp.PolynomialLR', power=1, final_epoch=6, convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=12, val_interval=3)
+train_cfg = dict(max_epochs=5, val_interval=5)
 default_hooks = dict(logger=dict(interval=10))

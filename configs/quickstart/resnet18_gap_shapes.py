@@ -7,4 +7,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=12))
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(logger=dict(interval=25))

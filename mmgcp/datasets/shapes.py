@@ -25,9 +25,9 @@ CLASSES = tuple(f'{texture}_{form}' for texture in TEXTURES for form in FORMS)
 
 _STREAMS = {('imagenet', 'train'): 0, ('imagenet', 'val'): 1, ('coco', 'train'): 2, ('coco', 'val'): 3}
 # A diameter is that of the disc with the same area as the shape; these are shares of the image's side.
-_DIAMETERS = {'imagenet': (0.35, 0.6), 'coco': (0.2, 0.4)}
-_PERIODS_PER_DIAMETER = (2.5, 5.0)
-_SMALLEST_PERIOD = 5.0
+_DIAMETERS = {'imagenet': (0.45, 0.64), 'coco': (0.2, 0.4)}
+_PERIODS_PER_DIAMETER = (2.0, 3.5)
+_SMALLEST_PERIOD = 8.0
 # Shapes are lighter than the ground on average, but not at each point: else the forms are too hard to find.
 _SHAPE_LEVELS, _SHAPE_CONTRAST = (0.45, 0.75), (0.35, 0.7)
 _GROUND_LEVELS, _GROUND_CONTRAST = (0.2, 0.5), (0.1, 0.25)
@@ -38,7 +38,7 @@ _MOST_SHAPES = 5
 _LEAST_VISIBLE = 0.3
 _PLACES_TRIED = 20
 # The version goes up with each change to the drawing, so that an older set is not taken for a current one.
-_MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 1}
+_MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 2}
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ With ``X`` (C x N) the centred features, ``S = X X^T / N`` and ``t = tr S``, the
 
     T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z,   and returns   sqrt(t) Y.
 
-All iterates are polynomials in ``A``, hence symmetric and commuting: with ``s = Z Y`` the steps read ``T = (3 I - s) / 2``,
-``Z <- Z T``, ``s <- s T^2``. ``Y = A Z``, and ``S^k X = X K^k`` with the Gram matrix ``K = X^T X / N`` (N x N), so that
+All iterates are polynomials in ``A``, hence symmetric and commuting: with ``s = Z Y`` the steps read
+``T = (3 I - s) / 2``, ``Z <- Z T``, ``s <- s T^2``. ``Y = A Z``, and ``S^k X = X K^k`` with the Gram matrix
+``K = X^T X / N`` (N x N), so that
 
     sqrt(t) Y(A) = X Z(K / t) X^T / (N sqrt(t))      exactly:
 
-the steps may run on whichever of C and N is smaller. Below, *root* is the polynomial that they evaluate: ``Y(A)`` on the
-covariance side, ``Z(K / t)`` on the Gram side, i.e. the same products from the starts ``A`` and ``I``.
+the steps may run on whichever of C and N is smaller. Below, *root* is the polynomial that they evaluate: ``Y(A)`` on
+the covariance side, ``Z(K / t)`` on the Gram side, i.e. the same products from the starts ``A`` and ``I``.
 
 The derivative of a matrix polynomial at a symmetric matrix is self-adjoint, so the gradient can be had in two ways:
 

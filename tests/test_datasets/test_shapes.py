@@ -82,21 +82,15 @@ def test_unknown_names_are_refused(function):
         function('plaid', np.zeros(1), np.zeros(1), 8)
 
 
-def test_first_order_statistics_do_not_tell_the_class():
-    """Neither mean colours nor spreads of colours differ between classes by more than chance allows."""
+def test_mean_colour_does_not_tell_the_class():
+    """Mean colours differ between classes, textures or forms no more than within them (analysis of variance)."""
     number = 40
-    features = np.array([
-        [*image.mean(axis=(0, 1)), *image.std(axis=(0, 1))]
-        for image in (
-            shapes.draw_sample('imagenet', 'train', index, 32, 0)[0] / 255
-            for index in range(number * len(shapes.CLASSES))
-        )
-    ]).reshape(number, len(shapes.CLASSES), 6)
-    pairs = features.reshape(number, 4, 3, 6)
-    for grouped in (features, pairs.mean(axis=2), pairs.mean(axis=1)):
-        means, variances = grouped.mean(axis=0), grouped.var(axis=0, ddof=1).mean(axis=0)
-        variance_ratio = number * means.var(axis=0, ddof=1) / variances
-        assert variance_ratio.max() < 4
+    images = (shapes.draw_sample('imagenet', 'train', i, 32, 0)[0] for i in range(number * len(shapes.CLASSES)))
+    colours = np.array([image.mean(axis=(0, 1)) for image in images]).reshape(number, 4, 3, 3)
+    for groups in (colours.reshape(number, 12, 3), colours.mean(axis=2), colours.mean(axis=1)):
+        between = number * groups.mean(axis=0).var(axis=0, ddof=1)
+        within = groups.var(axis=0, ddof=1).mean(axis=0)
+        assert (between / within).max() < 4
 
 
 def test_image_shows_two_colours_in_and_out_of_the_shape():
@@ -104,7 +98,7 @@ def test_image_shows_two_colours_in_and_out_of_the_shape():
     assert image.shape == (64, 64, 3) and image.dtype == np.uint8
     assert shapes.CLASSES[label] == 'striped_disc'
     diameter = np.sqrt(4 * mask.sum() / np.pi) / 64
-    assert 0.34 < diameter < 0.61
+    assert 0.44 < diameter < 0.65
     assert image[mask].std(axis=0).max() > image[~mask].std(axis=0).max()
 
 
