@@ -20,9 +20,6 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)))
 
 optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='mmgcp.PolynomialLR', power=1, final_epoch=6, convert_to_iter_based=True),
-]
+param_scheduler = [dict(type='mmgcp.PolynomialLR', power=1, final_epoch=6, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=5, val_interval=5)
 default_hooks = dict(logger=dict(interval=10))

@@ -1,7 +1,6 @@
 """Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +33,7 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (SetupError, NonFiniteLossError, *errors) as error:
-        # The registry wraps what a constructor raises, once per level of the config.
-        sentence = re.sub(r'class `\w+` in [\w/.]+: ', '', str(error).strip("'\""))
+        sentence = str(error.args[0]).rstrip('.')
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
             sys.exit(1)
@@ -105,7 +103,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         model = getattr(runner.model, 'module', runner.model)
         if whole_model:
             assert_fits(model, state_dict, cfg.load_from)
-        else:
+        elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
     return runner
 
