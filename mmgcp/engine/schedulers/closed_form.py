@@ -1,8 +1,8 @@
 """Learning rates as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
 Each value is computed from the epoch alone, not from the value before, so that a resumed run continues exactly and a
-schedule combines with learning-rate multipliers. It is set, not multiplied with what other schedulers did: a warm-up ends
-where ``begin`` lets the schedule start, which then goes on as if it had run from the first epoch.
+schedule combines with learning-rate multipliers. It is set, not multiplied with what other schedulers did: a warm-up
+ends where ``begin`` lets the schedule start, which then goes on as if it had run from the first epoch.
 """
 from collections.abc import Sequence
 
