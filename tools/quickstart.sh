@@ -49,6 +49,7 @@ quietly mask_rcnn bash tools/dist_train.sh configs/quickstart/mask_rcnn_r18_gcp_
 say "6/6 Drawing detections"
 quietly detections bash tools/dist_test.sh configs/quickstart/mask_rcnn_r18_gcp_m_shapes.py \
   workdir://mask_rcnn_r18_gcp_m_shapes "$GPUS" --show-dir "$PWD/$OUT/detections"
+"$PYTHON" tools/analysis_tools/mosaic.py "$OUT/detections" "$OUT/detections.png"
 
 say "Results"
 "$PYTHON" tools/analysis_tools/print_results.py work_dirs/resnet18_gap_shapes work_dirs/resnet18_gcp_m_shapes \
@@ -58,6 +59,6 @@ cat <<TXT
 Pictures:
   the classes            $OUT/shapes.png
   convergence            $OUT/convergence.png (.pdf)
-  detections             $OUT/detections/ (left: truth, right: detected), for one $(ls "$OUT"/detections/*.png | head -n 1)
+  detections             $OUT/detections.png (left: truth, right: detected), each in $OUT/detections/
 Logs and checkpoints:    work_dirs/
 TXT

@@ -22,4 +22,4 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=dict(max_norm=10))
 param_scheduler = [dict(type='mmgcp.PolynomialLR', power=1, final_epoch=6, convert_to_iter_based=True)]
 train_cfg = dict(max_epochs=5, val_interval=5)
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(logger=dict(interval=10), visualization=dict(score_thr=0.2))

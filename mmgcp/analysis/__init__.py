@@ -7,11 +7,12 @@ from .convergence import (
     matching_epoch,
     plot_convergence,
 )
+from .mosaic import mosaic
 from .runs import Run, read_run, read_runs
 from .style import save_figure, use_style
 from .tables import markdown_table, results_table
 
 __all__ = [
-    'ConvergenceRow', 'Run', 'convergence_table', 'draw_convergence', 'format_table', 'matching_epoch',
-    'markdown_table', 'plot_convergence', 'read_run', 'read_runs', 'results_table', 'save_figure', 'use_style'
+    'ConvergenceRow', 'Run', 'convergence_table', 'draw_convergence', 'format_table', 'markdown_table',
+    'matching_epoch', 'mosaic', 'plot_convergence', 'read_run', 'read_runs', 'results_table', 'save_figure', 'use_style'
 ]

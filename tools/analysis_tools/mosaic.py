@@ -1,0 +1,25 @@
+"""Puts the first pictures of a folder, such as drawn detections, into one picture."""
+import argparse
+import sys
+from pathlib import Path
+
+from mmgcp.analysis import mosaic
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('folder', type=Path, help='folder with PNG or JPEG pictures')
+    parser.add_argument('out', help='picture to write')
+    parser.add_argument('--number', type=int, default=12, help='pictures to take, by name')
+    parser.add_argument('--columns', type=int, default=3, help='pictures per row')
+    args = parser.parse_args()
+    paths = sorted(path for path in args.folder.glob('*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
+    try:
+        mosaic(paths[:args.number], args.columns).save(args.out)
+    except ValueError as error:
+        sys.exit(f'Stopped: {args.folder}: {error}')
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()
