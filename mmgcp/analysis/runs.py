@@ -70,12 +70,12 @@ def read_run(work_dir, name=None):
     """
     work_dir = Path(work_dir)
     # The names of the folders are times: their order is that of the starts.
-    sessions = [_split(_read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
-    if not sessions:
+    starts = [_split(_read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
+    if not starts:
         raise ValueError(f"'{work_dir}' holds no log of mmengine (<time>/vis_data/scalars.json): "
                          'give the work_dir of a training that has started.')
-    unit = _unit(sessions)
-    train, val = _merge(sessions, 'epoch' if unit == 'epoch' else 'iter')
+    unit = _unit(starts)
+    train, val = _merge(starts, 'epoch' if unit == 'epoch' else 'iter')
     if not val:
         raise ValueError(f"'{work_dir}' holds no validation of its latest training yet: wait for the first one, lower "
                          'val_interval in the config, or delete the log folder of a training started by mistake.')
@@ -145,20 +145,20 @@ def _split(records):
     return train, val
 
 
-def _unit(sessions):
+def _unit(starts):
     """Tells whether validation steps count epochs or iterations.
 
     Iteration-based trainings may log an epoch as well, which stays 1 while steps run on.
     """
-    trained = max((record['epoch'] for train, _ in sessions for record in train if 'epoch' in record), default=0)
-    first_validation = min((record['step'] for _, val in sessions for record in val), default=0)
+    trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
+    first_validation = min((record['step'] for _, val in starts for record in val), default=0)
     return 'epoch' if first_validation <= trained else 'iteration'
 
 
-def _merge(sessions, position):
+def _merge(starts, position):
     """Joins the starts of a Runner; ``position`` is the key by which training lines count what 'step' counts."""
     merged_train, merged_val = [], []
-    for train, val in sessions:
+    for train, val in starts:
         if not (train or val):
             continue
         start = train[0][position] if train else val[0]['step']
