@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the Python environment of mmgcp from nothing but Python 3.10-3.12 and a C++ compiler.
+# Build the Python environment of mmgcp from nothing but Python 3.10-3.12 and a C++ compiler (for a GPU also nvcc).
 #
 #   bash tools/setup_env.sh                        maintained line (onedl-*)   -> .venv
 #   MMGCP_STACK=openmmlab bash tools/setup_env.sh  original OpenMMLab line     -> .venv-openmmlab
@@ -89,7 +89,7 @@ step torch      "2/6 torch and torchvision (2 to 10 min, about 5 GB)" \
 step build      "3/6 build tools (10 s)" \
   "check the network" pip_install setuptools wheel ninja psutil packaging
 step mmcv       "4/6 $MMCV with compiled ops (6 to 15 min on 2 cores; seconds when a wheel is kept in $WHEELS)" \
-  "install a C++ compiler (Debian: apt-get install g++), or lower MAX_JOBS=$MAX_JOBS if memory ran out" build_mmcv
+  "install a C++ compiler (Debian: apt-get install g++) and, for a GPU, the CUDA toolkit (nvcc); if memory ran out, lower MAX_JOBS=$MAX_JOBS" build_mmcv
 step libraries  "5/6 $MMENGINE, $MMPRETRAIN, $MMDET (1 min)" \
   "check the network" pip_install --no-build-isolation "$MMENGINE" "$MMPRETRAIN" "$MMDET"
 step mmgcp      "6/6 mmgcp, editable, with its test tools (20 s)" \
