@@ -50,7 +50,11 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
     assert not (work_dir / 'epoch_3.pth').exists()
 
     trained.run('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--resume', '--cfg-options', *SMALL)
-    assert log_of(work_dir) == log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
+    losses, results = log_of(work_dir)
+    expected_losses, expected_results = log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
+    assert losses == expected_losses
+    # The kill may have come between saving and validating.
+    assert {**expected_results, **results} == expected_results and {2, 3} <= set(results)
     whole, resumed = (load_state_dict(str(folder / 'epoch_3.pth'))
                       for folder in (trained.folder / 'work_dirs/resnet18_gcp_m_shapes', work_dir))
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
@@ -62,7 +66,8 @@ def test_testing_gives_the_accuracy_of_training(trained):
     trained.run('dist_test.sh', CLASSIFIER, 'workdir://resnet18_gcp_m_shapes', '2', '--work-dir', 'tested',
                 '--out', 'scores.pkl')
     tested, = (trained.folder / 'tested').glob('*/*.json')
-    tested = json.loads(tested.read_text())
+    # The original line writes the same object once per process.
+    tested, _ = json.JSONDecoder().raw_decode(tested.read_text())
     assert {k: tested[k] for k in results[3]} == results[3]
     assert (trained.folder / 'scores.pkl').stat().st_size > 0
 
