@@ -1,61 +1,120 @@
-"""Time of covariance pooling, forward and backward, against the textbook formulation, both in one process.
+"""Covariance pooling from features to vector, forward and backward: time, memory and arithmetic, in one process.
 
-    python -m benchmarks.operator [--threads 2] [--batch 32] [--repeats 9]
+    python -m benchmarks.operator [--device cuda] [--batch 32] [--repeats 9] [--threads 2] [--methods]
 
-Prints a Markdown table of medians and their ratio, with the relative difference of the two in value and gradient.
+Prints Markdown tables: Newton-Schulz pooling against (a) iSQRT-COV as published and (b) autograd through the
+eigendecomposition, its arithmetic, and with --methods every other method at every size.
 """
 import argparse
-import statistics
-import time
+from functools import partial
 
 import torch
 
+from benchmarks.measure import (
+    forward_and_backward,
+    held_bytes,
+    interleaved_medians,
+    matrix_flops,
+    matrix_rate,
+    peak_bytes,
+)
+from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.analysis import markdown_table
-from mmgcp.ops import covariance_pool
-from tests.test_ops.reference import isqrt_cov, relative_error, value_and_gradient
+from mmgcp.ops import METHODS, CovariancePooling, covariance_pool
 
-SIZES = [(256, 7), (128, 7), (256, 14), (128, 14), (256, 28)]
-
-
-def interleaved_medians(functions, repeats: int, synchronize) -> list:
-    """Median seconds of each function, taken in turns so that a slow spell of the machine meets all alike."""
-    seconds = [[] for _ in functions]
-    for repeat in range(repeats + 1):
-        for function, times in zip(functions, seconds, strict=True):
-            synchronize()
-            start = time.perf_counter()
-            function()
-            synchronize()
-            if repeat:  # the first round warms up
-                times.append(time.perf_counter() - start)
-    return [statistics.median(times) for times in seconds]
+SIZES = [(256, 7), (128, 7), (256, 14), (128, 14), (256, 28), (128, 28)]
+newton_schulz = partial(covariance_pool, vector=True)
 
 
-def compare(channels: int, side: int, batch: int, repeats: int, device: torch.device) -> list:
-    """Cells of one row."""
-    x = torch.randn(batch, channels, side, side, device=device).relu().requires_grad_()
-    weight = torch.randn(batch, channels, channels, device=device)
-    ours, textbook = ((lambda f=f: value_and_gradient(f, x, weight)) for f in (covariance_pool, isqrt_cov))
-    synchronize = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
-    seconds = interleaved_medians([ours, textbook], repeats, synchronize)
-    errors = [f'{relative_error(a, b):.1e}' for a, b in zip(ours(), textbook(), strict=True)]
-    return [f'{channels} x {side} x {side}', *(f'{1e3 * s:.1f}' for s in seconds), f'{seconds[1] / seconds[0]:.1f}',
-            *errors]
+def inputs(channels: int, side: int, args) -> tuple:
+    """Features like those behind a ReLU, and a gradient for the vector."""
+    x = torch.randn(args.batch, channels, side, side, device=args.device).relu().requires_grad_()
+    return x, torch.randn(args.batch, channels * (channels + 1) // 2, device=args.device)
+
+
+def relative_errors(x, weight) -> list[float]:
+    """Of value and gradient against a float64 evaluation of the same polynomial, at most 8 images."""
+    x, weight = x[:8].detach(), weight[:8]
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = x.to(dtype).requires_grad_()
+        out = (newton_schulz if dtype == torch.float32 else isqrt_cov_vector)(leaf)
+        results.append([out.detach().double(), torch.autograd.grad(out, leaf, weight.to(dtype))[0].double()])
+    return [((a - b).norm() / b.norm()).item() for a, b in zip(*results, strict=True)]
+
+
+def against_textbook(args) -> None:
+    """Time, memory and error of Newton-Schulz pooling."""
+    rows = []
+    for channels, side in SIZES:
+        x, weight = inputs(channels, side, args)
+        functions = [newton_schulz, isqrt_cov_vector, eigh_vector]
+        times = interleaved_medians([partial(forward_and_backward, f, x, weight) for f in functions], args.repeats)
+        ours, textbook, eigh = (1e3 * sum(t) for t in times)
+        held, held_textbook = (held_bytes(f, x) / args.batch / 1024 for f in functions[:2])
+        rows.append([
+            f'{channels} x {side} x {side}', f'{1e3 * times[0][0]:.1f} + {1e3 * times[0][1]:.1f}', f'{textbook:.1f}',
+            f'{eigh:.0f}', f'{textbook / ours:.1f}', f'{eigh / ours:.1f}', f'{held:.0f}', f'{held_textbook:.0f}',
+            f'1/{held_textbook / held:.1f}', *(f'{error:.1e}' for error in relative_errors(x, weight))
+        ])
+    print(markdown_table(['C x H x W', 'mmgcp, forward + backward (ms)', '(a) (ms)', '(b) (ms)', 'times (a)',
+                          'times (b)', 'held (KiB/image)', '(a) held', 'share', 'error', 'of the gradient'], rows))
+
+
+def arithmetic(args) -> None:
+    """Operations of the matrix products, the share of the machine's rate, and the least memory traffic."""
+    rate = matrix_rate(args.device)
+    rows = []
+    for channels, side in SIZES:
+        x, weight = inputs(channels, side, args)
+        flops, textbook = (matrix_flops(f, x, weight) for f in (newton_schulz, isqrt_cov_vector))
+        (times, ) = interleaved_medians([partial(forward_and_backward, newton_schulz, x, weight)], args.repeats)
+        traffic = 4 * 2 * (x.numel() + weight.numel())
+        rows.append([f'{channels} x {side} x {side}', f'{flops / 1e9:.2f}', f'{textbook / 1e9:.2f}',
+                     f'{1e3 * flops / rate:.1f}', f'{1e3 * sum(times):.1f}', f'{100 * flops / rate / sum(times):.0f} %',
+                     f'{traffic / 2**20:.1f}'])
+    print(f'\nLargest matrix-product rate measured: {rate / 1e9:.0f} GFLOP/s (2048 x 2048)\n')
+    print(markdown_table(['C x H x W', 'GFLOP', '(a) GFLOP', 'at that rate (ms)', 'measured (ms)', 'share of the rate',
+                          'least traffic (MiB)'], rows))
+
+
+def all_methods(args) -> None:
+    """Time and memory of every method."""
+    for channels, side in SIZES:
+        x, _ = inputs(channels, side, args)
+        modules = {name: CovariancePooling(channels, name).to(args.device) for name in METHODS}
+        weights = {name: torch.randn(args.batch, module.out_channels, device=args.device)
+                   for name, module in modules.items()}
+        times = interleaved_medians(
+            [partial(forward_and_backward, modules[name], x, weights[name]) for name in METHODS], args.repeats)
+        by_name = dict(zip(METHODS, times, strict=True))
+        rows = []
+        for name, (forward, backward) in by_name.items():
+            peak = peak_bytes(partial(forward_and_backward, modules[name], x, weights[name]), args.device)
+            rows.append([name, f'{1e3 * forward:.1f}', f'{1e3 * backward:.1f}',
+                         f'{(forward + backward) / sum(by_name["newton_schulz"]):.2f}',
+                         f'{held_bytes(modules[name], x) / args.batch / 1024:.0f}', f'{peak / args.batch / 1024:.0f}'])
+        print(f'\n{channels} x {side} x {side}\n')
+        print(markdown_table(['method', 'forward (ms)', 'backward (ms)', 'times newton_schulz', 'held (KiB/image)',
+                              'peak (KiB/image)'], rows), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
-    parser.add_argument('--batch', type=int, default=32, help='images')
+    parser.add_argument('--batch', type=int, default=32, help='images; 256 is usual on a GPU')
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
-    parser.add_argument('--device', type=torch.device, default='cpu')
+    parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
+    parser.add_argument('--methods', action='store_true', help='all methods, too')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    print(f'Forward and backward, float32, batch {args.batch}, {args.device}, {args.threads} threads, '
-          f'torch {torch.__version__}, median of {args.repeats}\n')
-    rows = [compare(*size, args.batch, args.repeats, args.device) for size in SIZES]
-    print(markdown_table(['C x H x W', 'mmgcp (ms)', 'textbook (ms)', 'ratio', 'difference', 'of the gradient'], rows))
+    print(f'float32, batch {args.batch}, {args.device}, {args.threads} threads, torch {torch.__version__}, medians of '
+          f'{args.repeats}\n', flush=True)
+    against_textbook(args)
+    arithmetic(args)
+    if args.methods:
+        all_methods(args)
 
 
 if __name__ == '__main__':

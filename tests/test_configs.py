@@ -45,7 +45,8 @@ def test_classifiers(name, device):
     if variant(name) != 'gap':
         assert isinstance(model.neck, GlobalCovariancePooling)
         assert model.neck.out_channels == model.head.in_channels
-        assert (model.neck.method, model.neck.num_iters) == ('newton_schulz', 5)
+        assert model.neck.pooling.method == 'newton_schulz'
+        assert model.neck.pooling.options.get('num_iters', 5) == 5
         assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
     with torch.no_grad():
         scores = model(torch.rand(2, 3, 64, 64, device=device), mode='tensor')

@@ -1,7 +1,11 @@
 """Mathematics of covariance pooling. Needs torch alone: usable from any PyTorch code."""
-from .pooling import METHODS, SIDES, check_arguments, covariance_pool
+from .diagnostics import covariance_diagnostics
+from .module import CovariancePooling
+from .pooling import METHODS, covariance_pool
+from .tensor_sketch import draw_sketch
 from .triu import symmetric_from_triu, triu_size, triu_vector
 
 __all__ = [
-    'METHODS', 'SIDES', 'check_arguments', 'covariance_pool', 'symmetric_from_triu', 'triu_size', 'triu_vector'
+    'METHODS', 'CovariancePooling', 'covariance_diagnostics', 'covariance_pool', 'draw_sketch', 'symmetric_from_triu',
+    'triu_size', 'triu_vector'
 ]

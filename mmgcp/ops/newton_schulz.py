@@ -1,210 +1,340 @@
 r"""iSQRT-COV: covariance, trace, coupled Newton-Schulz steps (Li et al., CVPR 2018), computed on the cheaper side.
 
-With ``X`` (C x N) the centred features, ``S = X X^T / N`` and ``t = tr S``, the method runs from ``Y = A = S / t``,
+With ``F`` (C x N) the centred features, ``S = F F^T / N`` and ``t = tr S``, the method runs from ``Y = A = S / t``,
 ``Z = I``
 
     T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z,   and returns   sqrt(t) Y.
 
-All iterates are polynomials in ``A``, hence symmetric and commuting: with ``s = Z Y`` the steps read
-``T = (3 I - s) / 2``, ``Z <- Z T``, ``s <- s T^2``. ``Y = A Z``, and ``S^k X = X K^k`` with the Gram matrix
-``K = X^T X / N`` (N x N), so that
+All iterates are polynomials in ``A``, hence symmetric and commuting, and ``Y = A Z``. What is left to compute is the
+polynomial ``Z(A)``. Since ``S^k F = F K^k`` with the Gram matrix ``K = F^T F / N`` (N x N),
 
-    sqrt(t) Y(A) = X Z(K / t) X^T / (N sqrt(t))      exactly:
+    sqrt(t) Y(A) = sqrt(t) A Z(A) = F Z(K / t) F^T / (N sqrt(t))      exactly:
 
-the steps may run on whichever of C and N is smaller. Below, *root* is the polynomial that they evaluate: ``Y(A)`` on
-the covariance side, ``Z(K / t)`` on the Gram side, i.e. the same products from the starts ``A`` and ``I``.
+the steps may run on whichever of C and N is smaller. With ``R = Z Y`` (from ``R = A``), and where possible two at once,
 
-The derivative of a matrix polynomial at a symmetric matrix is self-adjoint, so the gradient can be had in two ways:
+    one step:    T = (3 I - R) / 2,                             Z <- Z T,   R <- R T^2
+    two steps:   Q = T_1 T_2,                                   Z <- Z Q,   R <- R Q^2
 
-- by going back through the kept ``T`` and ``Z`` of each step, four products a step: used for first derivatives;
-- as the directional derivative at the incoming gradient, by the same steps on dual numbers ``(s, ds), (Z, dZ)``, seven
-  products a step from the input alone: made of ordinary operations, so used where the gradient is differentiated again.
+where, in ``U = I - R``, completing the square twice,
+
+    Q = I + U / 2 + 3 U^2 / 8 + 5 U^3 / 16 + U^4 / 16 = 1023 I / 1024 + 69 U / 128 + W^2 / 16,
+    W = U^2 + 5 U / 2 - I / 8
+
+takes two products: 10 for 5 steps, where the textbook has 15.
+
+The derivative of a matrix polynomial at a symmetric matrix is self-adjoint: the gradient for ``Z = p(U)`` at the
+incoming gradient ``G`` is the derivative of ``p`` in the direction ``G``. So the backward pass is the forward pass once
+more, on derivatives. The derivative of a square ``M^2`` takes one product, ``M dM`` plus its transpose, that of another
+product two: 13 for 5 steps, where the published recursion has 38. And as it is made of ordinary operations, the same
+code serves forward-mode derivatives and, recorded, derivatives of the gradient.
 """
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from .compat import TORCH_2_4, is_compiling
+from .covariance import centre, valid_pixels
+from .fused import fused_available, fused_root, fused_root_with_derivative
+from .triu import symmetric_from_triu, triu_vector
 
-def newton_schulz_pool(features: Tensor, num_iters: int, side: str) -> Tensor:
+W_SHIFT, Q_SHIFT, Q_SLOPE = -1 / 8, 1023 / 1024, 69 / 128
+# Matrices up to this size take next to no time to compute again.
+LARGEST_RECOMPUTED = 64
+
+
+class Settings(NamedTuple):
+    """How :func:`newton_schulz_pool` works; its arguments but for the data."""
+    num_iters: int
+    side: str
+    center: bool
+    pre_norm: str
+    shrinkage: float
+    vector: bool
+
+
+def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, side: str, center: bool = True,
+                       pre_norm: str = 'trace', shrinkage: float = 0., vector: bool = False) -> Tensor:
     """Covariance of ``features``, normalised by ``num_iters`` Newton-Schulz steps.
 
     Args:
         features (Tensor): (B, C, N), float32 or float64.
+        mask (Tensor, optional): (B, 1, N), boolean.
         num_iters (int): Steps, at least 1. The paper uses 5, which do not converge for small eigenvalues: that
             truncation belongs to the method.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
+        center (bool): Whether the mean is taken out.
+        pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
+        shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; on the covariance side, with the trace as
+            pre-normalisation.
+        vector (bool): Whether to return the upper triangle row by row.
 
     Returns:
-        Tensor: (B, C, C), symmetric to rounding. Zeros, with zero gradient, where the features have no variance.
+        Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, where the features
+        have no variance.
     """
-    return _NewtonSchulzPool.apply(features, num_iters, side)[0]
+    settings = Settings(num_iters, side, center, pre_norm, shrinkage, vector)
+    if _is_plain(features):
+        return _forward(features, mask, settings)[0]
+    function = _NewtonSchulzPool if is_compiling() else _NewtonSchulzPoolWithTangent
+    return function.apply(features, mask, settings)[0]
+
+
+def _is_plain(features: Tensor) -> bool:
+    """Whether ordinary operations do: nothing to differentiate backwards, or a graph to be recorded for elsewhere.
+
+    Fused kernels have no derivative of their own. Where they would be used, the function stands around them.
+    """
+    if torch.jit.is_tracing() or is_compiling() and not TORCH_2_4:
+        return True
+    if features.requires_grad and torch.is_grad_enabled():
+        return False
+    return is_compiling() or not fused_available(features)
 
 
 class _NewtonSchulzPool(torch.autograd.Function):
-    """Returns the pooled features, and for backward the matrices T and Z of the steps."""
+    """Returns the pooled features, and what the backward pass can use again: see :func:`_forward`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(features: Tensor, num_iters: int, side: str) -> tuple[Tensor, ...]:
-        centred = centre(features)
-        normed, trace = _over_trace(_product(centred, side))
-        ts, roots = _steps(normed, num_iters, None if side == 'gram' else normed)
-        root = roots[-1]
-        if side == 'gram':
-            pooled = (centred @ (root * _gram_scale(trace, features))) @ centred.mT
-        else:
-            pooled = root * _covariance_scale(trace, features)
-        return pooled, *ts, *roots
+    def forward(features: Tensor, mask: Tensor | None, settings: Settings) -> tuple[Tensor, ...]:
+        pooled, normed, trace, iterates, others = _forward(features, mask, settings, fused=True)
+        if not iterates or _is_recomputed(features, normed):
+            return pooled, normed, trace
+        if settings.side == 'covariance':
+            return pooled, normed, trace, *iterates
+        return pooled, normed, trace, *iterates, *others
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
-        features, ctx.num_iters, ctx.side = inputs
+        features, mask, ctx.settings = inputs
+        ctx.num_kept = len(output) - 1
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)  # else zeros would be made for what is not differentiable
-        ctx.save_for_backward(features, *output[1:])
+        ctx.save_for_backward(features, mask, *output[1:])
+        ctx.save_for_forward(features, mask)
 
     @staticmethod
     def backward(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, None, None]:
         if grad is None:
             return None, None, None
-        features, *kept = ctx.saved_tensors
-        gradient = _gram_gradient if ctx.side == 'gram' else _covariance_gradient
-        return gradient(features, grad, ctx.num_iters, kept), None, None
+        features, mask, *kept = ctx.saved_tensors
+        gradient = _gram_gradient if ctx.settings.side == 'gram' else _covariance_gradient
+        return gradient(features, mask, grad, ctx.settings, kept), None, None
 
 
-def centre(features: Tensor) -> Tensor:
-    """Features (B, C, N) minus their mean over the N pixels."""
-    return features - features.mean(-1, keepdim=True)
+class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
+    """With forward-mode derivatives, as Hessians take, but torch.compile does not."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def jvp(ctx, tangent: Tensor, *_) -> tuple:
+        features, mask = ctx.saved_tensors
+        _, change = torch.func.jvp(lambda x: _forward(x, mask, ctx.settings)[0], (features, ), (tangent, ))
+        return change, *(None, ) * ctx.num_kept
 
 
-def _product(centred: Tensor, side: str) -> Tensor:
-    """N times the Gram matrix, (B, N, N), or N times the covariance, (B, C, C)."""
-    return centred.mT @ centred if side == 'gram' else centred @ centred.mT
+def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: bool = False) -> tuple:
+    """Pooled features, ``A``, the trace, and the rest of :func:`_steps`."""
+    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    normed, trace = _normed(centred, count, settings)
+    root, iterates, others = _steps(normed, settings.num_iters, fused)
+    if settings.side == 'gram':
+        pooled = (centred @ (root * _gram_scale(trace, count))) @ centred.transpose(1, 2)
+    else:
+        pooled = (normed @ root) * _covariance_scale(trace, count)
+    return triu_vector(pooled) if settings.vector else pooled, normed, trace, iterates, others
 
 
-def _over_trace(product: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrix over its trace, and the trace (B, 1, 1), where a zero trace (features without variance) counts as 1."""
-    trace = product.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
-    trace = torch.where(trace == 0, torch.ones_like(trace), trace)
-    return product / trace, trace
+def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
+    """Whether the backward pass takes the steps again from ``A``, rather than keep the matrices of each step.
+
+    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if they, about ten for
+    5 steps, take at most half the memory of one covariance; large ones always.
+    """
+    size, channels = normed.shape[-1], features.shape[1]
+    return size <= LARGEST_RECOMPUTED and 20 * size**2 > channels**2
 
 
-def _gram_scale(trace: Tensor, features: Tensor) -> Tensor:
+def _centred(features: Tensor, mask: Tensor | None, settings: Settings) -> Tensor:
+    if settings.center:
+        return centre(features, mask)
+    return features if mask is None else features.masked_fill(~mask, 0)
+
+
+def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[Tensor, Tensor]:
+    """``A`` (B, M, M) on the side of the settings, and N t, the trace (B, 1, 1) by which the product was divided.
+
+    A zero trace (features without variance) counts as 1. Without pre-normalisation N stands in the place of N t.
+    """
+    transposed = centred.transpose(1, 2)
+    product = transposed @ centred if settings.side == 'gram' else centred @ transposed
+    if settings.pre_norm == 'trace':
+        trace = _trace(product)
+        trace = torch.where(trace == 0, torch.ones_like(trace), trace)
+    else:
+        trace = torch.ones_like(product[:, :1, :1]) * count
+    normed = product * ((1 - settings.shrinkage) / trace)
+    if settings.shrinkage:
+        normed = normed + settings.shrinkage / product.shape[-1] * _identity(product)
+    return normed, trace
+
+
+def _gram_scale(trace: Tensor, count: Tensor | int) -> Tensor:
     """1 / (N sqrt(t)), where ``trace`` is N t."""
-    return (trace * features.shape[-1]).rsqrt()
+    return (trace * count).rsqrt()
 
 
-def _covariance_scale(trace: Tensor, features: Tensor) -> Tensor:
+def _covariance_scale(trace: Tensor, count: Tensor | int) -> Tensor:
     """sqrt(t), where ``trace`` is N t."""
-    return (trace / features.shape[-1]).sqrt()
+    return (trace / count).sqrt()
 
 
 def _identity(like: Tensor) -> Tensor:
     return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
-def _steps(s: Tensor, num_iters: int, start: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-    """Newton-Schulz steps.
+def _steps(normed: Tensor, num_iters: int, fused: bool = False) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Newton-Schulz steps: one if their number is odd, then two at a time.
 
     Args:
-        s (Tensor): (B, M, M), symmetric, trace 1.
+        normed (Tensor): ``A``, (B, M, M), symmetric.
         num_iters (int): Steps.
-        start (Tensor, optional): (B, M, M), a polynomial in ``s`` to start from. Default: the identity.
+        fused (bool): Whether the fused kernel is used if it can be. It keeps nothing.
 
     Returns:
-        tuple[list[Tensor], list[Tensor]]: ``T`` of each step, and what the start became after each.
+        tuple[Tensor, list[Tensor], list[Tensor]]: ``Z``, and for :func:`_derivative` the iterates ``R``, ``Q`` and
+        ``Z``, and the others, ``W`` and ``Q^2``, which take one product each from them.
     """
-    identity = _identity(s)
-    ts, roots = [], []
-    for step in range(num_iters):
-        t = torch.add(1.5 * identity, s, alpha=-0.5)
-        if step < num_iters - 1:
-            s = s @ (t @ t)
-        root = roots[-1] if roots else start
-        ts.append(t)
-        roots.append(t if root is None else root @ t)
-    return ts, roots
+    if fused and fused_available(normed):
+        return fused_root(normed, num_iters), [], []
+    r, identity = normed, _identity(normed)
+    root, iterates, others = None, [], []
+    if num_iters % 2:
+        root = torch.add(1.5 * identity, r, alpha=-0.5)
+        if num_iters > 1:
+            r = r @ (root @ root)
+            iterates.append(r)
+    for pairs_left in reversed(range(num_iters // 2)):
+        u = identity - r
+        w = torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
+        q = torch.baddbmm(torch.add(Q_SHIFT * identity, u, alpha=Q_SLOPE), w, w, alpha=1 / 16)
+        root = q if root is None else root @ q
+        iterates += [q, root]
+        others.append(w)
+        if pairs_left:
+            square = q @ q
+            r = r @ square
+            iterates.append(r)
+            others.append(square)
+    return root, iterates, others
 
 
-def _back_through_steps(grad: Tensor, ts: list[Tensor], roots: list[Tensor], start: Tensor | None) -> Tensor:
-    """Gradient for the ``s`` that :func:`_steps` began with, from the symmetric gradient for the last root.
+def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], direction: Tensor,
+                num_iters: int) -> Tensor:
+    """Derivative of ``Z`` with respect to ``A`` in a symmetric direction; arguments as in :func:`_steps`.
 
-    With ``G`` the gradient for ``s T^2 = 3 T^2 - 2 T^3`` and ``P = T G``, that for ``T`` is ``W + W^T``,
-    ``W = 3 P - T (2 P + P^T)``; that for ``s`` is ``-1/2`` of it. Not differentiable: works in place.
-
-    Args:
-        grad (Tensor): (B, M, M).
-        ts (list[Tensor]): ``T`` of each step.
-        roots (list[Tensor]): Root after each step.
-        start (Tensor, optional): As in :func:`_steps`; it depends on ``s`` as ``s`` itself.
+    With ``P = U dU``, ``d(U^2) = P + P^T`` and ``d(U^3) = M + M^T``, ``M = U (P + P^T / 2)``. An odd first step goes
+    through ``R T^2 = (9 R - 6 R^2 + R^3) / 4``. What ``others`` lacks is computed again.
     """
-    grad_t = None  # that of the step behind, to be multiplied by -1/2 for s
-    for step in reversed(range(len(ts))):
-        root = roots[step - 1] if step else start
-        if grad_t is None:
-            half = torch.zeros_like(grad)
-        else:
-            half = ts[step] @ grad_t
-            half.baddbmm_(ts[step], torch.add(half.mT, half, alpha=2), beta=-1.5, alpha=0.5)
-        half = half.add_(grad, alpha=0.5) if root is None else half.baddbmm_(root, grad, alpha=0.5)
-        grad_t = half + half.mT
-        if root is not None:
-            grad = grad @ ts[step]
-    grad_s = grad_t.mul_(-0.5)
-    return grad_s if start is None else grad_s.add_(grad, alpha=0.5).add_(grad.mT, alpha=0.5)
-
-
-def _steps_with_derivative(s: Tensor, ds: Tensor, num_iters: int, start: tuple | None) -> tuple[Tensor, Tensor]:
-    """Last root of :func:`_steps`, and its derivative in the symmetric direction ``ds``, on dual numbers.
-
-    ``s`` and ``ds`` do not commute. With ``P = T dT``, ``d(T^2) = P + P^T`` and ``d(T^3) = M + M^T``,
-    ``M = T (P + P^T / 2)``, so that two products give the derivative of ``s T^2 = 3 T^2 - 2 T^3``.
-    """
-    identity = _identity(s)
-    root = start
-    for step in range(num_iters):
-        t, dt = 1.5 * identity - 0.5 * s, -0.5 * ds
-        root = (t, dt) if root is None else (root[0] @ t, root[1] @ t + root[0] @ dt)
-        if step < num_iters - 1:
-            p = t @ dt
-            w = 3 * p - t @ (2 * p + p.mT)
-            s, ds = s @ (t @ t), w + w.mT
-    return root
+    r, dr, identity = normed, direction, _identity(normed)
+    root, droot = None, None
+    iterates, others = iter(iterates), iter(others)
+    if num_iters % 2:
+        root, droot = torch.add(1.5 * identity, r, alpha=-0.5), -0.5 * dr
+        if num_iters > 1:
+            p = r @ dr
+            half = torch.baddbmm(p, r, torch.add(p, p.mT, alpha=0.5), beta=-1.5, alpha=0.25)
+            r, dr = next(iterates), torch.add(half + half.mT, dr, alpha=2.25)
+    for pairs_left in reversed(range(num_iters // 2)):
+        u, w = identity - r, next(others, None)
+        if w is None:
+            w = torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
+        q, next_root = next(iterates), next(iterates)
+        p = u @ dr  # -dW = P + P^T + 5 dR / 2
+        p = w @ torch.add(p + p.mT, dr, alpha=2.5)
+        dq = torch.add(p + p.mT, dr, alpha=16 * Q_SLOPE)  # -16 dQ
+        droot = dq * (-1 / 16) if root is None else torch.baddbmm(droot @ q, root, dq, alpha=-1 / 16)
+        root = next_root
+        if pairs_left:
+            square = next(others, None)
+            square, p = q @ q if square is None else square, q @ dq
+            dr = torch.baddbmm(dr @ square, r, p + p.mT, alpha=-1 / 16)
+            r = next(iterates)
+    return droot
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Frobenius inner product per image, (B, 1, 1)."""
-    return (a * b).sum((-2, -1), keepdim=True)
+    return a.flatten(1)[:, None] @ b.flatten(1)[..., None]
 
 
-def _gram_gradient(features: Tensor, grad: Tensor, num_iters: int, kept: list[Tensor]) -> Tensor:
-    """Gradient for ``features`` of ``<G, X Z(K / t) X^T / (N sqrt(t))>``."""
-    centred = centre(features)
-    normed, trace = _over_trace(_product(centred, 'gram'))
-    scale = _gram_scale(trace, features)
-    grad_centred = (grad @ centred).baddbmm_(grad.mT, centred)
-    direction = centred.mT @ grad_centred * (0.5 * scale)
-    if torch.is_grad_enabled():
-        z, dz = _steps_with_derivative(normed, direction, num_iters, None)
+def _trace(matrix: Tensor) -> Tensor:
+    """Trace per image, (B, 1, 1)."""
+    return (matrix.flatten(1) @ _identity(matrix).flatten())[:, None, None]
+
+
+def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
+    """2 G, where G is the symmetric gradient for the pooled matrix."""
+    if not settings.vector:
+        return grad + grad.mT
+    doubled = symmetric_from_triu(grad)
+    doubled.diagonal(dim1=-2, dim2=-1).mul_(2)
+    return doubled
+
+
+def _normed_again(centred: Tensor, count: Tensor | int, settings: Settings, kept: list[Tensor]) -> tuple:
+    """``A``, the trace and what was kept of the steps; where the gradient is itself differentiated, computed again."""
+    normed, trace, *steps = _normed(centred, count, settings) if torch.is_grad_enabled() else kept
+    return normed, trace, steps
+
+
+def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, num_iters: int) -> tuple:
+    """``Z``, and its derivative in the symmetric direction, from what was kept of the steps, if anything."""
+    if not torch.is_grad_enabled() and fused_available(normed):
+        return fused_root_with_derivative(normed, direction, num_iters)
+    if kept:
+        pairs, odd = divmod(num_iters, 2)
+        num_iterates = 3 * pairs - 1 + odd
+        root, iterates, others = kept[num_iterates - 1], kept[:num_iterates], kept[num_iterates:]
     else:
-        z, dz = kept[-1], _back_through_steps(direction, kept[:num_iters], kept[num_iters:], None)
-    dtrace = -(0.5 * _inner(direction, z) + _inner(dz, normed)) / trace
-    # Subtracting the mean is its own adjoint. It is applied to the small matrices, from the right.
-    from_root = centre(z * scale)
-    from_product = centre(2 * (dz / trace + dtrace * _identity(normed)))
-    return (grad_centred @ from_root).baddbmm_(centred, from_product)
+        root, iterates, others = _steps(normed, num_iters)
+    return root, _derivative(normed, iterates, others, direction, num_iters)
 
 
-def _covariance_gradient(features: Tensor, grad: Tensor, num_iters: int, kept: list[Tensor]) -> Tensor:
-    """Gradient for ``features`` of ``<G, sqrt(t) Y(S / t)>``."""
-    centred = centre(features)
-    normed, trace = _over_trace(_product(centred, 'covariance'))
-    scale = _covariance_scale(trace, features)
-    direction = (grad + grad.mT) * (0.5 * scale)
-    if torch.is_grad_enabled():
-        y, dy = _steps_with_derivative(normed, direction, num_iters, (normed, direction))
-    else:
-        y, dy = kept[-1], _back_through_steps(direction, kept[:num_iters], kept[num_iters:], normed)
-    dtrace = (0.5 * _inner(direction, y) - _inner(dy, normed)) / trace
-    # The columns of the result have no mean over the pixels, like those of X: the adjoint of centring changes nothing.
-    return (2 * (dy / trace + dtrace * _identity(normed))) @ centred
+def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings, kept: list) -> Tensor:
+    """Gradient for ``features`` of ``<G, F Z(K / t) F^T / (N sqrt(t))>``."""
+    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    normed, trace, kept = _normed_again(centred, count, settings, kept)
+    scale = _gram_scale(trace, count)
+    weighted = _twice_symmetric(grad, settings) @ centred
+    direction = centred.mT @ weighted  # times 2 / scale
+    root, change = _root_and_derivative(normed, kept, direction, settings.num_iters)
+    from_root, from_product = root * scale, change * (scale / trace)
+    if settings.pre_norm == 'trace':
+        twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
+        from_product = from_product - twice_dtrace * _identity(change)
+    # All this is F times polynomials in F^T F and in H: like the rows of F, those of the result have no mean over the
+    # pixels, and the adjoint of centring changes nothing.
+    return torch.baddbmm(weighted @ from_root, centred, from_product)
+
+
+def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings,
+                         kept: list) -> Tensor:
+    """Gradient for ``features`` of ``<G, sqrt(t) A Z(A)>``."""
+    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    normed, trace, kept = _normed_again(centred, count, settings, kept)
+    direction = _twice_symmetric(grad, settings) * (0.5 * _covariance_scale(trace, count))
+    root, change = _root_and_derivative(normed, kept, direction, settings.num_iters)
+    from_root = direction @ root
+    change = torch.baddbmm(from_root, normed, change)
+    from_product = change * ((1 - settings.shrinkage) * 2 / trace)
+    if settings.pre_norm == 'trace':
+        # A carries the identity of the shrinkage, which does not depend on the trace.
+        inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
+        twice_dtrace = (_inner(from_root, normed) - 2 * inner) / trace
+        from_product = from_product + twice_dtrace * _identity(normed)
+    # As above, the adjoint of centring changes nothing.
+    return from_product @ centred

@@ -1,8 +1,12 @@
 """Upper triangle of symmetric matrices as a vector, and back."""
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from .compat import is_compiling
 
 
 def triu_size(dim: int) -> int:
@@ -24,9 +28,41 @@ def triu_vector(matrix: Tensor) -> Tensor:
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f'triu_vector takes square matrices (..., D, D), got the shape {tuple(matrix.shape)}')
-    dim = matrix.shape[-1]
-    rows, cols = torch.triu_indices(dim, dim, device=matrix.device)
-    return matrix.flatten(-2).index_select(-1, rows * dim + cols)
+    return matrix.flatten(-2).index_select(-1, upper_positions(int(matrix.shape[-1]), matrix.device))
+
+
+def upper_positions(dim: int, device: torch.device) -> Tensor:
+    """Positions of the upper triangle, row by row, in a flattened ``dim`` x ``dim`` matrix."""
+    if torch.jit.is_tracing():  # a constant: ONNX has no triu_indices
+        return torch.tensor([row * dim + col for row in range(dim) for col in range(row, dim)], device=device)
+    return _upper_positions(dim, device) if is_compiling() else _cached_upper_positions(dim, device)
+
+
+def _upper_positions(dim: int, device: torch.device) -> Tensor:
+    rows, cols = torch.triu_indices(dim, dim, device=device)
+    return rows * dim + cols
+
+
+def _symmetric_positions(dim: int, device: torch.device) -> Tensor:
+    """Where in the upper triangle each entry of a flattened symmetric matrix is found."""
+    index = torch.arange(dim, device=device)
+    row, col = torch.minimum(index[:, None], index), torch.maximum(index[:, None], index)
+    return (row * (2 * dim - row - 1) // 2 + col).flatten()
+
+
+def _cached(function: Callable) -> Callable:
+    """The few sizes of a model, made once each; outside of inference mode, whose tensors autograd refuses."""
+
+    @functools.lru_cache(maxsize=16)
+    def cached(dim: int, device: torch.device) -> Tensor:
+        with torch.inference_mode(False):
+            return function(dim, device)
+
+    return cached
+
+
+_cached_upper_positions = _cached(_upper_positions)
+_cached_symmetric_positions = _cached(_symmetric_positions)
 
 
 def symmetric_from_triu(vector: Tensor) -> Tensor:
@@ -46,8 +82,5 @@ def symmetric_from_triu(vector: Tensor) -> Tensor:
     if size == 0 or triu_size(dim) != size:
         raise ValueError('symmetric_from_triu takes vectors of length D (D + 1) / 2, got the shape '
                          f'{tuple(vector.shape)}')
-    rows, cols = torch.triu_indices(dim, dim, device=vector.device)
-    position = torch.empty(dim, dim, dtype=torch.long, device=vector.device)
-    position[rows, cols] = torch.arange(size, device=vector.device)
-    position[cols, rows] = torch.arange(size, device=vector.device)
-    return vector.index_select(-1, position.flatten()).unflatten(-1, (dim, dim))
+    positions = _symmetric_positions if is_compiling() else _cached_symmetric_positions
+    return vector.index_select(-1, positions(dim, vector.device)).unflatten(-1, (dim, dim))

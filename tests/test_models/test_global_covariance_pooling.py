@@ -3,6 +3,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmgcp.models import GlobalCovariancePooling
+from mmgcp.ops import METHODS, covariance_pool
 from tests.test_ops.reference import isqrt_cov
 
 
@@ -48,6 +49,50 @@ def test_settings_reach_the_operator(device):
     assert (one - exact).norm() > 2 * (five - exact).norm() > 0
 
 
+OPTIONS = {
+    'covariance': dict(center=False, shrinkage=0.1),
+    'newton_schulz': dict(num_iters=3, pre_norm='none'),
+    'eigh': dict(side='gram'),
+    'power': dict(alpha=0.3),
+    'log': dict(shrinkage=0.01),
+    'pade': dict(degree=3, num_iters=4),
+    'signed_power': dict(alpha=0.7, scale_off_diagonal=True),
+    'gaussian': dict(beta=0.3),
+    'compact_bilinear': dict(out_channels=64),
+    'dropcov': dict(drop_rate=0.2),
+}
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_trains(method, device):
+    neck = build(method=method, **OPTIONS[method]).to(device).train()
+    head = torch.nn.Linear(neck.out_channels, 2).to(device)
+    x = torch.rand(4, 6, 5, 4, device=device)
+    head(neck(x)).logsumexp(1).sum().backward()
+    gradient = neck.reduction.conv.weight.grad
+    assert gradient.isfinite().all() and gradient.any()
+    neck.eval()
+    settings = dict(OPTIONS[method])
+    if method == 'compact_bilinear':
+        settings['sketch'] = (neck.pooling.sketch_hashes, neck.pooling.sketch_signs)
+    torch.testing.assert_close(neck(x), covariance_pool(neck.reduction(x), method, vector=True, **settings))
+
+
+def test_tokens_and_mask(device):
+    neck = build().to(device).eval()
+    x, mask = torch.rand(2, 6, 3, 4, device=device), torch.rand(2, 3, 4, device=device) < 0.7
+    torch.testing.assert_close(neck(x.flatten(2).mT, mask.flatten(1)), neck(x, mask))
+    torch.testing.assert_close(neck((x.flatten(2).mT, ))[0], neck(x))
+    cropped = neck(x[:1].flatten(2)[..., mask[0].flatten()][..., None])
+    torch.testing.assert_close(neck(x, mask)[:1], cropped)
+
+
+def test_non_finite_features_can_be_refused(device):
+    x = torch.full((2, 6, 3, 3), float('nan'), device=device)
+    with pytest.raises(ValueError, match='2 of 2 images have NaN'):
+        build(check_finite=True).to(device).eval()(x)
+
+
 def test_relu6_as_in_mobilenet():
     neck = build(act_cfg=dict(type='ReLU6'))
     assert isinstance(neck.reduction.activate, torch.nn.ReLU6)
@@ -56,7 +101,8 @@ def test_relu6_as_in_mobilenet():
 @pytest.mark.parametrize('arguments, message', [
     (dict(reduced_channels=0), 'reduced_channels=0 must be'),
     (dict(in_channels=0), 'in_channels=0 must be'),
-    (dict(method='log'), "method='log' is unknown"),
+    (dict(method='sqrtm'), "method='sqrtm' is unknown"),
+    (dict(method='log', num_iters=5), "method='log' has no option num_iters"),
     (dict(num_iters=0), 'num_iters=0 must be'),
 ])
 def test_wrong_settings(arguments, message):

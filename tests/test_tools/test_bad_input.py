@@ -33,7 +33,8 @@ def in_workplace(workplace, monkeypatch):
 
 @pytest.mark.parametrize('options, sentence', [
     (dict(model__backbone__conv5_downsample='avg'), "conv5_downsample='avg' is unknown: choose"),
-    (dict(model__neck__method='log'), r"method='log' is unknown: choose one of newton_schulz"),
+    (dict(model__neck__method='sqrtm'), r"method='sqrtm' is unknown: choose one of covariance, newton_schulz"),
+    (dict(model__neck__alpha=0.5), r"method='newton_schulz' has no option alpha: it has num_iters"),
     (dict(model__neck__num_iters=0), r'num_iters=0 must be an integer of at least 1'),
     (dict(model__neck__reduced_channels=0), r'reduced_channels=0 must be an integer of at least 1'),
     (dict(model__head__in_channels=512), r'model.head.in_channels=512 does not match the neck, .* of 32896'),

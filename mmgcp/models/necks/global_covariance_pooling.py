@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmgcp.ops import check_arguments, covariance_pool, triu_size, triu_vector
+from mmgcp.ops import CovariancePooling
 from mmgcp.registry import MODELS
 
 
@@ -19,27 +19,27 @@ class GlobalCovariancePooling(BaseModule):
     Args:
         in_channels (int): Channels C of the backbone's last stage.
         reduced_channels (int): Channels D whose covariance is taken. Default: 256, the paper's; Table 5 has 128.
-        method (str): Normalisation, see :func:`mmgcp.ops.covariance_pool`. Default: ``'newton_schulz'``.
-        num_iters (int): Newton-Schulz steps. Default: 5, the paper's.
+        method (str): Normalisation, a name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
         norm_cfg (dict): Normalisation layer behind the reduction.
         act_cfg (dict): Activation behind it: ReLU for ResNets, ReLU6 for MobileNetV2 and ShuffleNetV2.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
+        **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``.
 
     Raises:
-        ValueError: If a number of channels is below 1, ``method`` is unknown or ``num_iters`` is below 1.
+        ValueError: If a number of channels is below 1, or a setting is unknown or out of range.
     """
 
     def __init__(self,
                  in_channels: int,
                  reduced_channels: int = 256,
                  method: str = 'newton_schulz',
-                 num_iters: int = 5,
                  norm_cfg: dict = None,
                  act_cfg: dict = None,
                  init_cfg: dict | Sequence[dict] = (
                      dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
                      dict(type='Constant', layer='_BatchNorm', val=1),
-                 )) -> None:
+                 ),
+                 **options) -> None:
         if act_cfg is None:
             act_cfg = dict(type='ReLU')
         if norm_cfg is None:
@@ -48,20 +48,19 @@ class GlobalCovariancePooling(BaseModule):
         for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
             if not isinstance(channels, int) or channels < 1:
                 raise ValueError(f'{name}={channels} must be an integer of at least 1')
-        check_arguments(method, num_iters)
-        self.method = method
-        self.num_iters = num_iters
-        self.out_channels = triu_size(reduced_channels)
         self.reduction = ConvModule(in_channels, reduced_channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.pooling = CovariancePooling(reduced_channels, method, **options)
+        self.out_channels = self.pooling.out_channels
 
-    def forward(self, inputs: Tensor | tuple[Tensor]) -> Tensor | tuple[Tensor]:
-        """Pool the feature map of one stage.
+    def forward(self, inputs: Tensor | tuple[Tensor], mask: Tensor | None = None) -> Tensor | tuple[Tensor]:
+        """Pool the feature map or the tokens of one stage.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): (B, C, H, W), alone or as the one entry of a tuple.
+            inputs (Tensor or tuple[Tensor]): (B, C, H, W) or (B, N, C), alone or as the one entry of a tuple.
+            mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or token (B, N) is valid.
 
         Returns:
-            Tensor or tuple[Tensor]: (B, D (D + 1) / 2), in a tuple if the input was in one.
+            Tensor or tuple[Tensor]: (B, :attr:`out_channels`), in a tuple if the input was in one.
 
         Raises:
             ValueError: If a tuple does not hold just one feature map.
@@ -70,5 +69,7 @@ class GlobalCovariancePooling(BaseModule):
             if len(inputs) != 1:
                 raise ValueError('GlobalCovariancePooling reduces the channels of one feature map, the backbone gives '
                                  f'{len(inputs)}: set its out_indices to the last stage alone')
-            return (self.forward(inputs[0]), )
-        return triu_vector(covariance_pool(self.reduction(inputs), self.method, self.num_iters))
+            return (self.forward(inputs[0], mask), )
+        if inputs.dim() == 3:  # tokens are an image of one column
+            inputs, mask = inputs.mT[..., None], None if mask is None else mask[..., None]
+        return self.pooling(self.reduction(inputs), mask)

@@ -1,0 +1,20 @@
+"""What differs between the PyTorch versions that are supported."""
+import torch
+
+# autograd.Function with a setup_context under torch.compile, and autocast questions by device, came with torch 2.4.
+TORCH_2_4 = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 4)
+
+if TORCH_2_4:
+    is_compiling = torch.compiler.is_compiling
+else:
+    from torch._utils import is_compiling
+
+
+def is_autocast_enabled(device_type: str) -> bool:
+    """Whether autocast is on for a type of device such as ``'cuda'``."""
+    if TORCH_2_4:
+        return torch.is_autocast_enabled(device_type)
+    return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()
+
+
+__all__ = ['TORCH_2_4', 'is_autocast_enabled', 'is_compiling']

@@ -1,0 +1,75 @@
+r"""Features, masks and the sample covariance.
+
+Every method works on the *factor* ``F`` (C x N) of the covariance: the features minus their mean over the N valid
+pixels, divided by the square root of N, so that ``S = F F^T`` (Eq. 1) and the Gram matrix is ``K = F^T F``.
+
+ONNX knows ``transpose``, not ``mT``: hence the former where a forward pass may be exported.
+"""
+import torch
+from torch import Tensor
+
+
+def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """Bring feature maps or tokens, and their mask, into one layout without copying.
+
+    Args:
+        x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
+        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
+
+    Returns:
+        tuple[Tensor, Tensor or None]: Features (B, C, N), and the mask (B, 1, N) or None.
+
+    Raises:
+        ValueError: If ``x`` has another number of dimensions, no channel or no pixel, or the mask's shape does not fit.
+        TypeError: If ``x`` is not of a real floating dtype or the mask not boolean.
+    """
+    if x.dim() not in (3, 4):
+        raise ValueError('covariance pooling takes feature maps of shape (B, C, H, W) or tokens of shape (B, N, C), '
+                         f'got {tuple(x.shape)}')
+    if not x.is_floating_point():
+        raise TypeError(f'covariance pooling takes real floating-point features, got {x.dtype}')
+    if 0 in x.shape[1:]:
+        raise ValueError(f'covariance pooling needs at least one channel and one pixel, got the shape {tuple(x.shape)}')
+    features = x.flatten(2) if x.dim() == 4 else x.transpose(1, 2)
+    if mask is None:
+        return features, None
+    expected = (x.shape[0], *x.shape[2:]) if x.dim() == 4 else tuple(x.shape[:2])
+    if mask.dtype != torch.bool:
+        raise TypeError(f'the mask has to be boolean, true where a pixel is valid, got {mask.dtype}')
+    if tuple(mask.shape) != expected:
+        raise ValueError(f'the mask of features of shape {tuple(x.shape)} has the shape {expected}, '
+                         f'got {tuple(mask.shape)}')
+    return features, mask.flatten(1)[:, None]
+
+
+def centre(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Features (B, C, N) minus their mean over the valid pixels; zero at the others."""
+    if mask is None:
+        return features - features.mean(-1, keepdim=True)
+    features = features.masked_fill(~mask, 0)
+    return (features - features.sum(-1, keepdim=True) / valid_pixels(features, mask)).masked_fill(~mask, 0)
+
+
+def valid_pixels(features: Tensor, mask: Tensor | None) -> Tensor | int:
+    """Number of valid pixels: an integer, or with a mask (B, 1, 1) in the features' dtype, at least 1."""
+    if mask is None:
+        return features.shape[-1]
+    return mask.sum(-1, keepdim=True, dtype=features.dtype).clamp(min=1)
+
+
+def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
+    """Factor ``F`` of the sample covariance ``S = F F^T`` (Eq. 1).
+
+    Args:
+        features (Tensor): (B, C, N), float32 or float64.
+        mask (Tensor, optional): (B, 1, N), boolean.
+        center (bool): Whether the mean is taken out. Without, ``S`` is the second moment, as in bilinear pooling.
+
+    Returns:
+        Tensor: (B, C, N). Zero for an image without valid pixels.
+    """
+    if center:
+        centred = centre(features, mask)
+    else:
+        centred = features if mask is None else features.masked_fill(~mask, 0)
+    return centred * valid_pixels(features, mask)**-0.5

@@ -1,0 +1,45 @@
+"""Adaptive channel dropout in front of plain covariance pooling (DropCov, Wang et al., NeurIPS 2022)."""
+import torch
+from torch import Tensor
+
+HIGHEST_PROBABILITY = 0.95
+
+
+def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
+    """Probability of each channel of each image to be dropped, in linear time.
+
+    DropCov weighs decorrelation against the preservation of information: a channel is dropped the more readily the more
+    it goes with the others, and the less the more it carries. Its authors learn the second weight; here both are read
+    from the features, so that there is nothing to learn: the correlation ``r`` with the sum of all channels, and the
+    share ``w`` of the largest variance. The probabilities are proportional to ``(1 + |r|) (1 - w / 2)``.
+
+    Args:
+        factor (Tensor): (B, C, N) of the covariance ``F F^T``.
+        drop_rate (float): Mean probability over the channels.
+
+    Returns:
+        Tensor: (B, C, 1), at most 0.95. Not differentiable.
+    """
+    factor = factor.detach()
+    variance = factor.square().sum(-1, keepdim=True)
+    total = factor.sum(1, keepdim=True)
+    spread = (variance * total.square().sum(-1, keepdim=True)).sqrt()
+    tiny = torch.finfo(factor.dtype).tiny
+    correlation = (factor * total).sum(-1, keepdim=True).abs() / spread.clamp(min=tiny)
+    share = variance / variance.amax(1, keepdim=True).clamp(min=tiny)
+    weight = (1 + correlation) * (1 - share / 2)
+    return (drop_rate * weight / weight.mean(1, keepdim=True)).clamp(max=HIGHEST_PROBABILITY)
+
+
+def drop_channels(factor: Tensor, drop_rate: float) -> Tensor:
+    """Channels dropped at random, the others scaled so that expected covariances are those of the input.
+
+    Args:
+        factor (Tensor): (B, C, N).
+        drop_rate (float): Mean probability over the channels.
+
+    Returns:
+        Tensor: (B, C, N).
+    """
+    kept = 1 - drop_probabilities(factor, drop_rate)
+    return factor * (torch.bernoulli(kept) / kept)

@@ -1,0 +1,32 @@
+r"""Gaussian embedding (G2DeNet, Wang et al., CVPR 2017).
+
+A Gaussian with mean ``mu`` and covariance ``S`` is identified with the square root of
+
+    [[S + beta^2 mu mu^T,  beta mu],
+     [beta mu^T,           1      ]],
+
+the second moment of the features with their mean scaled by ``beta`` and a constant channel appended.
+"""
+import torch
+from torch import Tensor
+
+from .covariance import centre, valid_pixels
+
+
+def gaussian_factor(features: Tensor, mask: Tensor | None, beta: float) -> Tensor:
+    """Factor ``F`` of the embedding before its root, ``F F^T``.
+
+    Args:
+        features (Tensor): (B, C, N), float32 or float64.
+        mask (Tensor, optional): (B, 1, N), boolean.
+        beta (float): Weight of the mean.
+
+    Returns:
+        Tensor: (B, C + 1, N).
+    """
+    centred = centre(features, mask)
+    valid = features if mask is None else features.masked_fill(~mask, 0)
+    augmented = torch.cat([centred + beta * (valid - centred), torch.ones_like(features[:, :1])], 1)
+    if mask is not None:
+        augmented = augmented.masked_fill(~mask, 0)
+    return augmented * valid_pixels(features, mask)**-0.5

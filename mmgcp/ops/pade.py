@@ -1,0 +1,106 @@
+r"""Square root of the covariance by a Padé approximant, without eigenvalues (Song, Sebe and Wang, ICLR 2022).
+
+Scaled by its Frobenius norm, ``A = S + c I`` becomes ``X = A / |A|`` with eigenvalues in [0, 1]. The diagonal [m/m]
+Padé approximant of the square root at 1 is
+
+    sqrt(X) = N(X) D(X)^(-1),   N(x) = sum_j C(2m + 1, 2j) x^j,   D(x) = sum_j C(2m + 1, 2j + 1) x^j,   j = 0 ... m.
+
+Written in powers of ``X`` rather than of ``I - X`` as in the paper, no term is negative, so nothing cancels. Both
+polynomials share m - 1 matrix products, and ``D``, whose eigenvalues lie between 2m + 1 and 4^m, takes one Cholesky
+solve, where partial fractions would take m. For an eigenvalue ``x = s^2`` the relative error is near
+``2 ((1 - s) / (1 + s))^(2m + 1)``: small eigenvalues come out too large, which belongs to the method.
+
+The gradient ``W`` for ``A`` solves the Lyapunov equation ``P W + W P = G``, ``P`` the root, with the matrix sign of
+``[[P, G], [0, -P]]``, which has ``2 W`` in its corner, by Newton-Schulz steps ``H <- H (3 I - H^2) / 2``. First and
+second derivatives are those of the exact root as far as the approximant and the steps have converged.
+"""
+import math
+
+import torch
+from torch import Tensor
+
+
+def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int = 8) -> Tensor:
+    """Square root of the shifted covariance, ``(F F^T + c I)^(1/2)``.
+
+    Args:
+        factor (Tensor): ``F`` (B, C, N), float32 or float64.
+        shift (float): ``c``, at least 0.
+        degree (int): ``m``, at least 1. The condition number of ``D`` is up to ``4^m / (2m + 1)``.
+        num_iters (int): Newton-Schulz steps of the backward, at least 1.
+
+    Returns:
+        Tensor: (B, C, C), symmetric to rounding. Without a shift, zero with zero gradient for a zero factor.
+    """
+    matrix = factor @ factor.mT
+    if shift:
+        matrix = matrix + shift * _identity(matrix)
+    return _PadeSqrt.apply(matrix, degree, num_iters)
+
+
+class _PadeSqrt(torch.autograd.Function):
+    """Approximate root of symmetric positive semidefinite matrices (B, C, C)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, degree: int, num_iters: int) -> Tensor:
+        norm = torch.linalg.matrix_norm(matrix, keepdim=True)
+        normed = matrix / _nonzero(norm)
+        power = _identity(matrix).expand_as(matrix)
+        numerator, denominator = power, (2 * degree + 1) * power
+        for j in range(1, degree + 1):
+            power = power @ normed if j > 1 else normed
+            numerator = numerator + math.comb(2 * degree + 1, 2 * j) * power
+            denominator = denominator + math.comb(2 * degree + 1, 2 * j + 1) * power
+        root = torch.cholesky_solve(numerator, torch.linalg.cholesky(denominator))
+        return root * norm.sqrt()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        _, _, ctx.num_iters = inputs
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        root, = ctx.saved_tensors
+        return _Lyapunov.apply(root, grad, ctx.num_iters), None, None
+
+
+class _Lyapunov(torch.autograd.Function):
+    """Solution W of P W + W P = G, for the symmetric part of G."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(root: Tensor, rhs: Tensor, num_iters: int) -> Tensor:
+        # The sign does not depend on the scale, but the steps converge from norms of at most 1.
+        norm = _nonzero(torch.linalg.matrix_norm(root, keepdim=True))
+        block, corner = root / norm, (rhs + rhs.mT) / (2 * norm)
+        for _ in range(num_iters):
+            square, product = block @ block, block @ corner
+            outer = block @ product
+            corner = 1.5 * corner + 0.5 * (product @ block - outer - outer.mT)
+            block = 1.5 * block - 0.5 * (square @ block)
+        return corner / 2
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        root, _, ctx.num_iters = inputs
+        ctx.save_for_backward(root, output)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        root, solution = ctx.saved_tensors
+        grad_rhs = _Lyapunov.apply(root, grad, ctx.num_iters)
+        # P dW + dW P = dG - dP W - W dP.
+        return -(grad_rhs @ solution + solution @ grad_rhs), grad_rhs, None
+
+
+def _nonzero(norm: Tensor) -> Tensor:
+    """The norm, where zero counts as 1."""
+    return torch.where(norm == 0, torch.ones_like(norm), norm)
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)

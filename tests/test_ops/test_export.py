@@ -1,0 +1,49 @@
+"""Graphs for other runtimes."""
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from mmgcp.ops import METHODS, CovariancePooling
+from mmgcp.ops.compat import TORCH_2_4
+
+from .test_pooling import features
+
+# Eigenvalues and Cholesky factors do not exist in ONNX.
+NOT_IN_ONNX = {'eigh', 'power', 'log', 'gaussian', 'pade'}
+
+
+def module_and_input(method, channels, device):
+    module = CovariancePooling(channels, method, **dict(out_channels=16) if method == 'compact_bilinear' else {})
+    return module.to(device).eval(), features(2, channels, 4, 3, device=device, dtype=torch.float32)
+
+
+@pytest.mark.parametrize('channels', [20, 5])
+@pytest.mark.parametrize('method', sorted(set(METHODS) - NOT_IN_ONNX))
+def test_onnx(method, channels, device, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    if not TORCH_2_4 and method == 'compact_bilinear':
+        pytest.skip('sums over repeated indices come with the exporter of torch 2.4')
+    module, x = module_and_input(method, channels, device)
+    path = tmp_path / 'pooling.onnx'
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        if TORCH_2_4:
+            torch.onnx.export(module, (x, ), path, dynamo=True, verbose=False)
+        else:
+            torch.onnx.export(module, (x, ), path)
+    session = onnxruntime.InferenceSession(path)
+    out, = session.run(None, {session.get_inputs()[0].name: x.cpu().numpy()})
+    np.testing.assert_allclose(out, module(x).detach().cpu().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_torch_export(method, device):
+    if not TORCH_2_4:
+        pytest.skip('torch.export is stable since torch 2.4')
+    module, x = module_and_input(method, 20, device)
+    batch = torch.export.Dim('batch', min=2)
+    exported = torch.export.export(module, (x, ), dynamic_shapes=([batch, None, None, None], ))
+    other = torch.cat([x, x.flip(0), x + 1])
+    torch.testing.assert_close(exported.module()(other), module(other))
