@@ -1,5 +1,5 @@
 """What happens while training: schedules and hooks."""
-from .hooks import EpochSeedHook, SanityCheckHook
+from .hooks import CovarianceDiagnosticsHook, EpochSeedHook, SanityCheckHook
 from .schedulers import PolynomialLR, StagewiseLinearLR
 
-__all__ = ['EpochSeedHook', 'PolynomialLR', 'SanityCheckHook', 'StagewiseLinearLR']
+__all__ = ['CovarianceDiagnosticsHook', 'EpochSeedHook', 'PolynomialLR', 'SanityCheckHook', 'StagewiseLinearLR']

@@ -1,0 +1,83 @@
+"""Hook that logs how well the covariances of a model are estimated and normalised."""
+from functools import partial
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmgcp.ops import CovariancePooling, covariance_diagnostics
+from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import SetupError
+
+
+@HOOKS.register_module()
+class CovarianceDiagnosticsHook(Hook):
+    """Logs :func:`mmgcp.ops.covariance_diagnostics` of the input of every ``CovariancePooling``.
+
+    The values are means over the batch and stand in the text log and in all visualisation backends, beside the losses,
+    as ``neck.pooling/effective_rank`` and so on, where ``neck.pooling`` is the layer's name in the model. In place of
+    the condition number, which spans many orders of magnitude and whose mean one image can dominate, there is
+    ``condition_log10``, the mean of its decimal logarithm.
+
+    Measured are those iterations in which ``LoggerHook`` with the same interval logs, so that a line shows its own
+    iteration; lines in between repeat the last values. Training itself is left as it is, and other iterations cost
+    nothing. In distributed training it is rank 0 that measures its share of the batch, and MMEngine logs only rank 0.
+    A layer that runs several times in one iteration is measured the last time; one that does not run, not at all.
+    Described is the centred covariance under iSQRT-COV with the layer's ``num_iters``, or 5 where its method has none,
+    whatever else the layer is set to.
+
+    Args:
+        interval (int): Iterations of an epoch between two measurements; an epoch that is shorter is measured once, at
+            its end. Default: 100.
+
+    Raises:
+        ValueError: If ``interval`` is not an integer of at least 1.
+    """
+
+    def __init__(self, interval: int = 100) -> None:
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval={interval} must be an integer of at least 1')
+        self.interval = interval
+        self.layers, self.inputs, self.handles = {}, {}, []
+
+    def before_run(self, runner) -> None:
+        """Look for the layers.
+
+        Raises:
+            SetupError: If the model has none.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, CovariancePooling)}
+        if not self.layers:
+            raise SetupError(f'{type(model).__name__} has no covariance pooling that CovarianceDiagnosticsHook could '
+                             "examine: take the hook out of custom_hooks, or set model.neck to a "
+                             "'mmgcp.GlobalCovariancePooling'")
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Have the layers' inputs kept, if this iteration is one to measure."""
+        last_of_short_epoch = (self.end_of_epoch(runner.train_dataloader, batch_idx)
+                               and len(runner.train_dataloader) <= self.interval)
+        if is_main_process() and (self.every_n_inner_iters(batch_idx, self.interval) or last_of_short_epoch):
+            self.handles = [layer.register_forward_pre_hook(partial(self._keep, name), with_kwargs=True)
+                            for name, layer in self.layers.items()]
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Measure what was kept."""
+        for handle in self.handles:
+            handle.remove()
+        for name, (x, mask) in self.inputs.items():
+            values = covariance_diagnostics(x, _newton_schulz_steps(self.layers[name]), mask)
+            values['condition_log10'] = values.pop('condition_number').log10()
+            for key, value in values.items():
+                runner.message_hub.update_scalar(f'train/{name}/{key}', value.mean())
+        self.handles, self.inputs = [], {}
+
+    def _keep(self, name: str, layer: CovariancePooling, args: tuple, kwargs: dict) -> None:
+        def detached(x, mask=None):
+            return x.detach(), mask
+
+        self.inputs[name] = detached(*args, **kwargs)
+
+
+def _newton_schulz_steps(layer: CovariancePooling) -> int:
+    return layer.options.get('num_iters', 5) if layer.method == 'newton_schulz' else 5

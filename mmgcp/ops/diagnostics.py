@@ -1,0 +1,106 @@
+"""Numbers that tell how well a sample covariance is estimated and normalised."""
+import torch
+from torch import Tensor
+
+from .covariance import as_features, covariance_factor
+
+
+@torch.no_grad()
+def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = None) -> dict[str, Tensor]:
+    r"""Spectrum of the sample covariance ``S`` (C x C) of each image, and what Newton-Schulz steps leave of it.
+
+    With ``l_i`` the eigenvalues of ``S``, where those up to rounding, ``eps min(C, N) max l``, count as zero, and
+    ``p_i = l_i / sum l``:
+
+    - ``effective_rank``: ``exp(-sum p_i log p_i)`` (Roy & Vetterli, EUSIPCO 2007), how many directions the features
+      really use: between 1 and ``rank``; 0 without variance. If it is a few out of hundreds, or falls while training,
+      the features collapse: covariance pooling then has little more to give than average pooling.
+    - ``rank``: number of non-zero eigenvalues, at most ``pixels - 1``. Below the number of channels, ``S`` is singular.
+    - ``condition_number``: largest over smallest non-zero eigenvalue, at most ``1 / (eps min(C, N))``; 1 without
+      variance, where nothing has to be inverted. The larger, the more Newton-Schulz steps the small eigenvalues need,
+      and the larger is the gradient of an exact square root.
+    - ``residual``: ``||Y^2 - S||_F / ||S||_F`` of the iSQRT-COV output ``Y`` after ``num_iters`` steps; 0 without
+      variance. Near 0, ``Y`` is the square root of ``S``; more steps change nothing. Otherwise ``Y`` holds small
+      eigenvalues back, which is usual with the 5 steps of the paper and no mistake, but no square root either.
+    - ``dead_channels``: share of channels that are constant over the valid pixels: rows of zeros in ``S``. If it is
+      large, fewer reduced channels, or a lower learning rate if it grows, would do.
+    - ``pixels``: number of valid pixels ``N``, the samples behind the estimate.
+    - ``pixels_below_channels``: 1 where ``pixels`` are fewer than channels, else 0. There ``S`` is singular whatever
+      the features are: larger images, a higher resolution of the last stage or fewer reduced channels help.
+
+    All but the last three are relative: features times a constant give the same. An image whose features are not finite
+    has NaN for these four.
+
+    Args:
+        x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
+        num_iters (int): Newton-Schulz steps. Default: 5, the paper's.
+        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
+
+    Returns:
+        dict[str, Tensor]: By the names above, one value per image, (B, ): float64 for float64 input, else float32, in
+        which everything is computed. Without gradient.
+
+    Raises:
+        ValueError: If ``num_iters`` is not an integer of at least 1, or ``x`` or the mask have a wrong shape.
+        TypeError: If ``x`` is not of a real floating dtype or the mask not boolean.
+    """
+    if not isinstance(num_iters, int) or num_iters < 1:
+        raise ValueError(f'num_iters={num_iters} must be an integer of at least 1')
+    features, mask = as_features(x, mask)
+    features = features.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+    batch, channels, width = features.shape
+    pixels = features.new_full((batch, ), width) if mask is None else mask.sum((1, 2)).to(features)
+    dead = _constant(features, mask)
+
+    # A common factor of the features changes none of what follows: without it, no square under- or overflows.
+    factor = covariance_factor(features, mask).masked_fill(dead[..., None], 0)
+    peak = factor.abs().amax((1, 2), keepdim=True)
+    finite = peak.isfinite()
+    factor = factor.masked_fill(~finite, 0) / peak.where(finite & (peak > 0), torch.ones_like(peak))
+    values = _eigenvalues(factor)
+    rank = (values > 0).sum(-1).to(features)
+    share = values / values.sum(-1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
+    spectral = dict(
+        effective_rank=torch.special.entr(share).sum(-1).exp().where(rank > 0, rank),
+        rank=rank,
+        condition_number=_condition_number(values),
+        residual=_residual(share, num_iters))
+    return dict(
+        {name: value.masked_fill(~finite.flatten(), torch.nan) for name, value in spectral.items()},
+        dead_channels=dead.to(features).mean(-1),
+        pixels=pixels,
+        pixels_below_channels=(pixels < channels).to(features))
+
+
+def _constant(features: Tensor, mask: Tensor | None) -> Tensor:
+    """Whether a channel has one finite value at all valid pixels, (B, C): exact, unlike its variance."""
+    highest = features if mask is None else features.masked_fill(~mask, -torch.inf)
+    lowest = features if mask is None else features.masked_fill(~mask, torch.inf)
+    return highest.amax(-1) - lowest.amin(-1) <= 0
+
+
+def _eigenvalues(factor: Tensor) -> Tensor:
+    """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
+    with torch.autocast(factor.device.type, enabled=False):
+        product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
+    values = torch.linalg.eigvalsh(product)
+    rounding = torch.finfo(values.dtype).eps * values.shape[-1] * values[:, -1:]
+    return values.masked_fill(values <= rounding, 0)
+
+
+def _condition_number(values: Tensor) -> Tensor:
+    """Largest over smallest eigenvalue that is not zero; 1 if all are."""
+    smallest = values.masked_fill(values == 0, torch.inf).amin(-1)
+    return torch.where(smallest.isfinite(), values[:, -1] / smallest, torch.ones_like(smallest))
+
+
+def _residual(share: Tensor, num_iters: int) -> Tensor:
+    """``||Y^2 - S|| / ||S||`` from the eigenvalues of ``A = S / tr S``, on which the steps act one by one.
+
+    ``Y`` has the eigenvalues ``sqrt(t) y``, ``S`` has ``t a``: the trace ``t`` cancels.
+    """
+    y, z = share, torch.ones_like(share)
+    for _ in range(num_iters):
+        t = (3 - z * y) / 2
+        y, z = y * t, t * z
+    return (y.square() - share).norm(dim=-1) / share.norm(dim=-1).clamp(min=torch.finfo(share.dtype).tiny)
