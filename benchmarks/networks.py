@@ -94,7 +94,7 @@ def measure(network: str, args) -> tuple[list, list]:
             gap_head = Step(model.head.fc, args, model.head.in_channels)
             continue
         with torch.no_grad():
-            shape = model.backbone(step.x[:1].float())[-1].shape[1:]
+            shape = model.backbone(step.x[:2])[-1].shape[1:]
         pieces = [Step(model.neck.reduction, args, *shape), Step(model.neck.pooling, args, 256, *shape[1:]),
                   Step(model.head.fc, args, 32896), gap_head]
         reduction, operator, classifier, before = (s for s, in interleaved_medians(pieces, 3 * args.repeats))

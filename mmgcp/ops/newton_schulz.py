@@ -38,6 +38,7 @@ from .covariance import centre, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
 from .triu import symmetric_from_triu, triu_vector
 
+# Coefficients of W and Q, see above.
 W_SHIFT, Q_SHIFT, Q_SLOPE = -1 / 8, 1023 / 1024, 69 / 128
 # Matrices up to this size take next to no time to compute again.
 LARGEST_RECOMPUTED = 64

@@ -49,7 +49,8 @@ class Recorder(Hook):
         self.states.append(torch.get_rng_state())
 
 
-def train(work_dir, hooks, by_epoch=True, log_interval=2, neck='mmgcp.GlobalCovariancePooling'):
+def train(work_dir, hooks, by_epoch=True, log_interval=2, neck='mmgcp.GlobalCovariancePooling',
+          backends=('LocalVisBackend', )):
     """A run of 12 iterations; the runner and its Recorder."""
     neck = dict(type=neck)
     if neck['type'].startswith('mmgcp.'):
@@ -71,6 +72,7 @@ def train(work_dir, hooks, by_epoch=True, log_interval=2, neck='mmgcp.GlobalCova
         default_hooks=dict(logger=dict(type='LoggerHook', interval=log_interval)),
         custom_hooks=[recorder, *hooks],
         log_processor=dict(by_epoch=by_epoch),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type=backend) for backend in backends]),
         randomness=dict(seed=0),
         default_scope='mmpretrain',
         experiment_name=work_dir.name)
@@ -122,6 +124,17 @@ def test_training_is_the_same_bit_for_bit(tmp_path):
     for name in ('losses', 'states', 'inputs'):
         assert all(map(torch.equal, getattr(recorder, name), getattr(expected, name))), name
     assert not runner.model.neck.pooling._forward_pre_hooks
+
+
+def test_tensorboard_shows_them(tmp_path):
+    accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    _, recorder = train(tmp_path, [CovarianceDiagnosticsHook(interval=6)], log_interval=6,
+                        backends=['TensorboardVisBackend'])
+    events, = tmp_path.glob('*/vis_data')
+    board = accumulator.EventAccumulator(str(events)).Reload()
+    for name, value in measured(recorder, 12).items():
+        assert board.Scalars(name)[-1].step == 12
+        assert board.Scalars(name)[-1].value == pytest.approx(value, rel=1e-6, abs=1e-7)
 
 
 def test_a_model_without_covariance_pooling_is_refused(tmp_path):

@@ -1,0 +1,54 @@
+import sys
+
+import pytest
+import torch
+
+from benchmarks import networks, operator, precision
+from benchmarks.textbook import eigh_vector, isqrt_cov_vector
+from mmgcp.ops import triu_vector
+
+from .test_ops.reference import exact_root, isqrt_cov, value_and_gradient
+
+
+@pytest.mark.parametrize('num_iters', [3, 5])
+def test_textbook_recursion_equals_autograd(num_iters):
+    x = torch.randn(2, 6, 4, 3, dtype=torch.float64).relu().requires_grad_()
+    weight = torch.randn(2, 21, dtype=torch.float64)
+    torch.testing.assert_close(value_and_gradient(lambda x: isqrt_cov_vector(x, num_iters), x, weight),
+                               value_and_gradient(lambda x: triu_vector(isqrt_cov(x, num_iters)), x, weight))
+    torch.testing.assert_close(eigh_vector(x), triu_vector(exact_root(x)))
+
+
+def run(module, monkeypatch, capsys, *arguments):
+    """Rows of the tables that a benchmark prints."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(sys, 'argv', ['benchmark', '--threads', str(threads), *arguments])
+    module.main()
+    lines = capsys.readouterr().out.splitlines()
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')]
+
+
+def test_operator(monkeypatch, capsys):
+    monkeypatch.setattr(operator, 'SIZES', [(32, 3), (16, 5)])
+    rows = run(operator, monkeypatch, capsys, '--batch', '2', '--repeats', '1', '--methods')
+    main = {row[0]: row for row in rows if len(row) == 11}
+    for size in ('32 x 3 x 3', '16 x 5 x 5'):
+        assert float(main[size][9]) < 2e-6 and float(main[size][10]) < 5e-6
+        assert float(main[size][6]) < float(main[size][7])
+    assert [row[0] for row in rows if len(row) == 6].count('newton_schulz') == 2
+
+
+def test_networks(monkeypatch, capsys):
+    rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '32', '--repeats', '1', '--networks',
+               'resnet18')
+    assert [row[1] for row in rows if len(row) == 5][2:] == ['GAP', 'GCP_D', 'GCP_M', 'GCP w/o DS']
+    assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 1 x 1', '512 x 1 x 1', '512 x 2 x 2']
+
+
+def test_precision(monkeypatch, capsys):
+    monkeypatch.setattr(precision, 'SIZES', [(32, 4)])
+    monkeypatch.setattr(sys, 'argv', ['precision', '--batch', '2'])
+    precision.main()
+    lines = capsys.readouterr().out.splitlines()[2:]
+    errors = [float(line.strip('|').split('|')[2]) for line in lines]
+    assert errors[0] < 2e-6 < 1e-5 < errors[1] < errors[2] < 0.1
