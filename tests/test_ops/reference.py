@@ -79,7 +79,7 @@ def gaussian_root(x: Tensor, beta: float = 1.) -> Tensor:
     return spectral(torch.cat([top, bottom], 1), lambda values: values.clamp(min=0).sqrt())
 
 
-def compact_bilinear(x: Tensor, hashes: Tensor, signs: Tensor, size: int) -> Tensor:
+def compact_bilinear(x: Tensor, hashes: Tensor, signs: Tensor, size: int, alpha: float = 0.5) -> Tensor:
     """Tensor sketch as published: per pixel, the circular convolution of two count sketches by FFT."""
     x = x.flatten(2)
     x = x - x.mean(2, keepdim=True)
@@ -89,7 +89,7 @@ def compact_bilinear(x: Tensor, hashes: Tensor, signs: Tensor, size: int) -> Ten
         sketch[hashes[row], torch.arange(x.shape[1])] = signs[row].to(x)
         spectra.append(torch.fft.fft(sketch @ x, dim=1))
     pooled = torch.fft.ifft(spectra[0] * spectra[1], dim=1).real.mean(2)
-    pooled = pooled.sign() * pooled.abs().sqrt()
+    pooled = pooled.sign() * pooled.abs()**alpha
     return pooled / pooled.norm(dim=1, keepdim=True)
 
 

@@ -69,8 +69,9 @@ def test_value_equals_the_textbook(method, shape, device):
 @pytest.mark.parametrize('method', sorted(set(METHODS) - {'pade'}))  # its gradient is that of the exact root
 def test_gradient_equals_that_of_the_textbook(method, device):
     x = features(3, 5, 4, 4, device=device, grad=True)
-    settings = dict(alpha=0.3) if method == 'power' else {}
-    expected = REFERENCES[method](x)
+    settings, expected = dict(alpha=0.3) if method == 'power' else {}, REFERENCES[method](x)
+    if method == 'compact_bilinear':  # of the FFT's rounding in empty bins, the square root has a large derivative
+        settings, expected = dict(alpha=1), reference.compact_bilinear(x, *SKETCHES[5], SKETCH_SIZE, alpha=1)
     weight = torch.randn_like(expected)
     if expected.dim() == 3:
         weight = weight + weight.mT
