@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from mmgcp.ops import fused
+from mmgcp.ops import covariance_pool, fused, newton_schulz
 from mmgcp.ops.fused import fused_available, fused_root, fused_root_with_derivative
 from mmgcp.ops.newton_schulz import _steps
 
@@ -137,6 +137,57 @@ def test_dynamo_takes_them_whole():
         torch.testing.assert_close(actual, expected)
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """How often pooling launches the kernels; on the CPU, lets it launch them in the interpreter."""
+    launches = []
+    launch = fused._launch
+    monkeypatch.setattr(fused, '_launch', lambda kernel, *args: launches.append(kernel) or launch(kernel, *args))
+    if INTERPRETED:
+        monkeypatch.setattr(newton_schulz, 'fused_available',
+                            lambda matrix: matrix.dtype == torch.float32 and matrix.shape[-1] <= fused.MAX_SIZE)
+    return launches
+
+
+@runs_kernels
+@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('shape', [(24, 3, 3), (6, 5, 4)])
+def test_pooling_uses_the_kernels(shape, masked, counted):
+    x = torch.randn(2, *shape, device=DEVICE).relu().requires_grad_()
+    mask = torch.rand(2, *shape[1:], device=DEVICE) < 0.8 if masked else None
+    out = covariance_pool(x, mask=mask, vector=True)
+    weight = torch.randn_like(out)
+    grad, = torch.autograd.grad(out, x, weight)
+    assert counted == [fused._root_kernel, fused._root_with_derivative_kernel]
+    exact = x.detach().double().requires_grad_()
+    expected = covariance_pool(exact, mask=mask, vector=True)
+    assert relative_error(out, expected) < 2e-6
+    assert relative_error(grad, torch.autograd.grad(expected, exact, weight.double())[0]) < 5e-6
+
+
+@runs_kernels
+def test_pooling_without_gradients_and_under_transforms(counted):
+    x = torch.randn(3, 24, 3, 3, device=DEVICE).relu()
+    expected = covariance_pool(x.double()).float()
+    with torch.no_grad():
+        torch.testing.assert_close(covariance_pool(x), expected)
+    assert counted == [fused._root_kernel]
+    torch.testing.assert_close(torch.func.vmap(lambda image: covariance_pool(image[None])[0])(x), expected)
+
+    def loss(image):
+        return covariance_pool(image[None], vector=True).sin().sum()
+
+    gradients = torch.func.vmap(torch.func.grad(loss))(x)
+    torch.testing.assert_close(gradients, torch.func.vmap(torch.func.grad(loss))(x.double()).float())
+    small = x[0, :4, :2]
+    torch.testing.assert_close(torch.func.hessian(loss)(small), torch.func.hessian(loss)(small.double()).float(),
+                               rtol=1e-4, atol=1e-5)
+    compiled = torch.compile(covariance_pool, backend='aot_eager', fullgraph=True)
+    leaf = x.clone().requires_grad_()
+    actual, = torch.autograd.grad(compiled(leaf, vector=True).sin().sum(), leaf)
+    torch.testing.assert_close(actual, torch.stack([torch.func.grad(loss)(image) for image in x]))
+
+
 @needs_recent_triton
 @pytest.mark.skipif(INTERPRETED, reason='runs in the interpreter already')
 def test_in_the_interpreter():
@@ -144,7 +195,7 @@ def test_in_the_interpreter():
     run = subprocess.run(
         command, env={**os.environ, 'TRITON_INTERPRET': '1'}, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert f'{len(SIZES) * len(ITERS) * 2 + 6} passed' in run.stdout, run.stdout
+    assert f'{len(SIZES) * len(ITERS) * 2 + 11} passed' in run.stdout, run.stdout
 
 
 @needs_recent_triton
