@@ -10,6 +10,11 @@ else:
     from torch._utils import is_compiling
 
 
+def autocast_type(device: torch.device) -> str:
+    """Type of device to ask autocast about; ``meta`` has none of its own."""
+    return 'cpu' if device.type == 'meta' else device.type
+
+
 def is_autocast_enabled(device_type: str) -> bool:
     """Whether autocast is on for a type of device such as ``'cuda'``."""
     if TORCH_2_4:
@@ -17,4 +22,4 @@ def is_autocast_enabled(device_type: str) -> bool:
     return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()
 
 
-__all__ = ['TORCH_2_4', 'is_autocast_enabled', 'is_compiling']
+__all__ = ['TORCH_2_4', 'autocast_type', 'is_autocast_enabled', 'is_compiling']

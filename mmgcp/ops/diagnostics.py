@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from .compat import autocast_type
 from .covariance import as_features, covariance_factor
 
 
@@ -81,7 +82,7 @@ def _constant(features: Tensor, mask: Tensor | None) -> Tensor:
 
 def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
-    with torch.autocast(factor.device.type, enabled=False):
+    with torch.autocast(autocast_type(factor.device), enabled=False):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
     values = torch.linalg.eigvalsh(product)
     rounding = torch.finfo(values.dtype).eps * values.shape[-1] * values[:, -1:]

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-from .compat import is_autocast_enabled
+from .compat import autocast_type, is_autocast_enabled
 from .covariance import as_features, covariance_factor
 from .dropcov import drop_channels
 from .gaussian import gaussian_factor
@@ -52,8 +52,9 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         raise ValueError('scale_off_diagonal=True weighs the entries of the vector: it needs vector=True')
     features, mask = as_features(x, mask)
     dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    out_dtype = dtype if is_autocast_enabled(x.device.type) else x.dtype
-    with torch.autocast(x.device.type, enabled=False):
+    device_type = autocast_type(x.device)
+    out_dtype = dtype if is_autocast_enabled(device_type) else x.dtype
+    with torch.autocast(device_type, enabled=False):
         features = features.to(dtype)
         if check_finite:
             _check_finite(features, mask)

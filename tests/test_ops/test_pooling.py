@@ -395,6 +395,13 @@ def test_module_knows_its_width_without_touching_random_numbers(method, width, d
     assert module(torch.rand(2, 6, 3, 3, device=device)).shape == (2, width)
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_module_can_be_built_without_memory(method):
+    expected = CovariancePooling(6, method)(torch.rand(2, 6, 3, 3)).shape
+    with torch.device('meta'):
+        assert CovariancePooling(6, method)(torch.rand(2, 6, 3, 3)).shape == expected
+
+
 def test_sketch_goes_into_the_checkpoint(device):
     first, second = (CovariancePooling(6, 'compact_bilinear', out_channels=32).to(device) for _ in range(2))
     x = features(2, 6, 3, 3, device=device)
