@@ -42,11 +42,14 @@ def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor |
     return features, mask.flatten(1)[:, None]
 
 
-def centre(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Features (B, C, N) minus their mean over the valid pixels; zero at the others."""
+def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
+    """Features (B, C, N) minus, if ``center``, their mean over the valid pixels; zero at the others."""
+    if mask is not None:
+        features = features.masked_fill(~mask, 0)
+    if not center:
+        return features
     if mask is None:
         return features - features.mean(-1, keepdim=True)
-    features = features.masked_fill(~mask, 0)
     return (features - features.sum(-1, keepdim=True) / valid_pixels(features, mask)).masked_fill(~mask, 0)
 
 
@@ -68,8 +71,4 @@ def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool
     Returns:
         Tensor: (B, C, N). Zero for an image without valid pixels.
     """
-    if center:
-        centred = centre(features, mask)
-    else:
-        centred = features if mask is None else features.masked_fill(~mask, 0)
-    return centred * valid_pixels(features, mask)**-0.5
+    return centre(features, mask, center) * valid_pixels(features, mask)**-0.5

@@ -24,8 +24,7 @@ def gaussian_factor(features: Tensor, mask: Tensor | None, beta: float) -> Tenso
     Returns:
         Tensor: (B, C + 1, N).
     """
-    centred = centre(features, mask)
-    valid = features if mask is None else features.masked_fill(~mask, 0)
+    centred, valid = centre(features, mask), centre(features, mask, center=False)
     augmented = torch.cat([centred + beta * (valid - centred), torch.ones_like(features[:, :1])], 1)
     if mask is not None:
         augmented = augmented.masked_fill(~mask, 0)

@@ -54,9 +54,9 @@ class CovariancePooling(nn.Module):
             self.register_buffer('sketch_hashes', hashes)
             self.register_buffer('sketch_signs', signs)
         # A dry run meets every check of the settings before any data arrive.
-        training, self.training = self.training, False
+        self.eval()
         self.out_channels = self(torch.zeros(1, channels, 1, 1)).shape[1]
-        self.training = training
+        self.train()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool a batch.

@@ -139,7 +139,7 @@ class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
 
 def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: bool = False) -> tuple:
     """Pooled features, ``A``, the trace, and the rest of :func:`_steps`."""
-    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
     normed, trace = _normed(centred, count, settings)
     root, iterates, others = _steps(normed, settings.num_iters, fused)
     if settings.side == 'gram':
@@ -157,12 +157,6 @@ def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
     """
     size, channels = normed.shape[-1], features.shape[1]
     return size <= LARGEST_RECOMPUTED and 20 * size**2 > channels**2
-
-
-def _centred(features: Tensor, mask: Tensor | None, settings: Settings) -> Tensor:
-    if settings.center:
-        return centre(features, mask)
-    return features if mask is None else features.masked_fill(~mask, 0)
 
 
 def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[Tensor, Tensor]:
@@ -307,7 +301,7 @@ def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, 
 
 def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings, kept: list) -> Tensor:
     """Gradient for ``features`` of ``<G, F Z(K / t) F^T / (N sqrt(t))>``."""
-    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
     normed, trace, kept = _normed_again(centred, count, settings, kept)
     scale = _gram_scale(trace, count)
     weighted = _twice_symmetric(grad, settings) @ centred
@@ -325,7 +319,7 @@ def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings
 def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings,
                          kept: list) -> Tensor:
     """Gradient for ``features`` of ``<G, sqrt(t) A Z(A)>``."""
-    centred, count = _centred(features, mask, settings), valid_pixels(features, mask)
+    centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
     normed, trace, kept = _normed_again(centred, count, settings, kept)
     direction = _twice_symmetric(grad, settings) * (0.5 * _covariance_scale(trace, count))
     root, change = _root_and_derivative(normed, kept, direction, settings.num_iters)

@@ -13,7 +13,7 @@ from .pade import pade_pool
 from .signed_power import signed_power, unit_norm
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import tensor_sketch
-from .triu import triu_size, triu_vector, upper_positions
+from .triu import triu_dim, triu_vector, upper_positions
 
 SIDES = ('auto', 'gram', 'covariance')
 PRE_NORMS = ('trace', 'none')
@@ -40,7 +40,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
     Returns:
         Tensor: (B, C, C), symmetric, or with ``vector`` (B, C (C + 1) / 2); the sizes are the method's. Computed in
         float32, or float64 for such input; of the input's dtype, but float32 under autocast. What float16 cannot hold
-        becomes its largest number. Finite, with a finite gradient, for all finite input.
+        becomes its largest number. Without variance neither value nor gradient is NaN or infinite.
 
     Raises:
         ValueError: If a setting is unknown or out of range, the shape of ``x`` or the mask does not fit, or
@@ -48,8 +48,9 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         TypeError: If ``x`` is not of a real floating dtype, the mask not boolean, or the method has no such option.
     """
     check_settings(method, **options)
-    if scale_off_diagonal and not vector:
-        raise ValueError('scale_off_diagonal=True weighs the entries of the vector: it needs vector=True')
+    if scale_off_diagonal and (not vector or method == 'compact_bilinear'):
+        raise ValueError('scale_off_diagonal=True weighs the upper triangle of a matrix: it needs vector=True and a '
+                         f"method that returns a matrix, got vector={vector} and method='{method}'")
     features, mask = as_features(x, mask)
     dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
     device_type = autocast_type(x.device)
@@ -242,10 +243,7 @@ def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor, float]:
 
 def _isometric_weights(vector: Tensor) -> Tensor:
     """1 for entries on the diagonal, sqrt(2) for the others."""
-    dim = (math.isqrt(8 * vector.shape[-1] + 1) - 1) // 2
-    if triu_size(dim) != vector.shape[-1]:
-        raise ValueError('scale_off_diagonal=True weighs the upper triangle of a matrix, which this method does not '
-                         'return')
+    dim = triu_dim(vector.shape[-1])
     diagonal = upper_positions(dim, vector.device) % (dim + 1) == 0
     return torch.where(diagonal, 1., math.sqrt(2)).to(vector.dtype)
 

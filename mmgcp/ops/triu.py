@@ -1,12 +1,8 @@
 """Upper triangle of symmetric matrices as a vector, and back."""
-import functools
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-from .compat import is_compiling
 
 
 def triu_size(dim: int) -> int:
@@ -35,34 +31,14 @@ def upper_positions(dim: int, device: torch.device) -> Tensor:
     """Positions of the upper triangle, row by row, in a flattened ``dim`` x ``dim`` matrix."""
     if torch.jit.is_tracing():  # a constant: ONNX has no triu_indices
         return torch.tensor([row * dim + col for row in range(dim) for col in range(row, dim)], device=device)
-    return _upper_positions(dim, device) if is_compiling() else _cached_upper_positions(dim, device)
-
-
-def _upper_positions(dim: int, device: torch.device) -> Tensor:
     rows, cols = torch.triu_indices(dim, dim, device=device)
     return rows * dim + cols
 
 
-def _symmetric_positions(dim: int, device: torch.device) -> Tensor:
-    """Where in the upper triangle each entry of a flattened symmetric matrix is found."""
-    index = torch.arange(dim, device=device)
-    row, col = torch.minimum(index[:, None], index), torch.maximum(index[:, None], index)
-    return (row * (2 * dim - row - 1) // 2 + col).flatten()
-
-
-def _cached(function: Callable) -> Callable:
-    """The few sizes of a model, made once each; outside of inference mode, whose tensors autograd refuses."""
-
-    @functools.lru_cache(maxsize=16)
-    def cached(dim: int, device: torch.device) -> Tensor:
-        with torch.inference_mode(False):
-            return function(dim, device)
-
-    return cached
-
-
-_cached_upper_positions = _cached(_upper_positions)
-_cached_symmetric_positions = _cached(_symmetric_positions)
+def triu_dim(size: int) -> int | None:
+    """The ``dim`` whose :func:`triu_size` is ``size``, if there is one."""
+    dim = (math.isqrt(8 * size + 1) - 1) // 2
+    return dim if dim and triu_size(dim) == size else None
 
 
 def symmetric_from_triu(vector: Tensor) -> Tensor:
@@ -77,10 +53,11 @@ def symmetric_from_triu(vector: Tensor) -> Tensor:
     Raises:
         ValueError: If the length of the last dimension is no triangular number.
     """
-    size = vector.shape[-1] if vector.dim() else 0
-    dim = (math.isqrt(8 * size + 1) - 1) // 2
-    if size == 0 or triu_size(dim) != size:
+    dim = triu_dim(vector.shape[-1]) if vector.dim() else None
+    if dim is None:
         raise ValueError('symmetric_from_triu takes vectors of length D (D + 1) / 2, got the shape '
                          f'{tuple(vector.shape)}')
-    positions = _symmetric_positions if is_compiling() else _cached_symmetric_positions
-    return vector.index_select(-1, positions(dim, vector.device)).unflatten(-1, (dim, dim))
+    index = torch.arange(dim, device=vector.device)
+    offset = index * (2 * dim - index - 1) // 2  # of a row's entries; grows with the row
+    positions = torch.minimum(offset[:, None], offset) + torch.maximum(index[:, None], index)
+    return vector.index_select(-1, positions.flatten()).unflatten(-1, (dim, dim))
