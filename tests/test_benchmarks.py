@@ -45,6 +45,13 @@ def test_networks(monkeypatch, capsys):
     assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 1 x 1', '512 x 1 x 1', '512 x 2 x 2']
 
 
+def test_rounding_of_operands():
+    x = torch.randn(1000) * 10.**torch.randint(-9, 9, (1000, ))
+    assert torch.equal(precision.rounded(x, 7), x.bfloat16().float())
+    assert precision.rounded(torch.tensor([1 + 2**-10, 1 + 2**-11, 1 + 3 * 2**-11]), 10).tolist() == [
+        1 + 2**-10, 1, 1 + 2**-9]  # TF32, ties to even
+
+
 def test_precision(monkeypatch, capsys):
     monkeypatch.setattr(precision, 'SIZES', [(32, 4)])
     monkeypatch.setattr(sys, 'argv', ['precision', '--batch', '2'])

@@ -1,8 +1,11 @@
 """What differs between the PyTorch versions that are supported."""
 import torch
 
-# autograd.Function with a setup_context under torch.compile, and autocast questions by device, came with torch 2.4.
-TORCH_2_4 = tuple(int(part) for part in torch.__version__.split('.')[:2]) >= (2, 4)
+VERSION = tuple(int(part) for part in torch.__version__.split('.')[:2])
+# Autocast can be asked by device, and compilers be recognised, since torch 2.4.
+TORCH_2_4 = VERSION >= (2, 4)
+# torch.compile does not take the autograd functions of this package whole in torch 2.1 and 2.4, and does in 2.7.
+COMPILES_FUNCTIONS = VERSION >= (2, 7)
 
 if TORCH_2_4:
     is_compiling = torch.compiler.is_compiling
@@ -22,4 +25,4 @@ def is_autocast_enabled(device_type: str) -> bool:
     return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()
 
 
-__all__ = ['TORCH_2_4', 'autocast_type', 'is_autocast_enabled', 'is_compiling']
+__all__ = ['COMPILES_FUNCTIONS', 'autocast_type', 'is_autocast_enabled', 'is_compiling']

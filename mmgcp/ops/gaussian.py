@@ -25,7 +25,7 @@ def gaussian_factor(features: Tensor, mask: Tensor | None, beta: float) -> Tenso
         Tensor: (B, C + 1, N).
     """
     centred, valid = centre(features, mask), centre(features, mask, center=False)
-    augmented = torch.cat([centred + beta * (valid - centred), torch.ones_like(features[:, :1])], 1)
+    augmented = torch.cat([centred + beta * (valid - centred), torch.ones_like(features.narrow(1, 0, 1))], 1)
     if mask is not None:
         augmented = augmented.masked_fill(~mask, 0)
     return augmented * valid_pixels(features, mask)**-0.5

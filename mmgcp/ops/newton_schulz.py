@@ -33,7 +33,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .compat import TORCH_2_4, is_compiling
+from .compat import COMPILES_FUNCTIONS, is_compiling
 from .covariance import centre, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
 from .triu import symmetric_from_triu, triu_vector
@@ -86,7 +86,7 @@ def _is_plain(features: Tensor) -> bool:
 
     Fused kernels have no derivative of their own. Where they would be used, the function stands around them.
     """
-    if torch.jit.is_tracing() or is_compiling() and not TORCH_2_4:
+    if torch.jit.is_tracing() or is_compiling() and not COMPILES_FUNCTIONS:
         return True
     if features.requires_grad and torch.is_grad_enabled():
         return False
@@ -236,39 +236,38 @@ def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], di
     """
     r, dr, identity = normed, direction, _identity(normed)
     root, droot = None, None
-    iterates, others = iter(iterates), iter(others)
+    iterates, others = list(iterates), list(others)
     if num_iters % 2:
         root, droot = torch.add(1.5 * identity, r, alpha=-0.5), -0.5 * dr
         if num_iters > 1:
             p = r @ dr
             half = torch.baddbmm(p, r, torch.add(p, p.mT, alpha=0.5), beta=-1.5, alpha=0.25)
-            r, dr = next(iterates), torch.add(half + half.mT, dr, alpha=2.25)
+            r, dr = iterates.pop(0), torch.add(half + half.mT, dr, alpha=2.25)
     for pairs_left in reversed(range(num_iters // 2)):
-        u, w = identity - r, next(others, None)
+        u, w = identity - r, others.pop(0) if others else None
         if w is None:
             w = torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
-        q, next_root = next(iterates), next(iterates)
+        q, next_root = iterates.pop(0), iterates.pop(0)
         p = u @ dr  # -dW = P + P^T + 5 dR / 2
         p = w @ torch.add(p + p.mT, dr, alpha=2.5)
         dq = torch.add(p + p.mT, dr, alpha=16 * Q_SLOPE)  # -16 dQ
         droot = dq * (-1 / 16) if root is None else torch.baddbmm(droot @ q, root, dq, alpha=-1 / 16)
         root = next_root
         if pairs_left:
-            square = next(others, None)
-            square, p = q @ q if square is None else square, q @ dq
+            square, p = others.pop(0) if others else q @ q, q @ dq
             dr = torch.baddbmm(dr @ square, r, p + p.mT, alpha=-1 / 16)
-            r = next(iterates)
+            r = iterates.pop(0)
     return droot
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Frobenius inner product per image, (B, 1, 1)."""
-    return a.flatten(1)[:, None] @ b.flatten(1)[..., None]
+    return a.flatten(1).unsqueeze(1) @ b.flatten(1).unsqueeze(2)
 
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return (matrix.flatten(1) @ _identity(matrix).flatten())[:, None, None]
+    return (matrix.flatten(1) @ _identity(matrix).flatten())[..., None, None]
 
 
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:

@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
 
 from mmgcp.ops import METHODS, CovariancePooling, covariance_pool, draw_sketch
-from mmgcp.ops.compat import TORCH_2_4
+from mmgcp.ops.compat import COMPILES_FUNCTIONS
 
 from . import reference
 from .reference import relative_error, value_and_gradient
@@ -65,6 +65,12 @@ def test_value_equals_the_textbook(method, shape, device):
     x = features(3, *shape, device=device)
     settings = dict(alpha=0.3) if method == 'power' else {}
     torch.testing.assert_close(pool(method, **settings)(x), REFERENCES[method](x), rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize('beta', [0., 0.3])
+def test_weight_of_the_mean_in_the_gaussian_embedding(beta, device):
+    x = features(2, 5, 4, 3, device=device)
+    torch.testing.assert_close(pool('gaussian', beta=beta)(x), reference.gaussian_root(x, beta), rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize('method', sorted(set(METHODS) - {'pade'}))  # its gradient is that of the exact root
@@ -339,8 +345,8 @@ def test_forward_mode_and_hessian(method, device):
 @pytest.mark.parametrize('shape', [(12, 2, 3), (5, 4, 3)])
 @pytest.mark.parametrize('method', METHODS)
 def test_compiled_without_graph_breaks_it_is_the_same(method, shape, device):
-    if not TORCH_2_4 and method in ('eigh', 'power', 'log', 'gaussian', 'pade'):
-        pytest.skip('torch.compile takes their autograd functions since torch 2.4')
+    if not COMPILES_FUNCTIONS and method in ('eigh', 'power', 'log', 'gaussian', 'pade'):
+        pytest.skip('this torch.compile does not take their autograd functions')
     torch._dynamo.reset()
     x = features(2, *shape, device=device, grad=True)
     mask = torch.rand(2, *shape[1:], device=device) < 0.8
