@@ -1,0 +1,4 @@
+"""Heads."""
+from .dropout_linear_head import DropoutLinearClsHead
+
+__all__ = ['DropoutLinearClsHead']

@@ -1,0 +1,30 @@
+"""Linear classifier behind dropout."""
+from mmpretrain.models.heads import LinearClsHead
+from torch import Tensor, nn
+
+from mmgcp.registry import MODELS
+
+
+@MODELS.register_module()
+class DropoutLinearClsHead(LinearClsHead):
+    """MMPretrain's ``LinearClsHead`` with dropout before the classifier, as MobileNetV2 was published.
+
+    Parameters have the names of ``LinearClsHead``: checkpoints move freely between the two.
+
+    Args:
+        dropout_rate (float): Share of the features that is set to 0 in training. Default: 0.2, as in MobileNetV2.
+        **kwargs: Arguments of ``LinearClsHead``.
+
+    Raises:
+        ValueError: If ``dropout_rate`` is not in [0, 1).
+    """
+
+    def __init__(self, dropout_rate: float = 0.2, **kwargs) -> None:
+        if not 0 <= dropout_rate < 1:
+            raise ValueError(f'dropout_rate={dropout_rate} must be in [0, 1)')
+        super().__init__(**kwargs)
+        self.dropout = nn.Dropout(dropout_rate)
+
+    def pre_logits(self, feats: tuple[Tensor]) -> Tensor:
+        """Features of the last stage, (B, C), thinned out in training."""
+        return self.dropout(super().pre_logits(feats))
