@@ -1,136 +1,204 @@
-"""Every config builds, says what the paper says, and runs a forward pass."""
+"""Every config is there, says what the paper says, and starts from the weights that it should."""
+import functools
+import json
 import re
-from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
-from mmengine.structures import InstanceData
+from mmengine.registry import MODELS, init_default_scope
 
 import mmgcp  # noqa: F401
-from mmgcp.models import GCPResNet, GlobalCovariancePooling
+from mmgcp.engine.schedulers import lr_curve
+from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePooling
 from mmgcp.utils.setup_env import configs_folder
 
 CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
-CLASSIFIERS = [name for name in CONFIGS if 'rcnn' not in name]
-DETECTORS = [name for name in CONFIGS if 'rcnn' in name]
-DOWNSAMPLING = {'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+IMAGENET = [name for name in CONFIGS if '_imagenet' in name]
+FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
+DETECTORS = [name for name, path in CONFIGS.items() if path.parent == configs_folder()]
+RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
+ARCHS = [*RESNETS, 'mobilenetv2', 'shufflenetv2']
+DOWNSAMPLING = {'gap': 'stride', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 
 
+@functools.cache
 def load(name):
-    cfg = Config.fromfile(CONFIGS[name])
-    init_default_scope(cfg.default_scope)
-    return cfg
+    return Config.fromfile(CONFIGS[name])
+
+
+def built(cfg, part=None):
+    """Model of a config, or a part of it; many configs share one."""
+    return _built(cfg.default_scope, json.dumps((cfg.model[part] if part else cfg.model).to_dict()))
+
+
+@functools.cache
+def _built(scope, settings):
+    init_default_scope(scope)
+    return MODELS.build(json.loads(settings))
 
 
 def variant(name):
     """Pooling variant that a name stands for."""
-    return next(v for v in ('gcp_d', 'gcp_m', 'gcp', 'gap') if f'_{v}' in name)
+    return re.search(r'_(gap|gcp_d|gcp_m|gcp_128|gcp)(_|$)', name)[1]
 
 
-def test_the_two_commands_and_their_siblings_exist():
-    expected = {f'resnet{depth}_{v}_imagenet' for depth in (18, 34, 50, 101) for v in ('gap', 'gcp', 'gcp_d', 'gcp_m')}
-    expected |= {f'{detector}_rcnn_{arch}_{v}' for detector in ('faster', 'mask') for arch in ('r50', 'r101')
-                 for v in ('gap', 'gcp_d', 'gcp_m')}
-    assert expected <= set(CONFIGS)
+def family_of(name):
+    """``'resnet'``, ``'mobilenetv2'`` or ``'shufflenetv2'``."""
+    return 'resnet' if name.startswith('resnet') else name.partition('_')[0]
+
+
+def schedule(name):
+    """Schedule that the name of an ImageNet config stands for: LR_norm for GAP and LR_adju for GCP, unless it says."""
+    return name.partition('_lr-')[2] or ('norm' if variant(name) == 'gap' else 'adju')
+
+
+def test_all_rows_of_the_paper_have_a_config():
+    defaults = {'gap': '', 'gcp': ''}
+    expected = {f'{arch}_{pooling}_imagenet{suffix}' for arch in ARCHS for pooling, suffixes in {
+        'gap': ['', '_lr-fast', '_lr-adju'], 'gcp': ['', '_lr-norm', '_lr-fast']}.items() for suffix in suffixes}
+    expected |= {f'{arch}_{v}_imagenet{suffix}' for arch in RESNETS for v in ('gcp_d', 'gcp_m')
+                 for suffix in ('', '_lr-norm', '_lr-fast')}
+    expected |= {f'{arch}_gcp_128_imagenet{suffix}' for arch in ('resnet50', 'mobilenetv2') for suffix in ('', '_lr-norm')}
+    released = {f'{arch}_{v}_imagenet_lr-{s}-release' for arch in RESNETS for v in defaults for s in ('fast', 'adju')}
+    released |= {f'mobilenetv2_{v}_imagenet_lr-adju-release' for v in (*defaults, 'gcp_128')}
+    assert set(IMAGENET) == expected | released | {'resnet50_gcp_128_imagenet_lr-adju-release'}
+
+    expected = {f'{detector}_rcnn_{arch}_{v}' for detector in ('faster', 'mask') for arch in ('r18', 'r50', 'r101')
+                for v in ('gap', 'gcp_d', 'gcp_m', 'gcp_d_wo-ds', 'gcp_m_wo-ds')}
+    expected |= {f'faster_rcnn_{arch}_gcp_d_w-ds' for arch in ('r18', 'r50', 'r101')}
+    assert set(DETECTORS) == expected | {f'{d}_r50_{v}' for d in ('retinanet', 'dino') for v in ('gap', 'gcp_m')}
+
+    # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
     assert CONFIGS['faster_rcnn_r50_gcp_m'] == configs_folder() / 'faster_rcnn_r50_gcp_m.py'
 
 
-@pytest.mark.parametrize('name', CLASSIFIERS)
-def test_classifiers(name, device):
-    cfg = load(name)
-    model = MODELS.build(cfg.model).to(device).eval()
-    if variant(name) != 'gap':
-        assert isinstance(model.neck, GlobalCovariancePooling)
-        assert model.neck.out_channels == model.head.in_channels
-        assert model.neck.pooling.method == 'newton_schulz'
-        assert model.neck.pooling.options.get('num_iters', 5) == 5
-        assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
-    with torch.no_grad():
-        scores = model(torch.rand(2, 3, 64, 64, device=device), mode='tensor')
-    assert scores.shape == (2, cfg.model.head.num_classes) and scores.isfinite().all()
-
-
-@pytest.mark.parametrize('name', [name for name in CLASSIFIERS if name.endswith('_imagenet')])
-def test_imagenet_settings_are_the_papers(name):
-    cfg = load(name)
-    assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 256
-    assert sgd_settings(cfg) == ('SGD', 0.1, 0.9, 1e-4)
-    lr = lr_by_epoch(cfg)
+@pytest.mark.parametrize('name', IMAGENET + FINE_TUNING)
+def test_networks_of_classifiers(name):
+    cfg, arch = load(name), name.partition('_')[0]
+    model = built(cfg)
     if variant(name) == 'gap':
-        assert lr == pytest.approx([0.1**(e // 30 + 1) for e in range(100)])
+        assert type(model.neck).__name__ == 'GlobalAveragePooling'
     else:
-        assert lr == pytest.approx([0.1 * (1 - (e - 1) / 49)**2 for e in range(1, 51)])
+        assert isinstance(model.neck, GlobalCovariancePooling)
+        assert model.neck.reduction.conv.out_channels == (128 if variant(name) == 'gcp_128' else 256)
+        assert model.neck.out_channels == model.head.in_channels
+        assert model.neck.pooling.method == 'newton_schulz' and model.neck.pooling.options.get('num_iters', 5) == 5
+        assert type(model.neck.reduction.activate).__name__ == ('ReLU' if arch in RESNETS else 'ReLU6')
+    if arch in RESNETS:
+        assert model.backbone.depth == int(arch.removeprefix('resnet'))
+        if variant(name) != 'gap':
+            assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
+    dropout = model.head.dropout.p if isinstance(model.head, DropoutLinearClsHead) else 0
+    assert dropout == (0.2 if arch == 'mobilenetv2' else 0)
+    assert model.head.num_classes == cfg.data_preprocessor.num_classes == (200 if name in FINE_TUNING else 1000)
+
+
+def linear(start, end, first):
+    return lambda e: start - (start - end) / 50 * (e - first)
+
+
+# Table 3 and the release's variants of it. For epoch e, counted from 1 in the formulas of ResNets and from 0 otherwise.
+RATES = {
+    ('resnet', 'norm'): (100, lambda e: 0.1**((e - 1) // 30 + 1)),
+    ('resnet', 'fast'): (30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
+    ('resnet', 'adju'): (50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
+    ('resnet', 'fast-release'): (30, lambda e: 0.1 * (1 - (e - 2) / 52)**11),
+    ('resnet', 'adju-release'): (50, lambda e: 0.1 * (1 - (e - 2) / 49)**2),
+    ('mobilenetv2', 'norm'): (400, lambda e: 0.045 * 0.98**e),
+    ('mobilenetv2', 'fast'): (100, lambda e: 0.06 * 0.92**e),
+    ('mobilenetv2', 'adju'): (150, lambda e: [linear(6e-2, 1e-3, 0), linear(1e-2, 1e-4, 50),
+                                              linear(1e-3, 1e-5, 100)][e // 50](e)),
+    ('mobilenetv2', 'adju-release'): (150, lambda e: [linear(6e-2, 1e-2, 0), linear(1e-2, 1e-3, 50),
+                                                      linear(1e-3, 1e-5, 100)][e // 50](e)),
+    ('shufflenetv2', 'norm'): (240, lambda e: 0.5 * (1 - e / 240)),
+    ('shufflenetv2', 'fast'): (60, lambda e: 0.5 * (1 - e / 60)),
+    ('shufflenetv2', 'adju'): (100, lambda e: 0.5 * (1 - e / 100)),
+}
+# Images per step, weight decay (NOTES of the release; Table 2).
+BATCH = {'resnet': 256, 'mobilenetv2': 96, 'shufflenetv2': 1024}
+WEIGHT_DECAY = {'resnet': 1e-4, 'mobilenetv2': 4e-5, 'shufflenetv2': 4e-5}
+
+
+@pytest.mark.parametrize('name', IMAGENET)
+def test_learning_rate_of_every_epoch_is_that_of_table_3(name):
+    cfg, family = load(name), family_of(name)
+    epochs, formula = RATES[family, schedule(name)]
+    first = 1 if family == 'resnet' else 0
+    assert cfg.train_cfg.max_epochs == epochs
+    assert lr_curve(cfg) == pytest.approx([formula(e) for e in range(first, first + epochs)], rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize('name', IMAGENET)
+def test_imagenet_settings_are_the_papers(name):
+    cfg, family = load(name), family_of(name)
+    batch = 192 if (family, schedule(name)[:4]) == ('mobilenetv2', 'adju') else BATCH[family]
+    assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, WEIGHT_DECAY[family])
+    # lr changes per epoch, but for ShuffleNetV2's.
+    assert cfg.param_scheduler.get('convert_to_iter_based', False) == (family == 'shufflenetv2')
     assert [t.type for t in cfg.train_dataloader.dataset.pipeline[1:3]] == ['RandomResizedCrop', 'RandomFlip']
     assert [t.type for t in cfg.val_dataloader.dataset.pipeline[1:3]] == ['ResizeEdge', 'CenterCrop']
+    assert [t.scale for t in (cfg.train_dataloader.dataset.pipeline[1], cfg.val_dataloader.dataset.pipeline[1])] == [224, 256]
     assert cfg.val_evaluator.topk == (1, 5)
 
 
-@pytest.mark.parametrize('schedule, epochs, expected', [
-    ('norm', 100, lambda e: 0.1**((e - 1) // 30 + 1)),
-    ('fast', 30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
-    ('adju', 50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
-])
-def test_resnet_schedules_of_table_3(schedule, epochs, expected):
-    cfg = Config.fromfile(configs_folder() / '_base_' / 'schedules' / f'resnet_lr_{schedule}.py')
-    assert lr_by_epoch(cfg) == pytest.approx([expected(e) for e in range(1, epochs + 1)])
+@pytest.mark.parametrize('name', FINE_TUNING)
+def test_fine_tuning_starts_from_a_classifier_and_hastens_the_new_one(name):
+    cfg = load(name)
+    source = load(cfg.load_from.removeprefix('workdir://'))
+    assert (source.model.backbone, source.model.neck) == (cfg.model.backbone, cfg.model.neck)
+    assert cfg.optim_wrapper.paramwise_cfg.custom_keys == {'head.fc': dict(lr_mult=5)}
+    assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 64
+    assert [t.get('crop_size') for t in cfg.train_dataloader.dataset.pipeline][2] == 448
 
 
-def sgd_settings(cfg):
-    return tuple(cfg.optim_wrapper.optimizer[name] for name in ('type', 'lr', 'momentum', 'weight_decay'))
-
-
-def lr_by_epoch(cfg):
-    """lr of each epoch of a config with one scheduler."""
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=cfg.optim_wrapper.optimizer.lr)
-    scheduler = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler, optimizer=optimizer))
-    rates = []
-    for _ in range(cfg.train_cfg.max_epochs):
-        rates.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
-        scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize('name', DETECTORS)
-def test_detectors(name, device):
+@pytest.mark.parametrize('name', DETECTORS + ['mask_rcnn_r18_gcp_m_shapes'])
+def test_detectors_start_from_a_classifier_with_the_same_backbone(name):
     pytest.importorskip('mmdet')
     cfg = load(name)
-    checkpoint = cfg.model.backbone.pop('init_cfg').checkpoint
-    model = MODELS.build(cfg.model).to(device).eval()
-    assert isinstance(model.backbone, GCPResNet)
-    assert model.backbone.conv5_downsample == dict(DOWNSAMPLING, gap='stride')[variant(name)]
-    assert (model.backbone.frozen_stages, model.backbone.norm_eval) == (1, True)
-    depth = int(re.search(r'_r(\d+)_', name)[1])
-    assert model.backbone.depth == depth
-    # The weights are those that the classifier of the same network leaves.
-    source = load(checkpoint.removeprefix('workdir://'))
-    assert source.model.backbone.depth == depth and variant(checkpoint) == variant(name)
-    with torch.no_grad():
-        image = torch.randint(256, (3, 64, 96), dtype=torch.uint8)
-        data = model.data_preprocessor(dict(inputs=[image], data_samples=[data_sample(64, 96)]))
-        result, = model(**data, mode='predict')
-    assert isinstance(result.pred_instances, InstanceData)
-    assert result.pred_instances.bboxes.shape[1] == 4 and result.pred_instances.scores.isfinite().all()
+    backbone = built(cfg, 'backbone')
+    assert isinstance(backbone, GCPResNet)
+    assert backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
+    assert (backbone.frozen_stages, backbone.norm_eval) == (1, True)
+    assert backbone.depth == int(re.search(r'_r(\d+)_', name)[1])
+    assert cfg.model.backbone.init_cfg.prefix == 'backbone.'
+
+    checkpoint = cfg.model.backbone.init_cfg.checkpoint.removeprefix('workdir://')
+    assert load(checkpoint).model.backbone.depth == backbone.depth
+    # The same variant's; or, as in the paper, LR_norm's without (Tables 6 to 8) or with (Table 8) down-sampling.
+    expected = {'': (variant(name), ''), 'wo-ds': ('gcp', '_lr-norm'), 'w-ds': ('gcp_d', '_lr-norm')}
+    pooling, suffix = expected[(re.search('_(wo?-ds)$', name) or ['', ''])[1]]
+    data = 'shapes' if name.endswith('shapes') else 'imagenet'
+    assert checkpoint == f'resnet{backbone.depth}_{pooling}_{data}{suffix}'
 
 
-def data_sample(height, width):
-    from mmdet.structures import DetDataSample
-    shape = (height, width)
-    return DetDataSample(metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1., 1.)))
-
-
-@pytest.mark.parametrize('name', [n for n in DETECTORS if Path(CONFIGS[n]).parent == configs_folder()])
+@pytest.mark.parametrize('name', [name for name in DETECTORS if 'rcnn' in name])
 def test_coco_settings_are_the_papers(name):
     cfg = load(name)
     assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 8
-    assert sgd_settings(cfg) == ('SGD', 0.01, 0.9, 1e-4)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.01, 0.9, 1e-4)
     assert cfg.train_cfg.max_epochs == 12
     steps = next(s for s in cfg.param_scheduler if s.type == 'MultiStepLR')
     assert (steps.milestones, steps.gamma) == ([8, 11], 0.1)
     resize = next(t for t in cfg.train_dataloader.dataset.pipeline if t.type == 'Resize')
     assert (tuple(resize.scale), resize.keep_ratio) == ((1333, 800), True)
     assert cfg.val_evaluator.metric == (['bbox', 'segm'] if name.startswith('mask') else 'bbox')
+
+
+@pytest.mark.parametrize('name, base, images, optimizer', [
+    ('retinanet_r50', 'retinanet/retinanet_r50_fpn_1x_coco.py', 16, 'SGD'),
+    ('dino_r50', 'dino/dino-4scale_r50_8xb2-12e_coco.py', 16, 'AdamW'),
+])
+def test_other_detectors_are_mmdetections_at_half_the_batch(name, base, images, optimizer, tmp_path):
+    pytest.importorskip('mmdet')
+    (tmp_path / 'base.py').write_text(f"_base_ = 'mmdet::{base}'")
+    base = Config.fromfile(tmp_path / 'base.py')
+    for pooling in ('gap', 'gcp_m'):
+        cfg = load(f'{name}_{pooling}')
+        assert base.auto_scale_lr.base_batch_size == images and base.optim_wrapper.optimizer.type == optimizer
+        assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == images // 2
+        assert cfg.optim_wrapper.optimizer.lr == base.optim_wrapper.optimizer.lr / 2
+        assert cfg.train_cfg.max_epochs == base.train_cfg.max_epochs == 12

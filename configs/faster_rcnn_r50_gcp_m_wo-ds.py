@@ -1,0 +1,3 @@
+_base_ = './faster_rcnn_r50_gcp_m.py'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='workdir://resnet50_gcp_imagenet_lr-norm')))

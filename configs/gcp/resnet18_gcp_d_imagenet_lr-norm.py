@@ -1,0 +1,3 @@
+_base_ = './resnet18_gcp_imagenet_lr-norm.py'
+
+model = dict(backbone=dict(conv5_downsample='stride'))

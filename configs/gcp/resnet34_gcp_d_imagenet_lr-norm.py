@@ -1,0 +1,3 @@
+_base_ = './resnet34_gcp_imagenet_lr-norm.py'
+
+model = dict(backbone=dict(conv5_downsample='stride'))

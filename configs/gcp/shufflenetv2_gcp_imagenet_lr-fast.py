@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/shufflenetv2_gcp.py',
+    '../_base_/datasets/imagenet_bs256.py',
+    '../_base_/schedules/shufflenetv2_lr_fast.py',
+    '../_base_/imagenet_runtime.py',
+]

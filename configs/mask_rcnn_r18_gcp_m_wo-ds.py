@@ -1,0 +1,3 @@
+_base_ = './mask_rcnn_r18_gcp_m.py'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='workdir://resnet18_gcp_imagenet_lr-norm')))

@@ -1,0 +1,3 @@
+_base_ = './mask_rcnn_r50_gcp_d.py'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='workdir://resnet50_gcp_imagenet_lr-norm')))

@@ -1,0 +1,112 @@
+"""Learning rates against epochs: the settings of Table 3 and the left of Fig. 4 (Wang et al., CVPR 2020).
+
+A curve is an array of learning rates, (n,), of which entry ``e`` is the lr at the start of epoch ``e + 1``.
+"""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .style import save_figure, use_style
+from .tables import markdown_table
+
+Curves = Mapping[str, np.ndarray]
+
+
+def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
+    """Give equal curves one common name: 'a', 'a, b', or 'a and 7 more'.
+
+    Args:
+        curves (Mapping[str, np.ndarray]): Curves by name.
+
+    Returns:
+        dict[str, np.ndarray]: Curves that differ in length or values, in the order in which they first appear.
+    """
+    groups = []
+    for name, rates in curves.items():
+        same = next((group for group in groups if _equal(curves[group[0]], rates)), None)
+        if same:
+            same.append(name)
+        else:
+            groups.append([name])
+    return {_common_name(names): curves[names[0]] for names in groups}
+
+
+def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> str:
+    """Write chosen values of curves as a Markdown table.
+
+    Args:
+        groups (Mapping[str, Curves]): Curves by name, by title; the title stands before the name.
+        epochs (Sequence[int]): Epochs, counted from 1, whose lr gets a column, empty for curves that end before.
+
+    Returns:
+        str: The table: number of epochs, lr of the chosen ones and of the last.
+    """
+    rows = [[' '.join(filter(None, (title, name))), str(len(rates)), *(_cell(rates, epoch) for epoch in epochs),
+             _cell(rates, len(rates))] for title, curves in groups.items() for name, rates in curves.items()]
+    return markdown_table(['setting', 'epochs', *(f'epoch {epoch}' for epoch in epochs), 'last'], rows)
+
+
+def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
+    """Draw learning rates against epochs.
+
+    Args:
+        ax (Axes): Where to draw: a whole figure, or one panel of several.
+        curves (Mapping[str, np.ndarray]): Curves by name; the legend adds their number of epochs.
+        log (bool): Logarithmic axis of rates; a curve has a gap where its lr is 0, as at the end of LR_adju.
+    """
+    ax.set_xlabel('Epoch')
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+    if log:
+        ax.set_yscale('log', nonpositive='mask')
+    for index, (name, rates) in enumerate(curves.items()):
+        # Few markers, and not all curves at the same epochs: else close curves hide each other.
+        spacing = -(-len(rates) // 8)
+        ax.plot(np.arange(1, len(rates) + 1), rates, label=f'{name}: {len(rates)} epochs',
+                markevery=(index * spacing // len(curves), spacing))
+
+
+def plot_learning_rates(groups: Mapping[str, Curves],
+                        path: str | Path,
+                        log: bool = False,
+                        formats: Sequence[str] = ('pdf', )) -> list[Path]:
+    """Write a figure of learning rates with a panel per group, each with axes of its own.
+
+    Args:
+        groups (Mapping[str, Curves]): Curves by name, by title of the panel.
+        path (str | Path): The PNG file to write.
+        log (bool): Logarithmic axes of rates.
+        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+
+    Returns:
+        list[Path]: The files written, the PNG first.
+
+    Raises:
+        ValueError: If ``path`` does not end in ``.png``.
+    """
+    with use_style():
+        longest = max(map(len, groups.values()))
+        figure = Figure(figsize=(max(6.4, 3.4 * len(groups)), 3.3 + 0.19 * longest))  # inches: a line per curve
+        panels = figure.subplots(1, len(groups), squeeze=False)[0]
+        panels[0].set_ylabel('Learning rate')
+        for ax, (title, curves) in zip(panels, groups.items(), strict=True):
+            draw_learning_rates(ax, curves, log)
+            ax.set_title(title)
+            # Below the axes, where it covers no curve.
+            ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), handlelength=4)
+        return save_figure(figure, path, formats)
+
+
+def _equal(first, second):
+    return len(first) == len(second) and np.allclose(first, second, rtol=1e-9, atol=0)
+
+
+def _common_name(names):
+    return ', '.join(names) if len(names) <= 2 else f'{names[0]} and {len(names) - 1} more'
+
+
+def _cell(rates, epoch):
+    return f'{rates[epoch - 1]:.3g}' if 1 <= epoch <= len(rates) else ''

@@ -1,0 +1,82 @@
+"""The learning rate of every epoch of a config, from the schedulers that train with it."""
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import ParamSchedulerHook
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+
+from mmgcp.utils.errors import SetupError
+
+EPOCH_LENGTH = 1252  # iterations: ImageNet's 1,281,167 images in batches of 1,024
+
+
+def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray:
+    """Compute the lr with which each epoch of a config starts (Table 3 and Fig. 4, left; Wang et al., CVPR 2020).
+
+    MMEngine builds the schedulers of ``cfg.param_scheduler`` on an optimizer of one parameter, and its hook steps them
+    through all epochs. Neither the multipliers of single layers nor ``auto_scale_lr`` are applied. A config without
+    schedulers has a constant lr.
+
+    Args:
+        cfg (Config or dict): Config with ``optim_wrapper.optimizer.lr`` and ``train_cfg.max_epochs``.
+        epoch_length (int): Iterations per epoch; only schedules by iteration depend on it, such as a warm-up. Those
+            converted from epochs by ``convert_to_iter_based`` take the same values at the starts of epochs for any
+            length if they are closed-form, as mmgcp's are. Default: 1252, ImageNet at batch 1,024.
+
+    Returns:
+        np.ndarray: Learning rates, (max_epochs,) float64; entry ``e`` is that at the start of epoch ``e + 1``.
+
+    Raises:
+        SetupError: If the config trains by iterations, has no single lr, a scheduler cannot be built or waits for
+            validation results, or ``epoch_length`` is not positive.
+    """
+    if epoch_length < 1:
+        raise SetupError(f'epoch_length={epoch_length} must be at least 1 iteration')
+    max_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if not max_epochs:
+        raise SetupError('the config has no train_cfg.max_epochs: learning rates are given by epoch, not for a '
+                         'training that counts iterations')
+    optimizer = _sgd(cfg)
+    schedulers = _build_schedulers(cfg, optimizer, max_epochs, epoch_length)
+    optimizer.step()  # schedulers warn where it has never stepped
+    runner, hook = SimpleNamespace(param_schedulers=schedulers), ParamSchedulerHook()
+    # Where all step by epoch, the hook has nothing to do after an iteration.
+    iterations = 0 if all(scheduler.by_epoch for scheduler in schedulers) else epoch_length
+    rates = []
+    for _ in range(max_epochs):
+        rates.append(optimizer.param_groups[0]['lr'])
+        for index in range(iterations):
+            hook.after_train_iter(runner, index)
+        hook.after_train_epoch(runner)
+    return np.array(rates, dtype=np.float64)
+
+
+def _sgd(cfg: Config | dict) -> torch.optim.Optimizer:
+    """Optimizer with the config's lr: which kind it is makes no difference to the schedulers."""
+    lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
+    if lr is None:
+        raise SetupError('the config has no optim_wrapper.optimizer.lr: its learning rate is not known')
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def _build_schedulers(cfg: Config | dict, optimizer: torch.optim.Optimizer, max_epochs: int,
+                      epoch_length: int) -> list[_ParamScheduler]:
+    """Schedulers with the defaults that MMEngine's Runner gives them."""
+    settings = cfg.get('param_scheduler') or []
+    schedulers = []
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        for setting in [settings] if isinstance(settings, dict) else settings:
+            end = max_epochs if setting.get('by_epoch', True) else max_epochs * epoch_length
+            try:
+                scheduler = PARAM_SCHEDULERS.build(
+                    setting, default_args=dict(optimizer=optimizer, end=end, epoch_length=epoch_length))
+            except (AssertionError, KeyError, TypeError, ValueError) as error:
+                raise SetupError(f'param_scheduler={dict(setting)} cannot be built: {error.args[0]}') from error
+            if getattr(scheduler, 'need_val_args', False):
+                raise SetupError(f"{setting['type']} follows the results of validation: its learning rates are not "
+                                 'known before the training')
+            schedulers.append(scheduler)
+    return schedulers

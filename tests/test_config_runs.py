@@ -1,0 +1,132 @@
+"""Every config reads its data, trains a step, evaluates and says so: on drawn images, smaller than those that it is for."""
+import argparse
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS, init_default_scope
+
+from mmgcp.datasets.shapes import Settings, make_coco, make_imagenet
+from mmgcp.engine.hooks import SanityCheckHook
+from mmgcp.registry import HOOKS
+from mmgcp.utils.launch import build_runner, load_config
+from mmgcp.utils.setup_env import configs_folder
+
+CONFIGS = [path.relative_to(configs_folder()) for path in sorted(configs_folder().rglob('*.py'))
+           if '_base_' not in path.parts]
+CLASSIFIER_SIZE, DETECTOR_SIZE = 64, 128
+# Fewer regions per image, in keeping with its size; DINO's queries are the best pixels of its feature maps.
+FEW_REGIONS = {
+    'RCNN': {'train_cfg.rpn_proposal.nms_pre': 100, 'train_cfg.rcnn.sampler.num': 32, 'test_cfg.rpn.nms_pre': 20,
+             'test_cfg.rcnn.score_thr': 0.},
+    'RetinaNet': {'test_cfg.score_thr': 0., 'test_cfg.nms_pre': 100},
+    'DINO': {'num_queries': 50},
+}
+
+
+@HOOKS.register_module()
+class SnapshotHook(Hook):
+    """Keeps the tensors that training starts from."""
+
+    def before_train(self, runner):
+        self.before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    """Folder with drawn data in the layouts of ImageNet and COCO, with COCO's 80 classes."""
+    from mmdet.datasets import CocoDataset
+    folder = tmp_path_factory.mktemp('configs')
+    make_imagenet(folder, Settings(image_size=CLASSIFIER_SIZE, train=1, val=1), log=str)
+    make_coco(folder, Settings(image_size=DETECTOR_SIZE, train=3, val=2), log=str)
+    for file in (folder / 'coco/annotations').iterdir():
+        content = json.loads(file.read_text())
+        content['categories'] = [dict(id=i + 1, name=name) for i, name in enumerate(CocoDataset.METAINFO['classes'])]
+        file.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def in_workplace(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+
+
+def reduced(settings, size):
+    """Pipelines, data sets and loaders with images of ``size`` pixels and two of them in a batch."""
+    if isinstance(settings, list):
+        return [reduced(value, size) for value in settings]
+    if not isinstance(settings, dict):
+        return settings
+    smaller = {key: reduced(value, size) for key, value in settings.items()}
+    for key in {'scale', 'crop_size'} & set(settings):
+        smaller[key] = size if isinstance(settings[key], int) else (size, size)
+    if 'scales' in settings:
+        smaller['scales'] = [(size, size)]
+    if 'sampler' in settings:
+        smaller.update(batch_size=2, num_workers=0, persistent_workers=False)
+    return smaller
+
+
+def configured(path):
+    """Config as tools/train.py reads it, for one epoch of one iteration on the drawn data."""
+    args = argparse.Namespace(config=str(configs_folder() / path), work_dir=f'runs/{path.stem}', cfg_options={},
+                              launcher='none', local_rank=0)
+    cfg = load_config(args)
+    size = CLASSIFIER_SIZE if cfg.default_scope == 'mmpretrain' else DETECTOR_SIZE
+    for split in ('train', 'val', 'test'):
+        loader = reduced(cfg[f'{split}_dataloader'].to_dict(), size)
+        loader['dataset'].update(indices=2, data_root='imagenet' if cfg.default_scope == 'mmpretrain' else 'coco/')
+        loader['dataset'].pop('metainfo', None)
+        cfg[f'{split}_dataloader'] = loader
+    if cfg.default_scope == 'mmdet':
+        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
+    few_regions = next((few for kind, few in FEW_REGIONS.items() if kind in cfg.model.type), {})
+    cfg.merge_from_dict({f'model.{key}': value for key, value in few_regions.items()})
+    cfg.train_cfg.max_epochs = 1
+    cfg.train_cfg.val_interval = 1
+    cfg.default_hooks.checkpoint = None
+    cfg.custom_hooks.append(dict(type='mmgcp.SnapshotHook'))
+    return cfg
+
+
+def provide(checkpoint):
+    """Put weights where ``workdir://NAME`` looks for them, made by the config of that name."""
+    name = checkpoint.removeprefix('workdir://')
+    folder = Path('work_dirs', name)
+    if checkpoint == name or folder.exists():
+        return
+    cfg = Config.fromfile(next(configs_folder().rglob(f'{name}.py')))
+    # Networks that differ in strides or in training have the same tensors.
+    kept = Path(f'{cfg.model.backbone.type}_{cfg.model.backbone.get("depth")}_{"neck" in name}_gcp{"_gcp" in name}.pth')
+    if not kept.exists():
+        init_default_scope(cfg.default_scope)
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+        torch.save(dict(state_dict=model.state_dict(), meta={}), kept)
+    folder.mkdir(parents=True)
+    (folder / 'epoch_1.pth').symlink_to(kept.resolve())
+    (folder / 'last_checkpoint').write_text('epoch_1.pth')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_runs(path, in_workplace):
+    pytest.importorskip('mmdet')
+    cfg = configured(path)
+    provide(cfg.get('load_from') or (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', ''))
+    runner = build_runner(cfg, ['train', 'val'], whole_model=False)
+    hooks = {type(hook): hook for hook in runner.hooks}
+    assert SanityCheckHook in hooks  # stops at a loss that is not finite
+    runner.train()
+    before = hooks[SnapshotHook].before
+    trained = {name for name, value in runner.model.state_dict().items() if not torch.equal(value, before[name])}
+    # Heads and the last stage learn; a detector's stem and first stage are frozen.
+    assert any(name.startswith(('head.', 'bbox_head.', 'roi_head.')) for name in trained)
+    assert any(name.startswith('backbone.') for name in trained)
+    assert cfg.default_scope == 'mmpretrain' or not any(
+        name.startswith(('backbone.conv1.', 'backbone.layer1.')) for name in trained)
+    metric = 'accuracy/top1' if cfg.default_scope == 'mmpretrain' else 'coco/bbox_mAP'
+    assert runner.iter == 1 and math.isfinite(runner.message_hub.get_scalar(f'val/{metric}').current())
