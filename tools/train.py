@@ -1,5 +1,5 @@
 """Train a classifier or a detector from a config."""
-from mmgcp.utils.launch import build_runner, common_parser, load_config, reported, use_amp
+from mmgcp.utils.launch import build_runner, common_parser, load_config, reported, scale_lr, use_amp
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
         if args.amp:
             use_amp(cfg)
         if args.auto_scale_lr:
-            cfg.auto_scale_lr.enable = True
+            scale_lr(cfg)
         if args.resume:
             cfg.resume = True
             cfg.load_from = None if args.resume == 'auto' else args.resume

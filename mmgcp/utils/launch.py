@@ -1,6 +1,8 @@
 """Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
 import argparse
+import difflib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +16,12 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmgcp.engine.hooks import NonFiniteLossError
+from mmgcp.models import GlobalCovariancePooling
 
 from .checkpoint import assert_fits, load_state_dict, under_prefix
 from .errors import SetupError
 from .preflight import check_data
+from .setup_env import configs_folder
 
 # dist_train.sh shows what is in this file once all processes have ended, below what torchrun prints of them.
 REASON_FILE = 'MMGCP_REASON_FILE'
@@ -61,12 +65,38 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     try:
         cfg = Config.fromfile(args.config)
-    except (FileNotFoundError, SyntaxError) as error:
+    except FileNotFoundError as error:
+        raise SetupError(_missing_config(args.config, error)) from error
+    except SyntaxError as error:
         raise SetupError(f'the config {args.config} cannot be read: {error}') from error
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.merge_from_dict(args.cfg_options)
     return cfg
+
+
+def _missing_config(config: str, error: FileNotFoundError) -> str:
+    """Sentence on a config that does not exist, or one of its bases, with the name of mmgcp's that is most like it."""
+    missing = error.filename or re.search('"(.+)"', str(error))[1]
+    names = {path.stem: path for path in configs_folder().rglob('*.py')}
+    nearest = difflib.get_close_matches(Path(missing).stem, names, n=1)
+    sentence = f'the config {config} ' + ('' if Path(missing).name == Path(config).name else f'inherits {missing}, which ')
+    return f'{sentence}does not exist' + (
+        f'; the nearest name is configs/{names[nearest[0]].relative_to(configs_folder())}' if nearest else '')
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by the images per step over those that the config is for (linear scaling).
+
+    Raises:
+        SetupError: If the config does not say for how many images its rate is.
+    """
+    if not cfg.get('auto_scale_lr'):
+        raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is: '
+                         'set auto_scale_lr.base_batch_size')
+    cfg.auto_scale_lr.enable = True
+    # MMEngine counts the images of one forward pass, not those of the accumulated step.
+    cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
 def use_amp(cfg: Config) -> None:
@@ -105,7 +135,23 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
+            # A checkpoint trained with average pooling has no neck, which then starts anew.
+            neck = under_prefix(state_dict, 'neck')
+            if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
+                assert_fits(model.neck, neck, cfg.load_from)
+    if 'train' in splits:
+        _note_batch_size(cfg, runner)
     return runner
+
+
+def _note_batch_size(cfg: Config, runner: Runner) -> None:
+    """Tell where the images per step are not those that the learning rate is for, and nothing scales it."""
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    images = runner.world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get(
+        'accumulative_counts', 1)
+    if base and images not in (0, base) and not cfg.auto_scale_lr.get('enable'):
+        runner.logger.warning(f'A step has {images} images, but the learning rate is for {base}: --auto-scale-lr '
+                              f'multiplies it by {images / base:g} (linear scaling); without it the rate stays.')
 
 
 def _use_cpu(cfg: Config) -> None:

@@ -5,10 +5,11 @@ import shutil
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import MODELS
 
 from mmgcp.engine.hooks import NonFiniteLossError
 from mmgcp.registry import HOOKS
-from mmgcp.utils.launch import build_runner, load_config, reported, use_amp
+from mmgcp.utils.launch import build_runner, load_config, reported, scale_lr, use_amp
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT
 
@@ -77,8 +78,26 @@ def test_checkpoint_of_another_architecture(workplace):
 
 
 def test_config_that_does_not_exist(workplace):
-    with pytest.raises(SystemExit, match='configs/nowhere.py cannot be read'):
+    with pytest.raises(SystemExit, match='configs/nowhere.py does not exist'):
         train(workplace, 'configs/nowhere.py')
+
+
+
+
+def test_auto_scale_lr_needs_to_know_the_batch(workplace):
+    cfg = configure(workplace)
+    cfg.pop('auto_scale_lr')
+    with pytest.raises(SystemExit, match='set auto_scale_lr.base_batch_size'), reported():
+        scale_lr(cfg)
+
+
+def test_checkpoint_with_a_neck_of_another_width(workplace):
+    cfg = configure(workplace, load_from='other.pth')
+    narrow = MODELS.build(dict(cfg.model, neck=dict(cfg.model.neck, reduced_channels=128)))
+    torch.save(narrow.state_dict(), 'other.pth')
+    with pytest.raises(SystemExit, match=r'does not fit GlobalCovariancePooling: .*reduction.conv.weight is \(128'):
+        with reported():
+            build_runner(cfg, ['train'], whole_model=False)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='mixed precision works where there is a GPU')

@@ -1,9 +1,12 @@
 """What the shell scripts start, seen by stand-ins for python and srun."""
+import argparse
 import subprocess
 
 import pytest
 
-from .conftest import ROOT
+from mmgcp.utils.launch import build_runner, load_config, scale_lr
+
+from .conftest import CLASSIFIER, ROOT
 
 PYTHON = '''#!/bin/sh
 if [ "$1" = -c ]; then echo 4; else echo "$@"; echo "reason here" > "$MMGCP_REASON_FILE"; exit 3; fi
@@ -47,3 +50,21 @@ def test_slurm(run):
     assert lines[0].startswith('--partition=gpu --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 '
                                '--cpus-per-task=5 --kill-on-bad-exit=1 --quotatype=spot -x a ')
     assert lines[0].endswith('tools/train.py config.py --amp --launcher slurm')
+
+
+@pytest.mark.parametrize('batch, accumulated, scaled, lr', [
+    (32, 1, False, 0.02), (8, 1, False, 0.02), (8, 1, True, 0.005), (8, 4, True, 0.02), (8, 2, True, 0.01)])
+def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, lr, workplace, monkeypatch, capsys):
+    """The quick start's rate of 0.02 is for 32 images."""
+    monkeypatch.chdir(workplace.folder)
+    options = {'train_dataloader.batch_size': batch, 'optim_wrapper.accumulative_counts': accumulated}
+    cfg = load_config(argparse.Namespace(config=str(ROOT / CLASSIFIER), work_dir='scaled', cfg_options=options,
+                                         launcher='none', local_rank=0))
+    if scaled:
+        scale_lr(cfg)
+    runner = build_runner(cfg, ['train'], whole_model=False)
+    told = 'A step has 8 images, but the learning rate is for 32: --auto-scale-lr multiplies it by 0.25'
+    assert (told in ''.join(capsys.readouterr())) == (not scaled and batch == 8)
+    optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(optim_wrapper, runner.auto_scale_lr)
+    assert optim_wrapper.param_groups[0]['lr'] == pytest.approx(lr)
