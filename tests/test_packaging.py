@@ -1,8 +1,10 @@
-"""The wheel, as others install it."""
+"""mmgcp as others install it: from a wheel, from a source distribution, editable, or merely on the path."""
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -13,31 +15,86 @@ from mmgcp.utils.setup_env import configs_folder
 ROOT = Path(__file__).parents[1]
 SOURCES = ('mmgcp', 'configs', 'tools', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml',
            'README.md', 'LICENSE')
-HEIR = '''
-_base_ = 'mmgcp::gcp/resnet50_gcp_m_imagenet.py'
-model = dict(head=dict(num_classes=7))
-'''
-LOAD = '''
-import mmgcp, sys
+HEIRS = {'classifier': 'gcp/resnet50_gcp_m_imagenet.py', 'detector': 'faster_rcnn_r50_gcp_m.py'}
+INHERIT = '''
+import mmgcp
 from mmengine.config import Config
 print(mmgcp.__file__)
-print(Config.fromfile(sys.argv[1]).model.backbone.conv5_downsample)
+print(*[Config.fromfile(name + '.py').model.backbone.conv5_downsample for name in ('classifier', 'detector')])
 '''
+# What MMPretrain has of its own is left out: it takes seconds to read.
+BY_NAME = '''
+import sys
+import {first}
+import {second}
+import mmpretrain
+mmpretrain.ModelHub._ModelHub__mmpretrain_registered = True
+names = mmpretrain.list_models('*gcp*')
+model = mmpretrain.get_model('resnet18_gcp_imagenet')
+print('resnet18_gcp_imagenet' in names, any('rcnn' in name for name in names), model.backbone.conv5_downsample,
+      mmgcp.__file__, [finder for finder in sys.meta_path if type(finder).__module__.startswith('mmgcp')])
+'''
+
+
+def copy_sources(folder):
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run(*command, cwd, **variables):
+    """Lines that a command printed, in an environment that does not lead to this checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    done = subprocess.run(command, cwd=cwd, env={**environment, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    """Wheel that is built from a copy of the sources, by way of a source distribution."""
-    folder = tmp_path_factory.mktemp('sources')
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        options = dict(ignore=shutil.ignore_patterns('__pycache__', '.mim')) if (ROOT / name).is_dir() else {}
-        copy(ROOT / name, folder / name, **options)
-    subprocess.run([sys.executable, 'setup.py', '-q', 'sdist'], cwd=folder, check=True, capture_output=True)
-    sdist, = (folder / 'dist').glob('*.tar.gz')
-    pip_wheel = [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', folder, sdist]
-    subprocess.run(pip_wheel, check=True, capture_output=True)
-    return next(folder.glob('*.whl'))
+def sources(tmp_path_factory):
+    return copy_sources(tmp_path_factory.mktemp('sources'))
+
+
+@pytest.fixture(scope='module')
+def wheel(sources):
+    run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', 'dist', '.', cwd=sources)
+    return next((sources / 'dist').glob('*.whl'))
+
+
+@pytest.fixture(scope='module')
+def sdist(sources):
+    run(sys.executable, 'setup.py', '-q', 'sdist', cwd=sources)
+    return next((sources / 'dist').glob('*.tar.gz'))
+
+
+@pytest.fixture(scope='module')
+def install(tmp_path_factory):
+    """Function that installs mmgcp into a new environment and returns the environment's Python."""
+
+    def install_into_new_environment(*what):
+        folder = tmp_path_factory.mktemp('environment')
+        builder = venv.EnvBuilder(symlinks=True)
+        python = builder.ensure_directories(folder).env_exe
+        builder.create(folder)
+        # torch and the libraries are those of the running environment; its own editable mmgcp is not on the path.
+        site_packages = Path(sysconfig.get_path('purelib', vars=dict(base=folder)))
+        (site_packages / 'running.pth').write_text(sysconfig.get_path('purelib'))
+        run(sys.executable, '-m', 'pip', '--python', python, 'install', '-q', '--no-deps', '--no-build-isolation',
+            '--ignore-installed', *what, cwd=folder)
+        return python, site_packages
+
+    return install_into_new_environment
+
+
+@pytest.fixture
+def heirs(tmp_path):
+    """Folder of another project, whose configs inherit mmgcp's."""
+    for name, base in HEIRS.items():
+        (tmp_path / f'{name}.py').write_text(f"_base_ = 'mmgcp::{base}'\n")
+    return tmp_path
 
 
 def test_contents(wheel):
@@ -48,9 +105,33 @@ def test_contents(wheel):
     assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)
 
 
-def test_configs_of_the_installed_wheel_are_inherited(wheel, tmp_path):
-    zipfile.ZipFile(wheel).extractall(tmp_path / 'site')
-    (tmp_path / 'mine.py').write_text(HEIR)
-    out = subprocess.run([sys.executable, '-c', LOAD, tmp_path / 'mine.py'], cwd=tmp_path, capture_output=True,
-                         text=True, env=dict(os.environ, PYTHONPATH=str(tmp_path / 'site')))
-    assert out.stdout.splitlines() == [str(tmp_path / 'site/mmgcp/__init__.py'), 'max_pool'], out.stderr
+def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
+    python, site_packages = install(wheel)
+    package = str(site_packages / 'mmgcp/__init__.py')
+    assert run(python, '-c', INHERIT, cwd=heirs) == [package, 'max_pool max_pool']
+    by_name = run(python, '-c', BY_NAME.format(first='mmgcp', second='mmpretrain'), cwd=heirs)[-1]
+    assert by_name == f'True False none {package} []'
+
+
+def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wheel, heirs):
+    python, site_packages = install(sdist)
+    files = {str(path.relative_to(site_packages)) for path in (site_packages / 'mmgcp').rglob('*')
+             if path.is_file() and path.suffix != '.pyc'}
+    assert files == {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith('mmgcp/')}
+    assert run(python, '-c', INHERIT, cwd=heirs) == [str(site_packages / 'mmgcp/__init__.py'), 'max_pool max_pool']
+
+
+def test_an_editable_install_serves_the_configs_as_they_are_now(install, heirs, tmp_path_factory):
+    checkout = copy_sources(tmp_path_factory.mktemp('checkout'))
+    python, _ = install('--editable', checkout)
+    with (checkout / 'configs' / HEIRS['detector']).open('a') as config:
+        config.write("model['backbone']['conv5_downsample'] = 'none'\n")
+    assert run(python, '-c', INHERIT, cwd=heirs) == [str(checkout / 'mmgcp/__init__.py'), 'max_pool none']
+
+
+def test_a_checkout_on_the_path_serves_configs_and_models_by_name(tmp_path_factory, heirs):
+    checkout = copy_sources(tmp_path_factory.mktemp('checkout'))
+    package, variables = str(checkout / 'mmgcp/__init__.py'), dict(PYTHONPATH=str(checkout))
+    assert run(sys.executable, '-c', INHERIT, cwd=heirs, **variables) == [package, 'max_pool max_pool']
+    script = BY_NAME.format(first='mmpretrain', second='mmgcp')
+    assert run(sys.executable, '-c', script, cwd=heirs, **variables)[-1] == f'True False none {package} []'

@@ -1,8 +1,6 @@
 """Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
 import argparse
-import difflib
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from mmgcp.models import GlobalCovariancePooling
 from .checkpoint import assert_fits, load_state_dict, under_prefix
 from .errors import SetupError
 from .preflight import check_data
-from .setup_env import configs_folder
+from .setup_env import nearest_config
 
 # dist_train.sh shows what is in this file once all processes have ended, below what torchrun prints of them.
 REASON_FILE = 'MMGCP_REASON_FILE'
@@ -66,23 +64,15 @@ def load_config(args: argparse.Namespace) -> Config:
     try:
         cfg = Config.fromfile(args.config)
     except FileNotFoundError as error:
-        raise SetupError(_missing_config(args.config, error)) from error
+        missing = f'does not exist{nearest_config(args.config)}'
+        reason = f'cannot be read: {error}' if Path(args.config).is_file() else missing
+        raise SetupError(f'the config {args.config} {reason}') from error
     except SyntaxError as error:
         raise SetupError(f'the config {args.config} cannot be read: {error}') from error
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     cfg.merge_from_dict(args.cfg_options)
     return cfg
-
-
-def _missing_config(config: str, error: FileNotFoundError) -> str:
-    """Sentence on a config that does not exist, or one of its bases, with the name of mmgcp's that is most like it."""
-    missing = error.filename or re.search('"(.+)"', str(error))[1]
-    names = {path.stem: path for path in configs_folder().rglob('*.py')}
-    nearest = difflib.get_close_matches(Path(missing).stem, names, n=1)
-    sentence = f'the config {config} ' + ('' if Path(missing).name == Path(config).name else f'inherits {missing}, which ')
-    return f'{sentence}does not exist' + (
-        f'; the nearest name is configs/{names[nearest[0]].relative_to(configs_folder())}' if nearest else '')
 
 
 def scale_lr(cfg: Config) -> None:

@@ -84,6 +84,15 @@ def test_config_that_does_not_exist(workplace):
 
 
 
+def test_misspelt_config_names_the_nearest(workplace):
+    nearest = r'; the nearest name is gcp/resnet50_gcp_m_imagenet.py\.$'
+    with pytest.raises(SystemExit, match=f'the config .*/gcp/resnet50_gpc_m_imagenet.py does not exist{nearest}'):
+        train(workplace, 'configs/gcp/resnet50_gpc_m_imagenet.py')
+    (workplace.folder / 'mine.py').write_text("_base_ = 'mmgcp::gcp/resnet50_gpc_m_imagenet.py'")
+    with pytest.raises(SystemExit, match=f'mine.py cannot be read: mmgcp has no config gcp/resnet50_gpc_.*{nearest}'):
+        train(workplace, workplace.folder / 'mine.py')
+
+
 def test_auto_scale_lr_needs_to_know_the_batch(workplace):
     cfg = configure(workplace)
     cfg.pop('auto_scale_lr')

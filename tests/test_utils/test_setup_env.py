@@ -3,14 +3,8 @@ import sys
 
 import pytest
 from mmengine.config import Config
-from mmengine.registry import MODELS
 
 import mmgcp.utils.setup_env as setup_env
-
-HEIR = '''
-_base_ = 'mmgcp::{config}'
-model = dict(head=dict(num_classes=7))
-'''
 
 
 def versions(**installed):
@@ -31,21 +25,60 @@ def test_two_lines_at_once_are_refused(monkeypatch):
         setup_env.check_versions()
 
 
-@pytest.mark.parametrize('version', ['0.8.2', '1.0.0'])
-def test_untested_versions_warn(version, monkeypatch):
-    monkeypatch.setattr(setup_env, '_version', versions(mmengine=version))
-    with pytest.warns(UserWarning, match=f'mmengine {version} was never tested with mmgcp.*>= 0.10.7, < 1'):
+@pytest.mark.parametrize('name, version, supported', [
+    ('mmengine', '0.8.2', '>= 0.10.7, < 1'),
+    ('mmengine', '1.0.0', '>= 0.10.7, < 1'),
+    ('mmcv', '2.2.0', '>= 2.1, < 2.2'),  # mmdet 3.3.0 refuses it
+    ('onedl_mmpretrain', '1.3.5rc6', '>= 1.3.6, < 2'),
+])
+def test_untested_versions_warn(name, version, supported, monkeypatch):
+    monkeypatch.setattr(setup_env, '_version', versions(**{name: version}))
+    name = name.replace('_', '-')
+    with pytest.warns(UserWarning, match=f'^{name} {version} was never tested .* {name} {supported}: install [^.]*\\.'):
         setup_env.check_versions()
 
 
-def test_configs_are_inherited_from_elsewhere(tmp_path):
-    (tmp_path / 'mine.py').write_text(HEIR.format(config='gcp/resnet18_gcp_m_imagenet.py'))
-    cfg = Config.fromfile(tmp_path / 'mine.py')
-    model = MODELS.build(cfg.model)
-    assert model.backbone.conv5_downsample == 'max_pool'
-    assert tuple(model.head.fc.weight.shape) == (7, 32896)
-    # Everything but the model is built by the Runner, from the same registries.
-    assert cfg.param_scheduler.type == 'mmgcp.PolynomialLR'
+def inherit(folder, *bases):
+    """Config of another project."""
+    (folder / 'mine.py').write_text(f'_base_ = {list(bases)}')
+    return Config.fromfile(folder / 'mine.py')
+
+
+def parts(cfg):
+    """All dicts in a config."""
+    if isinstance(cfg, dict):
+        yield cfg
+        cfg = list(cfg.values())
+    if isinstance(cfg, (list, tuple)):
+        for part in cfg:
+            yield from parts(part)
+
+
+@pytest.mark.parametrize('config', ['gcp/resnet18_gcp_m_imagenet.py', 'faster_rcnn_r50_gcp_m.py'])
+def test_configs_are_inherited_from_elsewhere_as_they_are(config, tmp_path):
+    setup_env.register_configs()  # once more does no harm
+    cfg = inherit(tmp_path, f'mmgcp::{config}')
+    assert cfg.to_dict() == Config.fromfile(setup_env.configs_folder() / config).to_dict()
+    assert not [part for part in parts(cfg._cfg_dict) if part.get('_scope_') == 'mmgcp']
+    assert cfg.model.backbone.conv5_downsample == 'max_pool'
+
+
+def test_a_base_that_imports_mmgcp_leaves_nothing_in_the_config(tmp_path):
+    (tmp_path / 'import.py').write_text("__import__('mmgcp')")
+    config = 'mmgcp::gcp/resnet18_gcp_m_imagenet.py'
+    assert inherit(tmp_path, './import.py', config).to_dict() == inherit(tmp_path, config).to_dict()
+
+
+def test_other_packages_are_inherited_as_before(tmp_path):
+    assert inherit(tmp_path, 'mmpretrain::_base_/models/resnet18.py').model._scope_ == 'mmpretrain'
+
+
+def test_a_misspelt_config_is_told_with_the_nearest_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match='^mmgcp has no config gcp/resnet50_gpc_m_imagenet.py; the nearest name '
+                                                'is gcp/resnet50_gcp_m_imagenet.py$'):
+        inherit(tmp_path, 'mmgcp::gcp/resnet50_gpc_m_imagenet.py')
+    with pytest.raises(FileNotFoundError, match='^mmgcp has no config swin.py$'):
+        inherit(tmp_path, 'mmgcp::swin.py')
 
 
 def test_operator_needs_torch_alone():
