@@ -1,8 +1,8 @@
 """Reading checkpoints, with a clear word where they are missing, broken or not fitting."""
-import pickle
-import zipfile
 from pathlib import Path
+from urllib.error import URLError
 
+import torch
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
 from torch import Tensor, nn
 
@@ -27,7 +27,8 @@ def workdir_checkpoint(name: str) -> str:
         config = next(configs_folder().rglob(f'{name}.py'), None)
         config = f'configs/{config.relative_to(configs_folder())}' if config else f'CONFIG_OF_{name}'
         raise SetupError(f'{folder} holds no checkpoint to start from. Make one with: tools/dist_train.sh {config} 4, '
-                         'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE')
+                         'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE (a detector) or '
+                         'load_from=FILE (fine-tuning)')
     # The folder may have been moved since the path was written down.
     return str(folder / Path(latest).name)
 
@@ -38,26 +39,58 @@ def load_from_workdir(filename: str, map_location=None) -> dict:
     return load_from_local(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
 
 
-def load_state_dict(filename: str) -> dict[str, Tensor]:
-    """Tensors of a checkpoint.
+def load_checkpoint(filename: str) -> dict:
+    """All that a checkpoint file holds.
 
     Args:
         filename (str): File, URL or any scheme of MMEngine, ``workdir://NAME`` among them.
 
     Returns:
-        dict[str, Tensor]: Tensors by name, on the CPU.
+        dict: Contents, tensors on the CPU: a checkpoint with its surroundings, or a bare state dict.
 
     Raises:
-        SetupError: If the file is missing or is no whole checkpoint.
+        SetupError: If the file is missing, cannot be read or is no whole checkpoint.
     """
     try:
         checkpoint = CheckpointLoader.load_checkpoint(filename, map_location='cpu', logger=None)
+    except SetupError:
+        raise
     except FileNotFoundError as error:
         raise SetupError(f'the checkpoint {filename} does not exist') from error
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except (PermissionError, URLError) as error:
+        raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
+    except Exception as error:  # unpickling what was cut off, or is something else, raises anything
         raise SetupError(f'{filename} is no PyTorch checkpoint, or was cut off when written or copied') from error
-    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    return {name: value for name, value in state_dict.items() if isinstance(value, Tensor)}
+    if not isinstance(checkpoint, dict):
+        raise SetupError(f'{filename} holds a {type(checkpoint).__name__} in place of a dict of tensors: save the '
+                         'state_dict() of the network')
+    return checkpoint
+
+
+def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
+    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    items = state_dict.items() if isinstance(state_dict, dict) else ()
+    return {name: value for name, value in items if isinstance(value, Tensor)}
+
+
+def load_state_dict(filename: str) -> dict[str, Tensor]:
+    """Tensors of a checkpoint by name, on the CPU: :func:`tensors_of` what :func:`load_checkpoint` gives."""
+    return tensors_of(load_checkpoint(filename))
+
+
+def save_checkpoint(checkpoint: dict, path: Path) -> None:
+    """Write a checkpoint, and the folder it goes to.
+
+    Raises:
+        SetupError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('wb') as file:
+            torch.save(checkpoint, file)
+    except OSError as error:
+        raise SetupError(f'{path} cannot be written: {error.strerror}') from error
 
 
 def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

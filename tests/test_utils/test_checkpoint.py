@@ -32,6 +32,44 @@ def test_missing_broken_and_foreign_files(saved, tmp_path):
             checkpoint.load_state_dict(str(path))
 
 
+@pytest.mark.parametrize('zipped', [True, False])
+def test_files_cut_off_anywhere(zipped, tmp_path):
+    path = tmp_path / 'cut.pth'
+    torch.save(dict(epoch=1, state_dict=nn.Linear(40, 30).state_dict()), path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for end in range(0, len(whole) - 1, 97):
+        path.write_bytes(whole[:end])
+        with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+            checkpoint.load_checkpoint(str(path))
+
+
+@pytest.mark.parametrize('content', [b'class,top1\n1,2\n', b'hello world', b'iabc\nx\n', b'(s.'])
+def test_files_that_begin_like_pickles(content, tmp_path):
+    (tmp_path / 'text.csv').write_bytes(content)
+    with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+        checkpoint.load_checkpoint(str(tmp_path / 'text.csv'))
+
+
+def test_addresses_that_do_not_answer():
+    with pytest.raises(SetupError, match='checkpoint http://127.0.0.1:9/file.pth cannot be read: .*refused'):
+        checkpoint.load_checkpoint('http://127.0.0.1:9/file.pth')
+
+
+def test_a_saved_network_in_place_of_its_tensors(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / 'list.pth')
+    with pytest.raises(SetupError, match=r'list.pth holds a list in place of a dict of tensors: save the state_dict'):
+        checkpoint.load_checkpoint(str(tmp_path / 'list.pth'))
+
+
+def test_saving_makes_the_folder_and_says_why_it_cannot(tmp_path):
+    path = tmp_path / 'a' / 'b.pth'
+    checkpoint.save_checkpoint(dict(epoch=1), path)
+    assert checkpoint.load_checkpoint(str(path)) == dict(epoch=1)
+    for wrong in (tmp_path / 'a', path / 'c.pth'):
+        with pytest.raises(SetupError, match='cannot be written: '):
+            checkpoint.save_checkpoint(dict(epoch=1), wrong)
+
+
 def test_under_prefix():
     tensors = {'backbone.a': 1, 'backbone2.a': 2, 'head.b': 3}
     assert checkpoint.under_prefix(tensors, 'backbone') == checkpoint.under_prefix(tensors, 'backbone.') == {'a': 1}

@@ -1,0 +1,1 @@
+"""The model zoo: released weights, names of tensors, metafiles and tables."""

@@ -1,0 +1,118 @@
+"""Backbones on their own, to hand on: in mmgcp's names, or in torchvision's."""
+import hashlib
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor
+
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, under_prefix, workdir_checkpoint
+from mmgcp.utils.errors import SetupError
+from mmgcp.version import __version__
+
+from .names import family_of, resnet_depth, to_torchvision
+from .released import assert_finite, fitted
+
+# What of a checkpoint's meta still means something where the backbone is used.
+META = ('dataset_meta', 'epoch', 'experiment_name', 'config_name', 'released')
+
+
+class Published(NamedTuple):
+    """A published file.
+
+    Attributes:
+        path (Path): ``<out>-<hash>.pth``, as ``torch.hub`` with ``check_hash`` expects it, with the first 8 digits of
+            the file's SHA-256.
+        size_before (int): Bytes of the checkpoint.
+        size_after (int): Bytes of this file.
+        averaged (bool): Whether the weights are a moving average.
+    """
+    path: Path
+    size_before: int
+    size_after: int
+    averaged: bool
+
+
+def publish_backbone(filename: str, out: str) -> Published:
+    """Write the backbone of a checkpoint alone, under a name that carries its hash.
+
+    Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
+    ``EMAHook`` saves the averaged weights as ``state_dict``, and those of the last step as ``ema_state_dict``: the
+    averaged ones are published, which are also those that validation measures.
+
+    Args:
+        filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
+        out (str): Folder, where the file is named after the checkpoint, or the path of the file without its ending.
+
+    Returns:
+        Published: The file.
+
+    Raises:
+        SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be
+            written.
+    """
+    is_workdir = filename.startswith(WORKDIR_SCHEME)
+    source = Path(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]) if is_workdir else filename)
+    checkpoint = load_checkpoint(str(source))
+    backbone = _backbone(checkpoint, filename)
+    meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in META}
+    # A clone leaves behind what else shares a tensor's storage.
+    state_dict = {f'backbone.{name}': value.detach().clone() for name, value in backbone.items()}
+    file = io.BytesIO()
+    torch.save(dict(meta=dict(meta, mmgcp_version=__version__), state_dict=state_dict), file)
+    digest = hashlib.sha256(file.getvalue()).hexdigest()[:8]
+
+    stem = Path(out)
+    if stem.is_dir() or out.endswith('/'):
+        stem = stem / (filename[len(WORKDIR_SCHEME):] if is_workdir else source.stem)
+    # torch.hub takes what stands between the first hyphen and a dot, if it looks like a hash.
+    stem = stem.with_name(stem.name.removesuffix('.pth').replace('.', '_'))
+    published = stem.with_name(f'{stem.name}-{digest}.pth')
+    try:
+        published.parent.mkdir(parents=True, exist_ok=True)
+        published.write_bytes(file.getvalue())
+    except OSError as error:
+        raise SetupError(f'{published} cannot be written: {error.strerror}') from error
+    return Published(published, source.stat().st_size, published.stat().st_size, 'ema_state_dict' in checkpoint)
+
+
+def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
+    """Backbone of a checkpoint in torchvision's names.
+
+    torchvision's network loads it with ``strict=False`` and misses its classifier alone. A ResNet that was trained
+    without down-sampling in conv5 needs stride 1 there in torchvision's too.
+
+    Args:
+        checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
+        filename (str): What messages call it.
+
+    Returns:
+        tuple[dict[str, Tensor], str]: State dict, and the name of the function in ``torchvision.models``.
+
+    Raises:
+        SetupError: If there is no backbone, or it is none that torchvision has.
+    """
+    tensors = _backbone(checkpoint, filename)
+    family = family_of(tensors)
+    depth = resnet_depth(tensors)
+    name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
+            'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
+    if name is None:
+        raise SetupError(f'the backbone in {filename} is no ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
+                         f"begins with {', '.join(list(tensors)[:3])}")
+    with torch.device('meta'):
+        network = getattr(torchvision.models, name)(weights=None)
+    expected = {key: value for key, value in network.state_dict().items() if not key.startswith(('fc.', 'classifier.'))}
+    tensors = {to_torchvision(key, family): value for key, value in tensors.items()}
+    return fitted(tensors, expected, f'the backbone in {filename} looks like {name}'), name
+
+
+def _backbone(checkpoint: dict, filename: str) -> dict[str, Tensor]:
+    tensors = tensors_of(checkpoint)
+    backbone = under_prefix(tensors, 'backbone')
+    if not backbone:
+        raise SetupError(f"{filename} has no backbone: of its {len(tensors)} tensors none begins with 'backbone.'")
+    assert_finite(backbone, filename)
+    return backbone

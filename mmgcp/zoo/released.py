@@ -1,0 +1,217 @@
+"""Checkpoints that the paper's authors released, as checkpoints of the matching configs.
+
+A released file is a dict of ``epoch, arch, state_dict, best_acc1, optimizer``. Its network is told from the names and
+shapes of the tensors: torchvision's names for the backbone, and the release's own for the reduction behind it.
+"""
+import copy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmpretrain.datasets import ImageNet
+from torch import Tensor, nn
+
+from mmgcp.registry import MODELS
+from mmgcp.utils.checkpoint import tensors_of
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.setup_env import configs_folder
+from mmgcp.version import __version__
+
+from .names import family_of, resnet_blocks, resnet_depth, to_mmpretrain
+
+# Names behind the backbone: in ResNets, and in MobileNetV2 and ShuffleNetV2.
+NECK_AND_HEAD = {
+    'layer_reduce.': 'neck.reduction.conv.',
+    'layer_reduce_bn.': 'neck.reduction.bn.',
+    'dimension_reduction.0.': 'neck.reduction.conv.',
+    'dimension_reduction.1.': 'neck.reduction.bn.',
+    'fc.': 'head.fc.',
+    'classifier.1.': 'head.fc.',
+}
+
+
+@dataclass(frozen=True)
+class ReleasedNetwork:
+    """What a released checkpoint holds.
+
+    The learning-rate settings (LR_norm, LR_fast, LR_adju) share a network and the tensors do not tell them apart, so
+    ``config`` is the one without a suffix. Nor do they tell whether a ResNet's conv5 was down-sampled: in the released
+    GCP networks it was not.
+
+    Attributes:
+        arch (str): ``'resnet18'``, ..., ``'mobilenetv2'`` or ``'shufflenetv2'``.
+        reduced_channels (int, optional): Channels whose covariance is taken; None for a network with GAP.
+        num_classes (int): Classes.
+        config (str): Config of the network, relative to the folder of the configs.
+        cfg_options (dict): Settings that the config needs beside what it says, for ``--cfg-options``.
+        dtypes (tuple[str]): Kinds of floating-point numbers beside float32 in the released file.
+    """
+    arch: str
+    reduced_channels: int | None
+    num_classes: int
+    config: str
+    cfg_options: dict
+    dtypes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        pooling = f'GCP of {self.reduced_channels} channels' if self.reduced_channels else 'GAP'
+        return f'{self.arch} with {pooling}, {self.num_classes} classes'
+
+    @property
+    def notes(self) -> list[str]:
+        """list[str]: What to know before the converted checkpoint is used, in sentences."""
+        notes = []
+        if self.dtypes:
+            notes.append(f"Numbers in {' and '.join(self.dtypes)} became float32.")
+        if self.cfg_options:
+            notes.append(f'No config has this size: configs/{self.config} with the settings below has.')
+        if self.reduced_channels and self.arch.startswith('resnet'):
+            notes.append('Weights do not tell whether conv5 was down-sampled: taken as not, as in the released ones.')
+        return notes
+
+    def build_model(self) -> nn.Module:
+        """Network of the config with the settings it needs, which the converted checkpoint fills."""
+        cfg = copy.deepcopy(_read_config(self.config))
+        cfg.merge_from_dict(self.cfg_options)
+        return MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
+
+    def test_command(self, checkpoint: Path) -> str:
+        """Command line that evaluates the converted checkpoint on 4 GPUs."""
+        options = ' '.join(f'{key}={value}' for key, value in self.cfg_options.items())
+        return f'tools/dist_test.sh configs/{self.config} {checkpoint} 4' + (options and f' --cfg-options {options}')
+
+
+def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
+    """Turn a released checkpoint into one that the matching config loads, every tensor and none left over.
+
+    Args:
+        checkpoint (dict): Contents of the released file, or a bare state dict. Names may begin with ``module.``.
+        filename (str): What messages call it.
+
+    Returns:
+        tuple[dict, ReleasedNetwork]: ``dict(state_dict=..., meta=...)``, in float32, and what it is. ``meta`` says
+        where it comes from and which config it is for.
+
+    Raises:
+        SetupError: If there are no weights, they are NaN or infinite, or are of a network that was not released.
+    """
+    tensors = {name.removeprefix('module.'): value.detach() for name, value in tensors_of(checkpoint).items()}
+    if all(value.dim() < 2 for value in tensors.values()):
+        raise SetupError(f"{filename} holds no weights: its keys are {', '.join(map(str, checkpoint)) or 'none'}")
+    tensors, arch = _rename(tensors, filename)
+    network = _recognise(tensors, arch, filename)
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    tensors = fitted(tensors, network.build_model().state_dict(), f'{filename} looks like {network}')
+    assert_finite(tensors, filename)
+    source = {key: _plain(checkpoint[key]) for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
+    meta = dict(
+        mmgcp_version=__version__,
+        config_name=network.config,
+        cfg_options=network.cfg_options,
+        released=dict(file=Path(filename).name, **source))
+    if network.num_classes == len(ImageNet.METAINFO['classes']):
+        meta.update(dataset_meta=dict(ImageNet.METAINFO))
+    return dict(meta=meta, state_dict=tensors), network
+
+
+def assert_finite(tensors: dict[str, Tensor], filename: str) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        SetupError: If a tensor holds one.
+    """
+    broken = [name for name, value in tensors.items() if not value.isfinite().all()]
+    if broken:
+        raise SetupError(f'{len(broken)} of {len(tensors)} tensors in {filename} hold NaN or infinity, {broken[0]} for '
+                         'one: the training diverged or the file is damaged')
+
+
+def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str) -> dict[str, Tensor]:
+    """Tensors in the order of a network's state dict, after a check that they are just the ones it has.
+
+    BN's counters of batches, which old files lack, become 0.
+
+    Args:
+        tensors (dict[str, Tensor]): By name.
+        expected (dict[str, Tensor]): State dict of the network.
+        subject (str): Beginning of the sentence that refuses them.
+
+    Raises:
+        SetupError: If tensors are missing, surplus or of another shape.
+    """
+    counters = {name: torch.tensor(0) for name in expected if name.endswith('.num_batches_tracked')}
+    tensors = counters | tensors
+    found = {
+        'missing': [name for name in expected if name not in tensors],
+        'surplus': [name for name in tensors if name not in expected],
+        'of another shape': [f'{name}, {tuple(value.shape)} in place of {tuple(expected[name].shape)},'
+                             for name, value in tensors.items()
+                             if name in expected and value.shape != expected[name].shape],
+    }
+    faults = [f'{len(names)} {fault} ({names[0]} for one)' for fault, names in found.items() if names]
+    if faults:
+        raise SetupError(f"{subject}, but of its tensors {', '.join(faults)}: it was cut, or is another network")
+    return {name: tensors[name] for name in expected}
+
+
+def _rename(tensors: dict[str, Tensor], filename: str) -> tuple[dict[str, Tensor], str]:
+    """Tensors by their names in mmgcp, and the architecture."""
+    family = family_of(tensors)
+    if family is None:
+        raise SetupError(f'{filename} holds no ResNet, MobileNetV2 or ShuffleNetV2 in the names of the released files: '
+                         f"its {len(tensors)} tensors are {', '.join(list(tensors)[:3])} ...")
+    arch = family
+    if family == 'resnet':
+        depth = resnet_depth(tensors)
+        if depth is None:
+            kind, numbers = resnet_blocks(tensors)
+            raise SetupError(f'{filename} holds a ResNet of {numbers} {kind} blocks, which is none of ResNet-18, 34, '
+                             '50 and 101: it was cut, or is another network')
+        arch = f'resnet{depth}'
+    renamed = {}
+    for name, value in tensors.items():
+        part = next((part for part in NECK_AND_HEAD if name.startswith(part)), None)
+        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{to_mmpretrain(name, family)}'
+        renamed[target] = value
+    return renamed, arch
+
+
+def _recognise(tensors: dict[str, Tensor], arch: str, filename: str) -> ReleasedNetwork:
+    """Network with these tensors, by their names in mmgcp; what they leave open is as in the config."""
+    gcp = any(name.startswith('neck.') for name in tensors)
+    config = f"{'gcp' if gcp else 'gap'}/{arch}_{'gcp' if gcp else 'gap'}_imagenet.py"
+    if not (configs_folder() / config).is_file():
+        raise SetupError(f'{filename} holds a {arch}, for which there is no configs/{config}')
+    reduced_channels = _size(tensors, 'neck.reduction.conv.weight', 256) if gcp else None
+    narrow = config.replace('_gcp_', f'_gcp_{reduced_channels}_')
+    if (configs_folder() / narrow).is_file():
+        config = narrow
+    head = _read_config(config).model.head
+    num_classes = _size(tensors, 'head.fc.weight', head.num_classes)
+    settings = {'model.head.num_classes': (num_classes, head.num_classes)}
+    if gcp:
+        in_channels = reduced_channels * (reduced_channels + 1) // 2
+        settings['model.head.in_channels'] = (in_channels, head.in_channels)
+    options = {key: needed for key, (needed, given) in settings.items() if needed != given}
+    if 'model.head.in_channels' in options:
+        options['model.neck.reduced_channels'] = reduced_channels
+    dtypes = {str(value.dtype).removeprefix('torch.') for value in tensors.values() if value.is_floating_point()}
+    return ReleasedNetwork(arch, reduced_channels, num_classes, config, options, tuple(sorted(dtypes - {'float32'})))
+
+
+@cache
+def _read_config(config: str) -> Config:
+    """Config by its path in the folder of the configs. Reading takes a second: MMEngine searches MMPretrain's index."""
+    return Config.fromfile(configs_folder() / config)
+
+
+def _size(tensors: dict[str, Tensor], name: str, default: int) -> int:
+    """Output channels of a layer, or ``default`` if it is not there."""
+    return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default
+
+
+def _plain(value):
+    """A number in place of a tensor or of NumPy's scalar, so that the checkpoint loads as weights only."""
+    return value.item() if hasattr(value, 'item') else value

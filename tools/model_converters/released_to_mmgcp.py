@@ -1,0 +1,36 @@
+"""Convert a checkpoint that the paper's authors released, and tell or run its evaluation."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmgcp.utils.checkpoint import load_checkpoint, save_checkpoint
+from mmgcp.utils.launch import build_runner, load_config, reported
+from mmgcp.utils.setup_env import configs_folder
+from mmgcp.zoo.released import convert
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('file', help='released checkpoint')
+    parser.add_argument('out', type=Path, help='checkpoint to write')
+    parser.add_argument('--evaluate', action='store_true', help='evaluate it at once, in this process')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='with --evaluate: settings that replace those of the config, such as data roots')
+    args = parser.parse_args()
+    with reported():
+        checkpoint, network = convert(load_checkpoint(args.file), args.file)
+        save_checkpoint(checkpoint, args.out)
+        print(f'{args.file}: {network}')
+        print(*[f'{key}: {value}' for key, value in checkpoint['meta']['released'].items()], sep=', ')
+        print(*network.notes, f'Written: {args.out}', f'Evaluate it with: {network.test_command(args.out)}', sep='\n')
+        if args.evaluate:
+            cfg = load_config(argparse.Namespace(
+                config=str(configs_folder() / network.config), work_dir=None, launcher='none', local_rank=0,
+                cfg_options={**network.cfg_options, **args.cfg_options}))
+            cfg.load_from = str(args.out)
+            build_runner(cfg, ['test'], whole_model=True).test()
+
+
+if __name__ == '__main__':
+    main()
