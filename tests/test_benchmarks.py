@@ -1,9 +1,10 @@
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks import networks, operator, precision
+from benchmarks import networks, operator, options, precision
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import triu_vector
 
@@ -43,6 +44,29 @@ def test_networks(monkeypatch, capsys):
                'resnet18')
     assert [row[1] for row in rows if len(row) == 5][2:] == ['GAP', 'GCP_D', 'GCP_M', 'GCP w/o DS']
     assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 1 x 1', '512 x 1 x 1', '512 x 2 x 2']
+
+
+def test_options(monkeypatch, capsys):
+    rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
+               '--size', '32', '--repeats', '1')[2:]
+    assert [row[0] for row in rows] == ['plain', 'channels_last', 'ema', 'accumulation', 'bfloat16']
+    assert rows[0][2] == rows[0][4] == '1.000' and all(float(row[2]) > 0 for row in rows)
+
+
+@pytest.mark.parametrize('option', list(options.CPU_WRAPPERS)[:-1])
+def test_a_step_of_an_option_trains_like_a_plain_one(option):
+    args = SimpleNamespace(config='configs/quickstart/resnet18_gcp_m_shapes.py', batch=8, size=32,
+                           device=torch.device('cpu'))
+    plain, step = options.steps(['plain', option], args)
+    before = plain.model.head.fc.weight.clone()
+    images, samples = plain.batches[0].values()
+    size = len(images) // len(step.batches)
+    step.batches = [dict(inputs=images[i:i + size], data_samples=samples[i:i + size]) for i in range(0, 8, size)]
+    plain(), step()
+    update, expected = step.model.head.fc.weight - before, plain.model.head.fc.weight - before
+    # bfloat16 has 8 bits; parts of a batch have batch statistics of their own.
+    tolerance = dict(bfloat16=0.1, accumulation=0.9).get(option, 1e-4)
+    assert (update - expected).norm() < tolerance * expected.norm()
 
 
 def test_rounding_of_operands():
