@@ -1,4 +1,4 @@
-"""DINO with four scales on a GCPResNet-50, MMDetection's schedule of 12 epochs; lr for 8 images (2 on each of 4 GPUs)."""
+"""DINO with four scales on a GCPResNet-50; MMDetection's schedule of 12 epochs, lr for 8 images, 2 on each GPU."""
 _base_ = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'
 
 model = dict(

@@ -58,7 +58,8 @@ def test_all_rows_of_the_paper_have_a_config():
         'gap': ['', '_lr-fast', '_lr-adju'], 'gcp': ['', '_lr-norm', '_lr-fast']}.items() for suffix in suffixes}
     expected |= {f'{arch}_{v}_imagenet{suffix}' for arch in RESNETS for v in ('gcp_d', 'gcp_m')
                  for suffix in ('', '_lr-norm', '_lr-fast')}
-    expected |= {f'{arch}_gcp_128_imagenet{suffix}' for arch in ('resnet50', 'mobilenetv2') for suffix in ('', '_lr-norm')}
+    expected |= {f'{arch}_gcp_128_imagenet{suffix}' for arch in ('resnet50', 'mobilenetv2')
+                 for suffix in ('', '_lr-norm')}
     released = {f'{arch}_{v}_imagenet_lr-{s}-release' for arch in RESNETS for v in defaults for s in ('fast', 'adju')}
     released |= {f'mobilenetv2_{v}_imagenet_lr-adju-release' for v in (*defaults, 'gcp_128')}
     assert set(IMAGENET) == expected | released | {'resnet50_gcp_128_imagenet_lr-adju-release'}
@@ -138,9 +139,9 @@ def test_imagenet_settings_are_the_papers(name):
     assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, WEIGHT_DECAY[family])
     # lr changes per epoch, but for ShuffleNetV2's.
     assert cfg.param_scheduler.get('convert_to_iter_based', False) == (family == 'shufflenetv2')
-    assert [t.type for t in cfg.train_dataloader.dataset.pipeline[1:3]] == ['RandomResizedCrop', 'RandomFlip']
-    assert [t.type for t in cfg.val_dataloader.dataset.pipeline[1:3]] == ['ResizeEdge', 'CenterCrop']
-    assert [t.scale for t in (cfg.train_dataloader.dataset.pipeline[1], cfg.val_dataloader.dataset.pipeline[1])] == [224, 256]
+    train, test = cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline
+    assert [t.type for t in train[1:3] + test[1:3]] == ['RandomResizedCrop', 'RandomFlip', 'ResizeEdge', 'CenterCrop']
+    assert (train[1].scale, test[1].scale, test[2].crop_size) == (224, 256, 224)
     assert cfg.val_evaluator.topk == (1, 5)
 
 

@@ -1,0 +1,25 @@
+"""Brings the metafiles and tables of the model zoo up to date with the configs, or checks that they are."""
+import argparse
+from pathlib import Path
+
+from mmgcp.utils.launch import reported
+from mmgcp.zoo.index import check, update
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='change nothing, fail if something is out of date')
+    args = parser.parse_args()
+    with reported():
+        if args.check:
+            check(ROOT)
+            print('The model zoo is up to date.')
+        else:
+            changes = update(ROOT)
+            print(*changes, f'{len(changes)} changes.', sep='\n')
+
+
+if __name__ == '__main__':
+    main()
