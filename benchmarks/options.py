@@ -63,6 +63,9 @@ class Step:
         parts = PARTS if option == 'accumulation' else 1
         self.batches = [self._batch(args.batch // parts, args.size, args.device) for _ in range(parts)]
         self.device = args.device
+        if option == 'compile':
+            for _ in range(2):  # the second step, which has a momentum, is compiled anew
+                self()
 
     def _batch(self, images: int, size: int, device: torch.device) -> dict:
         classes = self.model.head.num_classes
