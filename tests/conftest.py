@@ -5,6 +5,7 @@ import os
 import mmengine.config.utils
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 # A stray setting of the shell must not reach the tools that tests start.
 os.environ.pop('MMGCP_REASON_FILE', None)
@@ -22,3 +23,10 @@ def device() -> torch.device:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    """MMPretrain's registries first, whatever a test before has made the default."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield

@@ -68,5 +68,5 @@ def test_mistakes_end_in_one_sentence(run, tmp_path):
         run('a.py', '--cfg-options', 'param_scheduler.power=0')
     with pytest.raises(SystemExit, match=r'^\nStopped: .*must end in \.png.*\.$'):
         run('a.py', '--out', 'lr.jpg')
-    with pytest.raises(SystemExit, match=r'^\nStopped: the config nowhere.py cannot be read'):
+    with pytest.raises(SystemExit, match=r'^\nStopped: the config nowhere.py does not exist'):
         run('nowhere.py')
