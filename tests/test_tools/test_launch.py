@@ -3,6 +3,8 @@ import argparse
 import subprocess
 
 import pytest
+import torch
+from mmengine.registry import MODELS
 
 from mmgcp.utils.launch import build_runner, load_config, scale_lr
 
@@ -53,7 +55,8 @@ def test_slurm(run):
 
 
 @pytest.mark.parametrize('batch, accumulated, scaled, lr', [
-    (32, 1, False, 0.02), (8, 1, False, 0.02), (8, 1, True, 0.005), (8, 4, True, 0.02), (8, 2, True, 0.01)])
+    (32, 1, False, 0.02), (8, 1, False, 0.02), (8, 4, False, 0.02), (8, 1, True, 0.005), (8, 4, True, 0.02),
+    (8, 2, True, 0.01)])
 def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, lr, workplace, monkeypatch, capsys):
     """The quick start's rate of 0.02 is for 32 images."""
     monkeypatch.chdir(workplace.folder)
@@ -64,7 +67,23 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
         scale_lr(cfg)
     runner = build_runner(cfg, ['train'], whole_model=False)
     told = 'A step has 8 images, but the learning rate is for 32: --auto-scale-lr multiplies it by 0.25'
-    assert (told in ''.join(capsys.readouterr())) == (not scaled and batch == 8)
+    assert (told in ''.join(capsys.readouterr())) == (not scaled and batch * accumulated == 8)
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(optim_wrapper, runner.auto_scale_lr)
     assert optim_wrapper.param_groups[0]['lr'] == pytest.approx(lr)
+
+
+def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):
+    """Fine-tuning with a neck that the checkpoint does not have: it starts anew."""
+    monkeypatch.chdir(workplace.folder)
+    args = argparse.Namespace(config=str(ROOT / CLASSIFIER), work_dir='lent', cfg_options={}, launcher='none',
+                              local_rank=0)
+    cfg = load_config(args)
+    average = MODELS.build(dict(cfg.model, neck=dict(type='GlobalAveragePooling'),
+                                head=dict(cfg.model.head, in_channels=512)))
+    torch.save(average.state_dict(), 'average.pth')
+    cfg.load_from = 'average.pth'
+    runner = build_runner(cfg, ['train'], whole_model=False)
+    runner.load_or_resume()
+    loaded = runner.model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in average.state_dict().items() if 'backbone.' in name)
