@@ -1,10 +1,10 @@
 """Reads the logs that mmengine leaves in a work directory."""
-import json
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from mmgcp.utils.records import read_lines
 
 # What a validation line holds beside its metrics.
 BOOKKEEPING = {'step', 'time', 'data_time', 'memory'}
@@ -70,7 +70,7 @@ def read_run(work_dir, name=None):
     """
     work_dir = Path(work_dir)
     # The names of the folders are times: their order is that of the starts.
-    starts = [_split(_read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
+    starts = [_split(read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
     if not starts:
         raise ValueError(f"'{work_dir}' holds no log of mmengine (<time>/vis_data/scalars.json): "
                          'give the work_dir of a training that has started.')
@@ -113,20 +113,6 @@ def read_runs(work_dirs, labels=None):
 def _is_metric(record, key):
     """Tells whether a validation line holds a number under ``key`` that measures the network."""
     return key not in BOOKKEEPING and isinstance(record.get(key), (int, float))
-
-
-def _read_lines(path):
-    """Returns the JSON objects of a log, one a line; a last line cut off by the end of the process is left out."""
-    lines = path.read_text(encoding='utf-8', errors='replace').rstrip().splitlines()
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise ValueError(f"Line {number} of '{path}' is not JSON: repair or delete that line.") from None
-            warnings.warn(f"The last line of '{path}' is cut off and was left out.", stacklevel=2)
-    return records
 
 
 def _split(records):

@@ -1,0 +1,79 @@
+"""Evaluates a model's training loss, at its own weights and activations or others, and leaves the model as it was."""
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Evaluate a model without a trace: buffers and random generators are afterwards as they were before.
+
+    Normalisation layers in training mode normalise by the statistics of the batch, as they train, but do not update
+    their running ones. So what is evaluated is a function of weights and input alone, and ``torch.func`` transforms
+    accept it.
+
+    Args:
+        model (nn.Module): The model, not inside a wrapper such as DDP.
+
+    Yields:
+        Callable[[], None]: Winds the random generators back to where they stood at the start, so that the next
+        evaluation draws the same dropout masks and batch augmentations as the training step that follows.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    device = next(model.parameters()).device
+    cuda_state = torch.cuda.get_rng_state(device) if device.type == 'cuda' else None
+
+    def rewind() -> None:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
+
+    norms = [module for module in model.modules()
+             if isinstance(module, _NormBase) and module.training and module.track_running_stats]
+    statistics = [{name: norm._buffers[name] for name in norm._buffers} for norm in norms]
+    others = {id(buffer) for buffers in statistics for buffer in buffers.values()}
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in others]
+    for norm in norms:
+        for name in norm._buffers:
+            norm._buffers[name] = None
+    try:
+        yield rewind
+    finally:
+        for norm, buffers in zip(norms, statistics, strict=True):
+            norm._buffers.update(buffers)
+        for buffer, value in kept:
+            buffer.copy_(value)
+        rewind()
+
+
+def preprocess(model: nn.Module, data_batch: dict) -> dict:
+    """What a training step feeds to the network: normalised images, batch augmentations applied.
+
+    The batch is copied first, because augmentations such as Mixup write into its samples.
+
+    Args:
+        model (nn.Module): Model of MMPretrain or MMDetection.
+        data_batch (dict): As the data loader gives it.
+
+    Returns:
+        dict: ``inputs`` and ``data_samples``.
+    """
+    return model.data_preprocessor(deepcopy(data_batch), training=True)
+
+
+def training_loss(model: nn.Module, data: dict) -> Tensor:
+    """The loss that a training step minimises, a differentiable scalar.
+
+    Args:
+        model (nn.Module): Model of MMPretrain or MMDetection.
+        data (dict): From :func:`preprocess`.
+    """
+    return model.parse_losses(model(**data, mode='loss'))[0]
