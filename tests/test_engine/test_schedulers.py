@@ -4,18 +4,19 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 from mmgcp.engine import PolynomialLR, StagewiseLinearLR
+from mmgcp.engine.schedulers.closed_form import PolynomialMomentum
 
 LR_FAST = dict(type='mmgcp.PolynomialLR', power=11, final_epoch=53)
 LR_ADJU = dict(type='mmgcp.PolynomialLR', power=2, final_epoch=50)
 MOBILENET_ADJU = dict(type='mmgcp.StagewiseLinearLR', stages=[(6e-2, 1e-3, 0), (1e-2, 1e-4, 50), (1e-3, 1e-5, 100)])
 
 
-def sgd(lr=0.1, multiplier=None):
+def sgd(lr=0.1, multiplier=None, **kwargs):
     """Optimizer of two layers, the second with a learning-rate multiplier."""
     model = torch.nn.ModuleDict({name: torch.nn.Linear(1, 1) for name in ('first', 'second')})
     paramwise = dict(custom_keys={'second': dict(lr_mult=multiplier)}) if multiplier else None
     return build_optim_wrapper(
-        model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr), paramwise_cfg=paramwise))
+        model, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr, **kwargs), paramwise_cfg=paramwise))
 
 
 def rates(optimizer, scheduler, steps, group=0):
@@ -100,6 +101,34 @@ def test_resumed_schedule_continues(cfg):
     resumed_optimizer.load_state_dict(optimizer.state_dict())
     resumed.load_state_dict(scheduler.state_dict())
     assert before + rates(resumed_optimizer, resumed, 23) == expected
+
+
+@pytest.mark.parametrize('by_iteration', [False, True])
+def test_momentum_keeps_its_proportion_to_the_learning_rate(by_iteration):
+    # m_e = m_0 / l_0 l_e
+    optimizer = sgd(lr=8.18e-3, multiplier=2, momentum=0.997)
+    cfg = dict(power=11, final_epoch=53)
+    if by_iteration:
+        schedulers = [kind.build_iter_from_epoch(optimizer, epoch_length=3, **cfg)
+                      for kind in (PolynomialLR, PolynomialMomentum)]
+    else:
+        schedulers = [PARAM_SCHEDULERS.build(dict(type=f'mmgcp.Polynomial{value}', optimizer=optimizer, **cfg))
+                      for value in ('LR', 'Momentum')]
+    for step in range(60):
+        epoch = 1 + step / (3 if by_iteration else 1)
+        factor = max(1 - (epoch - 1) / 52, 0)**11
+        for group, lr in zip(optimizer.optimizer.param_groups[::2], (8.18e-3, 2 * 8.18e-3), strict=True):
+            assert group['lr'] == pytest.approx(lr * factor, rel=1e-12)
+            assert group['momentum'] == pytest.approx(0.997 * factor, rel=1e-12)
+        optimizer.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+
+
+def test_momentum_needs_an_optimizer_that_has_one():
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    with pytest.raises(ValueError, match='must support momentum'):
+        PolynomialMomentum(torch.optim.Adagrad(weights, lr=0.1), power=2, final_epoch=50)
 
 
 def test_begin_leaves_room_for_a_warm_up():

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
+"""Learning rates, and a momentum, as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
 Each value is computed from the epoch alone, not from the value before, so that a resumed run continues exactly and a
 schedule combines with learning-rate multipliers. It is set, not multiplied with what other schedulers did: a warm-up
@@ -7,25 +7,27 @@ ends where ``begin`` lets the schedule start, which then goes on as if it had ru
 from collections.abc import Sequence
 
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
+from mmengine.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
 from mmgcp.registry import PARAM_SCHEDULERS
 
 
-class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
-    """Multiplies each group's initial lr by :meth:`factor` of the epoch, set once per epoch or per iteration.
+class _ClosedForm(_ParamScheduler):
+    """Multiplies each group's initial value by :meth:`factor` of the epoch, set once per epoch or per iteration.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer.
+        param_name (str): The value, ``'lr'`` or ``'momentum'``; from MMEngine's mixins.
         first_epoch (float): Number that the first epoch carries in the formula.
         epoch_length (int): Scheduler steps per epoch: 1 when stepping by epoch.
         **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
     """
 
-    def __init__(self, optimizer, first_epoch: float, epoch_length: int = 1, **kwargs) -> None:
+    def __init__(self, optimizer, param_name: str, first_epoch: float, epoch_length: int = 1, **kwargs) -> None:
         self.first_epoch = first_epoch
         self.epoch_length = epoch_length
-        super().__init__(optimizer, **kwargs)
+        super().__init__(optimizer, param_name, **kwargs)
 
     @classmethod
     def build_iter_from_epoch(cls,
@@ -48,7 +50,7 @@ class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
             *args, begin=int(begin * epoch_length), end=end, by_epoch=False, epoch_length=epoch_length, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """lr at ``epoch`` over the initial lr."""
+        """Value at ``epoch`` over the initial one."""
         raise NotImplementedError
 
     def _get_value(self) -> list[float]:
@@ -56,9 +58,34 @@ class _ClosedFormLR(LRSchedulerMixin, _ParamScheduler):
         return [base * factor for base in self.base_values]
 
 
+class _Polynomial(_ClosedForm):
+    """Eq. 9 for any value; the arguments are those of :class:`PolynomialLR`."""
+
+    def __init__(self,
+                 optimizer,
+                 param_name: str,
+                 power: float,
+                 final_epoch: float,
+                 start_epoch: float = 1,
+                 first_epoch: float = 1,
+                 **kwargs) -> None:
+        if final_epoch <= start_epoch:
+            raise ValueError(f'final_epoch={final_epoch} must lie behind start_epoch={start_epoch}')
+        if power <= 0:
+            raise ValueError(f'power={power} must be positive')
+        self.power = power
+        self.start_epoch = start_epoch
+        self.final_epoch = final_epoch
+        super().__init__(optimizer, param_name, first_epoch, **kwargs)
+
+    def factor(self, epoch: float) -> float:
+        left = (self.final_epoch - epoch) / (self.final_epoch - self.start_epoch)
+        return max(left, 0.)**self.power
+
+
 @PARAM_SCHEDULERS.register_module()
-class PolynomialLR(_ClosedFormLR):
-    r"""Polynomial decay, Eq. 9: ``l_e = l_0 (1 - (e - e_s) / (e_f - e_s))^rho``.
+class PolynomialLR(LRSchedulerMixin, _Polynomial):
+    r"""Learning rate with polynomial decay, Eq. 9: ``l_e = l_0 (1 - (e - e_s) / (e_f - e_s))^rho``.
 
     Before ``e_s`` the formula exceeds ``l_0``; from ``e_f`` on the lr is 0. MMEngine's ``PolyLR`` is recursive and ends
     at the last trained epoch, which Eq. 9 does not: LR_fast stops after 30 of its 52 epochs.
@@ -76,29 +103,18 @@ class PolynomialLR(_ClosedFormLR):
         ValueError: If ``final_epoch`` does not lie behind ``start_epoch`` or ``power`` is not positive.
     """
 
-    def __init__(self,
-                 optimizer,
-                 power: float,
-                 final_epoch: float,
-                 start_epoch: float = 1,
-                 first_epoch: float = 1,
-                 **kwargs) -> None:
-        if final_epoch <= start_epoch:
-            raise ValueError(f'final_epoch={final_epoch} must lie behind start_epoch={start_epoch}')
-        if power <= 0:
-            raise ValueError(f'power={power} must be positive')
-        self.power = power
-        self.start_epoch = start_epoch
-        self.final_epoch = final_epoch
-        super().__init__(optimizer, first_epoch=first_epoch, **kwargs)
 
-    def factor(self, epoch: float) -> float:
-        left = (self.final_epoch - epoch) / (self.final_epoch - self.start_epoch)
-        return max(left, 0.)**self.power
+@PARAM_SCHEDULERS.register_module()
+class PolynomialMomentum(MomentumSchedulerMixin, _Polynomial):
+    """Momentum with the decay of :class:`PolynomialLR`, whose arguments it takes.
+
+    Beside that schedule with the same settings it keeps the momentum in proportion to the learning rate,
+    ``m_e = m_0 / l_0 l_e``, as Osawa et al., CVPR 2019, train with K-FAC.
+    """
 
 
 @PARAM_SCHEDULERS.register_module()
-class StagewiseLinearLR(_ClosedFormLR):
+class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
     r"""Linear decay in stages, Table 3: ``linear(l_s, l_e, n) = l_s - (l_s - l_e) / 50 (e - n)`` from epoch ``n`` on.
 
     The rates are those of an optimizer whose lr is the first stage's ``l_s``; with another lr (a larger batch, a

@@ -1,0 +1,148 @@
+r"""Kronecker-factored blocks of the Fisher information matrix, of one layer each.
+
+A layer with weights ``W`` (a row per output, the bias as last column) computes ``s_t = W a_t`` at the positions ``t``
+of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t``, the gradient of the
+example's own loss in ``s_t``, that in ``W`` is ``sum_t g_t a_t^T``, and the block of the Fisher matrix is approximated
+by (K-FAC, Martens & Grosse, ICML 2015; KFC for convolutions, Grosse & Martens, ICML 2016)
+
+    F  =  A (x) G,    A = E[sum_t a_t a_t^T],    G = E[mean_t g_t g_t^T],
+
+in the basis of ``W`` with its columns one below the other. It is exact where there is one position and inputs and
+gradients are independent, for one example in particular. Which Fisher matrix it is, lies in the gradients: those of the
+labels give the empirical one.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def is_supported(module: nn.Module) -> bool:
+    """Whether a layer has factors: ``nn.Linear``, or ``nn.Conv2d`` with one group and zeros as padding.
+
+    Subclasses are left out: they may compute something else with their weights.
+    """
+    if type(module) is nn.Conv2d:
+        return module.groups == 1 and module.padding_mode == 'zeros'
+    return type(module) is nn.Linear
+
+
+def input_factor(module: nn.Module, x: Tensor) -> Tensor:
+    """A: mean over the examples of the sum over their positions of ``a a^T``.
+
+    Args:
+        module (nn.Module): Supported layer.
+        x (Tensor): Its input, (B, in, H, W) for a convolution, (B, ..., in) for a linear layer, where all dimensions
+            between are positions. float16 and bfloat16 are computed in float32.
+
+    Returns:
+        Tensor: (d, d), where ``d`` is in * kernel height * kernel width, and one more, always 1, where there is a bias;
+        ordered as ``weight.flatten(1)``, then the bias.
+
+    Raises:
+        ValueError: If there is no example.
+    """
+    rows = _at_least_float32(x)
+    _check_examples(module, x)
+    if isinstance(module, nn.Conv2d):
+        rows = F.pad(rows, module._reversed_padding_repeated_twice)  # padding='same' need not be symmetric
+        rows = F.unfold(rows, module.kernel_size, module.dilation, stride=module.stride).transpose(1, 2)
+    rows = rows.reshape(-1, rows.shape[-1])
+    if module.bias is not None:
+        rows = F.pad(rows, (0, 1), value=1.)
+    return rows.T @ rows / len(x)
+
+
+def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Tensor:
+    """G: mean over the examples and positions of ``g g^T``.
+
+    Args:
+        module (nn.Module): Supported layer.
+        grad (Tensor): Gradient in its output, (B, out, H, W) or (B, ..., out), of a loss that is the mean over the B
+            examples; B times that is the gradient of an example's own loss.
+        loss_scale (float): What the loss was multiplied with.
+
+    Returns:
+        Tensor: (out, out).
+
+    Raises:
+        ValueError: If there is no example.
+    """
+    _check_examples(module, grad)
+    rows = _at_least_float32(grad) * (len(grad) / loss_scale)
+    if isinstance(module, nn.Conv2d):
+        rows = rows.movedim(1, -1)
+    rows = rows.reshape(-1, rows.shape[-1])
+    return rows.T @ rows / len(rows)
+
+
+def positions(module: nn.Module, grad: Tensor) -> int:
+    """Positions per example: pixels of a convolution's output, tokens of a linear layer's."""
+    return grad[0].numel() // len(module.weight)
+
+
+def gradient_matrix(module: nn.Module, weight_grad: Tensor, bias_grad: Tensor | None = None) -> Tensor:
+    """Gradient of a layer as a matrix, (out, d): ``weight.flatten(1)``, and the bias as last column."""
+    columns = [weight_grad.flatten(1)] if module.bias is None else [weight_grad.flatten(1), bias_grad[:, None]]
+    return torch.cat(columns, 1)
+
+
+def split_matrix(module: nn.Module, matrix: Tensor) -> list[Tensor]:
+    """The reverse of :func:`gradient_matrix`: the part of the weight, and that of the bias if there is one."""
+    if module.bias is None:
+        return [matrix.view_as(module.weight)]
+    return [matrix[:, :-1].reshape(module.weight.shape), matrix[:, -1]]
+
+
+def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> list[Tensor]:
+    r"""Inverses of both factors with factored Tikhonov damping (Martens & Grosse 2015, Section 6.3).
+
+    ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
+    over that of G, so that neither is damped more than the other. Their Kronecker product is about
+    ``(A (x) G + damping I)^-1``. A factor of zeros, as behind weights that start as zeros, has no scale: ``pi`` is 1.
+
+    Args:
+        input_factor (Tensor): A, (d, d), float32 or float64.
+        output_factor (Tensor): G, (out, out).
+        damping (float): Added to the eigenvalues of the block, in the unit of the squared gradient.
+
+    Returns:
+        list[Tensor]: Inverses of A and G.
+
+    Raises:
+        ValueError: If a factor is not finite, or not positive definite with the damping, in its precision.
+    """
+    scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
+    if not all(bool(scale.isfinite()) for scale in scales):
+        raise ValueError('the Kronecker factors are not finite, and so the loss or its gradient was not')
+    pi = float((scales[0] / scales[1]).sqrt()) if all(scale > 0 for scale in scales) else 1.
+    return [_inverse(input_factor, pi * damping**0.5), _inverse(output_factor, damping**0.5 / pi)]
+
+
+def precondition(matrix: Tensor, inverse_input: Tensor, inverse_output: Tensor) -> Tensor:
+    """Product of the inverse block with a gradient: ``G^-1 matrix A^-1``.
+
+    Args:
+        matrix (Tensor): From :func:`gradient_matrix`, (out, d).
+        inverse_input (Tensor): From :func:`inverses`, (d, d).
+        inverse_output (Tensor): From :func:`inverses`, (out, out).
+    """
+    return inverse_output @ matrix @ inverse_input
+
+
+def _inverse(factor: Tensor, damping: float) -> Tensor:
+    damped = factor + damping * torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    root, failed = torch.linalg.cholesky_ex(damped)
+    if failed:
+        raise ValueError(f'a Kronecker factor of size {len(factor)} with {damping:.3g} on its diagonal is not positive '
+                         f'definite in {factor.dtype}: raise the damping')
+    # Cholesky's routines may return the matrix by columns, which neither broadcasts nor multiplies to the same bits.
+    return torch.cholesky_inverse(root).contiguous()
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _check_examples(module: nn.Module, x: Tensor) -> None:
+    if x.dim() < (4 if isinstance(module, nn.Conv2d) else 2) or not x.numel():
+        raise ValueError(f'Kronecker factors are means over examples, but {type(module).__name__} got {tuple(x.shape)}')
