@@ -1,0 +1,139 @@
+"""Hook that measures the smoothness of the loss while a classifier trains."""
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch.nn.parallel import DistributedDataParallel
+
+from mmgcp.engine.probes.landscape import SIGNS, find_place, measure_landscape
+from mmgcp.engine.probes.probe import preprocess, undisturbed
+from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import append_record, open_records
+
+
+@HOOKS.register_module()
+class LandscapeHook(Hook):
+    """Measures loss variation and gradient predictiveness (Eqs. 3 and 4, Fig. 2) and effective beta-smoothness.
+
+    Every ``interval`` iterations, before the update, it takes the batch that is about to be trained on, and evaluates
+    loss and gradient there and at ``num_steps`` points along the gradient
+    (:func:`mmgcp.engine.probes.landscape.measure_landscape`): the protocol of the authors' release, which looks at the
+    output of the stem. Normalisation layers are in training mode; dropout and batch augmentations are those of the
+    training step that follows.
+
+    Training is not touched: weights, statistics, random numbers and losses are bit for bit those without the hook. (On
+    CUDA with ``cudnn_benchmark=True`` kernels are chosen by their speed, which may differ from run to run anyway.)
+
+    The measurements go to ``<work_dir>/<time>/landscape/<at>.json``, one line each; ``plot_landscape.py`` draws them.
+    A measurement costs about ``num_steps`` iterations; the log says how much that was in all.
+
+    Args:
+        step_range (tuple[float, float]): Smallest and largest step size, in the unit of learning rates. In the paper
+            [0.1, 75] for ResNet-18 and [0.045, 1.5] for MobileNetV2: from the initial learning rate to the largest with
+            which the network with average pooling still trains.
+        num_steps (int): Step sizes, evenly spaced. Default: 50.
+        interval (int): Iterations between two measurements. Default: 500; the release has 1,000 for MobileNetV2.
+        at (str): ``'stem'``, ``'last_conv'``, ``'image'``, ``'weights'`` or the name of a layer; see
+            :func:`mmgcp.engine.probes.landscape.find_place`. Several hooks may look at several places.
+        direction (str): ``'ascent'``, as Eqs. 3 and 4 have it, or ``'descent'``, as Santurkar et al. walk through the
+            weights. Default: ``'ascent'``.
+        steps_at_once (int, optional): Step sizes evaluated in one pass, which needs as many times the memory. By
+            default, on a GPU all of them, halved as often as memory runs out; on the CPU, where it does not help, one.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    def __init__(self,
+                 step_range: Sequence[float],
+                 num_steps: int = 50,
+                 interval: int = 500,
+                 at: str = 'stem',
+                 direction: str = 'ascent',
+                 steps_at_once: int | None = None) -> None:
+        low, high = step_range
+        if not 0 < low <= high < float('inf') or (low == high) != (num_steps == 1):
+            raise ValueError(f'step_range={tuple(step_range)} must be two positive numbers, the smaller first, and '
+                             f'num_steps={num_steps} at least 2 for them')
+        for name, value in (('num_steps', num_steps), ('interval', interval), ('steps_at_once', steps_at_once or 1)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name}={value} must be an integer of at least 1')
+        if direction not in SIGNS:
+            raise ValueError(f"direction={direction!r} must be one of {', '.join(map(repr, SIGNS))}")
+        self.step_sizes = np.linspace(low, high, num_steps).tolist()
+        self.interval = interval
+        self.at = at
+        self.direction = direction
+        self.steps_at_once = steps_at_once
+        self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
+
+    def before_run(self, runner) -> None:
+        """Look for the place.
+
+        Raises:
+            SetupError: If the model has no such place, or is spread over processes by other means than DDP.
+        """
+        if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
+            raise SetupError(f'LandscapeHook evaluates whole networks, and {type(runner.model).__name__} spreads them '
+                             'over processes: train with DDP, or take the hook out of custom_hooks')
+        self.place = find_place(_network(runner), self.at)
+
+    def before_train(self, runner) -> None:
+        self.start = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Measure, if this iteration is one to measure."""
+        if runner.iter % self.interval:
+            return
+        start = time.perf_counter()
+        model = _network(runner)
+        with undisturbed(model):
+            data = preprocess(model, data_batch)
+            with undisturbed(model) as rewind:  # to where the forward pass of the training step will draw from
+                landscape = self._measure(model, data, rewind)
+        seconds = time.perf_counter() - start
+        self.measurements += 1
+        self.seconds += seconds
+        if is_main_process():
+            self._write(runner, len(data['inputs']), {**landscape._asdict(), 'seconds': round(seconds, 3)})
+
+    def after_train(self, runner) -> None:
+        total = time.perf_counter() - self.start
+        runner.logger.info(f'LandscapeHook ({self.at}): {self.measurements} measurements in {self.seconds:.1f} s, '
+                           f'{self.seconds / total:.1%} of the training time.')
+
+    def _measure(self, model, data, rewind):
+        if self.steps_at_once is None:
+            on_gpu = next(model.parameters()).is_cuda
+            self.steps_at_once = len(self.step_sizes) if on_gpu else 1
+        while True:
+            try:
+                return measure_landscape(model, data, self.place, self.step_sizes, self.direction, self.steps_at_once,
+                                         rewind)
+            except torch.cuda.OutOfMemoryError:
+                if self.steps_at_once == 1:
+                    raise
+            torch.cuda.empty_cache()
+            self.steps_at_once = -(-self.steps_at_once // 2)
+
+    def _write(self, runner, images: int, measurement: dict) -> None:
+        if self.path is None:
+            self.path = Path(runner.log_dir, 'landscape', f'{self.at}.json')
+            open_records(self.path, dict(at=self.at, layer=self.place.name, direction=self.direction,
+                                         step_sizes=self.step_sizes, interval=self.interval,
+                                         images=images * runner.world_size))
+        append_record(self.path, dict(iter=runner.iter, epoch=runner.epoch + 1, **measurement))
+        runner.logger.info(
+            f"Landscape at {self.place.name}: loss {measurement['loss']:.4g}, along the gradient "
+            f"{min(measurement['losses']):.4g} to {max(measurement['losses']):.4g}, effective beta-smoothness "
+            f"{max(measurement['smoothness']):.4g} ({measurement['seconds']:.1f} s)")
+
+
+def _network(runner):
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,152 @@
+"""Hook that notes when a training reaches the accuracy of another (Table 2)."""
+import math
+from collections.abc import Callable
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+
+from mmgcp.registry import HOOKS
+from mmgcp.utils.errors import SetupError
+
+
+@HOOKS.register_module()
+class MatchingEpochHook(Hook):
+    """Notes the 'matching epoch' (Table 2): the first validation at which a metric reaches a value.
+
+    It says so in the log when it happens, and again at the end of the training. Trainings by iteration count
+    iterations. Metrics are taken to be better when higher; NaN reaches nothing.
+
+    A resumed training knows the validations before it, from the checkpoint, and from the log of its work directory: a
+    checkpoint is saved before its epoch is validated, and does not know how that ended.
+
+    Args:
+        target (float, optional): Value to reach, in the metric's unit: 70.47 for ResNet-18 with average pooling.
+        reference (str, optional): In place of it, work directory of the training to match, whose best value counts.
+        metric (str): Validation metric. Default: ``'accuracy/top1'``.
+        stop (bool): End the training as soon as the value is reached; resumed later, it ends at once. Default: False.
+
+    Raises:
+        ValueError: If not exactly one of ``target`` and ``reference`` is given, or ``target`` is not finite.
+    """
+
+    def __init__(self,
+                 target: float | None = None,
+                 reference: str | None = None,
+                 metric: str = 'accuracy/top1',
+                 stop: bool = False) -> None:
+        if (target is None) == (reference is None):
+            raise ValueError('MatchingEpochHook needs either target, the value to reach, or reference, the work '
+                             f'directory of the training to match: got target={target}, reference={reference!r}')
+        if target is not None and not math.isfinite(target):
+            raise ValueError(f'target={target} must be a finite number')
+        self.target = target
+        self.reference = reference
+        self.metric = metric
+        self.stop = stop
+        self.unit = None  # known when the training starts
+        self.values = {}
+
+    @property
+    def matching_epoch(self) -> int | None:
+        """First validation, by epoch or iteration, that has reached the target; None as long as none has."""
+        return next((step for step, value in sorted(self.values.items()) if value >= self.target), None)
+
+    def before_train(self, runner) -> None:
+        """Find out what is to be reached, and what a resumed training has reached before.
+
+        Raises:
+            SetupError: If the training is not validated, the log of the reference cannot be read, or lacks the metric.
+        """
+        if runner.val_loop is None:
+            raise SetupError('MatchingEpochHook needs validation: set val_dataloader, val_cfg and val_evaluator, or '
+                             'take the hook out of custom_hooks')
+        self.unit = 'iteration' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
+        if self.reference is not None:
+            self.target = _on_main_process(self._best_of_reference)
+        key = f'matching_epoch/{self.metric}'
+        values = {**runner.message_hub.get_info(key, {}), **_on_main_process(self._logged, runner)}
+        self.values = {step: value for step, value in values.items() if step <= self._step(runner)}
+        runner.message_hub.update_info(key, self.values)  # every checkpoint saves it
+        if self.matching_epoch is not None:
+            self._report(runner)
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Look at the result.
+
+        Raises:
+            SetupError: If the validation does not measure the metric.
+        """
+        if self.unit is None:  # a validation by itself
+            return
+        if self.metric not in (metrics or {}):
+            raise SetupError(f"MatchingEpochHook waits for '{self.metric}', which the validation does not measure: set "
+                             f"metric to one of {', '.join(metrics or {})}")
+        matched_before = self.matching_epoch is not None
+        self.values[self._step(runner)] = float(metrics[self.metric])
+        if self.matching_epoch is not None and not matched_before:
+            self._report(runner)
+
+    def after_train(self, runner) -> None:
+        """Say how it ended."""
+        if self.matching_epoch is not None:
+            runner.logger.info(f'Matching {self.unit} of {self._goal}: {self.matching_epoch}.')
+            return
+        finite = {step: value for step, value in self.values.items() if math.isfinite(value)}
+        best = max(finite, key=finite.get, default=None)
+        best = 'no validation had a value' if best is None else f'best {finite[best]:g} at {self.unit} {best}'
+        runner.logger.info(f'Matching {self.unit} of {self._goal}: not reached: {best}.')
+
+    @property
+    def _goal(self):
+        of = f', the best of {self.reference}' if self.reference is not None else ''
+        return f'{self.metric} {self.target:g}{of}'
+
+    def _step(self, runner):
+        return runner.iter if self.unit == 'iteration' else runner.epoch
+
+    def _report(self, runner):
+        end = ': the training ends' if self.stop else ''
+        runner.logger.info(f'{self._goal} was reached at {self.unit} {self.matching_epoch} with '
+                           f'{self.values[self.matching_epoch]:g}{end}.')
+        if self.stop:
+            runner.train_loop.stop_training = True
+
+    def _best_of_reference(self):
+        # Here, because the folder of analyses also draws, and a training should not have to load matplotlib.
+        from mmgcp.analysis.runs import read_run
+        values = [value for value in read_run(self.reference).curve(self.metric)[1].tolist() if math.isfinite(value)]
+        if not values:
+            raise SetupError(f"the log of '{self.reference}' has no finite value of '{self.metric}'")
+        return max(values)
+
+    def _logged(self, runner):
+        """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
+        if not self._step(runner):
+            return {}
+        from mmgcp.analysis.runs import read_run
+        try:
+            steps, values = read_run(runner.work_dir).curve(self.metric)
+        except ValueError as error:  # resumed from another work directory, or not validated before
+            runner.logger.info(f'MatchingEpochHook knows earlier validations from the checkpoint alone. {error}')
+            return {}
+        return dict(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+def _on_main_process(function: Callable, *arguments):
+    """Result of a function that reads files, run by rank 0 alone, on all ranks, which must decide alike.
+
+    Raises:
+        SetupError: On all ranks, if the function raises a ValueError.
+    """
+    outcome = [None, None]
+    if is_main_process():
+        try:
+            outcome = [function(*arguments), None]
+        except ValueError as error:
+            outcome = [None, str(error).rstrip('.')]
+    broadcast_object_list(outcome)
+    result, sentence = outcome
+    if sentence:
+        raise SetupError(f'MatchingEpochHook: {sentence}')
+    return result
