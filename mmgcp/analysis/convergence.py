@@ -2,12 +2,22 @@
 
 Metrics are taken to be better when higher.
 """
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mmgcp.utils.records import read_lines
+
+from .panels import add_legends, looks_of
+from .runs import Run, read_runs
 from .style import save_figure, use_style
 from .tables import decimals, markdown_table
 
@@ -17,6 +27,41 @@ METRIC_NAMES = {
     'coco/bbox_mAP': 'Box AP',
     'coco/segm_mAP': 'Mask AP',
 }
+
+
+def read_validated_runs(work_dirs: Sequence[str | Path],
+                        labels: Sequence[str] | None = None,
+                        reference: str | None = None) -> list[Run]:
+    """Read the runs of a panel, some of which may still be going on, or were cut off.
+
+    A run that has not been validated yet is left out, with a warning; so is said what was trained but not validated.
+
+    Args:
+        work_dirs (Sequence[str | Path]): One work directory per run.
+        labels (Sequence[str], optional): One name per run; by default those of the folders.
+        reference (str, optional): Name of the run to match; by default the first one.
+
+    Returns:
+        list[Run]: The runs, in the order given.
+
+    Raises:
+        ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
+            :func:`~mmgcp.analysis.runs.read_runs`.
+    """
+    validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
+    if not any(validated) or (reference is None and not validated[0]):
+        return read_runs(work_dirs[:1])  # which tells what is missing
+    for work_dir in (work_dir for work_dir, known in zip(work_dirs, validated, strict=True) if not known):
+        warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
+    kept = [index for index, known in enumerate(validated) if known]
+    runs = read_runs([work_dirs[index] for index in kept], labels and [labels[index] for index in kept])
+    for run in runs:
+        key = 'epoch' if run.unit == 'epoch' else 'iter'
+        trained, last = (run.train[-1].get(key, 0) if run.train else 0), run.val[-1]['step']
+        if trained > last:
+            warnings.warn(f"'{run.name}' was trained up to {run.unit} {trained}, but its last validation is that of "
+                          f'{run.unit} {last}.', stacklevel=2)
+    return runs
 
 
 @dataclass(frozen=True)
@@ -97,7 +142,7 @@ def format_table(rows, unit='epoch', reference=None):
     return markdown_table(header, cells)
 
 
-def draw_convergence(ax, runs, metric='accuracy/top1', reference=None):
+def draw_convergence(ax, runs, metric='accuracy/top1', reference=None, looks=None):
     """Draws a metric against epochs for all runs, and where each first reaches the reference (Fig. 1).
 
     Args:
@@ -105,26 +150,51 @@ def draw_convergence(ax, runs, metric='accuracy/top1', reference=None):
         runs (Sequence[Run]): The runs; they may differ in length.
         metric (str): Name of a validation metric.
         reference (str, optional): Name of the run to match; by default the first one.
+        looks (Sequence[int], optional): See :func:`draw_curves`.
 
     Raises:
         ValueError: As :func:`convergence_table`.
     """
     reference, target = _target(runs, metric, reference)
-    ax.set_xlabel(runs[0].unit.capitalize())
-    ax.set_ylabel(METRIC_NAMES.get(metric, metric))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     matches = 0
-    for index, run in enumerate(runs):
+    for run, line in zip(runs, draw_curves(ax, runs, metric, looks), strict=True):
         epochs, values = run.curve(metric)
-        # About a dozen markers a curve, and not all curves at the same epochs: else close curves hide each other.
-        spacing = -(-len(epochs) // 12)
-        line, = ax.plot(epochs, values, label=run.name, markevery=(index * spacing // len(runs), spacing))
         match = None if run is reference else matching_epoch((epochs, values), target)
         if match is not None:
             _mark_match(ax, match, values[epochs == match][0], line.get_color(), height=0.03 + 0.06 * (matches % 5))
             matches += 1
     ax.axhline(target, color='0.45', linewidth=0.9, linestyle=':',
                label=f'best of {reference.name}: {target:.{decimals(target)}f}')
+
+
+def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
+                looks: Sequence[int] | None = None) -> list[Line2D]:
+    """Draw a metric against epochs for all runs, and nothing else (Fig. 4, right).
+
+    Args:
+        ax (Axes): Where to draw: a whole figure, or one panel of several.
+        runs (Sequence[Run]): The runs; they may differ in length.
+        metric (str): Name of a validation metric.
+        looks (Sequence[int], optional): Number of each run's look in the cycle of the style; by default in order.
+
+    Returns:
+        list[Line2D]: A line per run.
+
+    Raises:
+        ValueError: If a run lacks the metric.
+    """
+    ax.set_xlabel(runs[0].unit.capitalize())
+    ax.set_ylabel(METRIC_NAMES.get(metric, metric))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    cycle = list(rcParams['axes.prop_cycle'])
+    lines = []
+    for index, (run, look) in enumerate(zip(runs, looks or range(len(runs)), strict=True)):
+        epochs, values = run.curve(metric)
+        # About a dozen markers a curve, and not all curves at the same epochs: else close curves hide each other.
+        spacing = -(-len(epochs) // 12)
+        lines += ax.plot(epochs, values, **cycle[look % len(cycle)], label=run.name,
+                         markevery=(index * spacing // len(runs), spacing))
+    return lines
 
 
 def plot_convergence(runs, metric, path, reference=None, title=None, formats=('pdf',)):
@@ -144,12 +214,39 @@ def plot_convergence(runs, metric, path, reference=None, title=None, formats=('p
     Raises:
         ValueError: As :func:`convergence_table`, or ``path`` does not end in ``.png``.
     """
+    return plot_convergence_panels({title or 'Convergence curves': runs}, metric, path, reference, formats)
+
+
+def plot_convergence_panels(panels: Mapping[str, Sequence[Run]],
+                            metric: str,
+                            path: str | Path,
+                            reference: str | None = None,
+                            formats: Sequence[str] = ('pdf', )) -> list[Path]:
+    """Write a figure with the convergence curves of several networks, a panel for each (Fig. 3).
+
+    Args:
+        panels (Mapping[str, Sequence[Run]]): Runs by title of the panel.
+        metric (str): Name of a validation metric.
+        path (str | Path): The PNG file to write.
+        reference (str, optional): Name of the run to match in each panel; by default the first one of each.
+        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+
+    Returns:
+        list[Path]: The files written, the PNG first.
+
+    Raises:
+        ValueError: As :func:`convergence_table`, or if ``path`` does not end in ``.png``.
+    """
+    columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
+    rows = -(-len(panels) // columns)
     with use_style():
-        figure = Figure()
-        ax = figure.add_subplot()
-        draw_convergence(ax, runs, metric, reference)
-        ax.set_title(title or 'Convergence curves')
-        _add_legend(figure, ax)
+        figure = Figure(figsize=(6.4 if columns == 1 else 4.2 * columns, 3.7 * rows))  # inches
+        axes = [figure.add_subplot(rows, columns, place) for place in range(1, len(panels) + 1)]
+        looks = looks_of([[run.name for run in runs] for runs in panels.values()])
+        for ax, (title, runs), some in zip(axes, panels.items(), looks, strict=True):
+            draw_convergence(ax, runs, metric, reference, some)
+            ax.set_title(title)
+        add_legends(figure, [[ax] for ax in axes])
         return save_figure(figure, path, formats)
 
 
@@ -165,12 +262,12 @@ def _target(runs, metric, reference):
     return run, float(np.nanmax(values))
 
 
-def _add_legend(figure, ax):
-    """Puts the legend below the axes, where it covers no curve, and makes room for it."""
-    labels = ax.get_legend_handles_labels()[1]
-    columns = 2 if max(map(len, labels)) <= 40 else 1  # longer names do not fit the width twice
-    figure.set_figheight(3.7 + 0.19 * -(-len(labels) // columns))  # inches: the axes keep their height
-    figure.legend(loc='outside lower center', ncols=columns, handlelength=4)
+def _is_validated(work_dir):
+    """Whether a training has left a validation in its logs; True where there is no log, for that is no such case."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
+        return not logs or any('iter' not in record for log in logs for record in read_lines(log))
 
 
 def _row(name, curve, target):

@@ -1,4 +1,4 @@
-"""Learning rates against epochs: the settings of Table 3 and the left of Fig. 4 (Wang et al., CVPR 2020).
+"""Learning rates against epochs: the settings of Table 3, and Fig. 4 (Wang et al., CVPR 2020).
 
 A curve is an array of learning rates, (n,), of which entry ``e`` is the lr at the start of epoch ``e + 1``.
 """
@@ -10,10 +10,27 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mmgcp.utils.setup_env import configs_folder
+
+from .convergence import draw_curves
+from .runs import Run
 from .style import save_figure, use_style
 from .tables import markdown_table
 
 Curves = Mapping[str, np.ndarray]
+
+FAMILIES = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
+# In this order a setting has the same colour in all panels.
+SETTINGS = ('norm', 'fast', 'adju', 'adju_release', 'fast_release')
+
+
+def schedule_files() -> dict[str, dict[str, Path]]:
+    """Configs of the settings of Table 3, and of the authors' release: by name, 'LR_norm', by family of networks."""
+    folder = configs_folder() / '_base_' / 'schedules'
+    files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
+             for family in FAMILIES}
+    return {family: {name: file for name, file in settings.items() if file.is_file()}
+            for family, settings in files.items()}
 
 
 def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
@@ -72,29 +89,41 @@ def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
 def plot_learning_rates(groups: Mapping[str, Curves],
                         path: str | Path,
                         log: bool = False,
-                        formats: Sequence[str] = ('pdf', )) -> list[Path]:
+                        formats: Sequence[str] = ('pdf', ),
+                        runs: Sequence[Run] = (),
+                        metric: str = 'accuracy/top1') -> list[Path]:
     """Write a figure of learning rates with a panel per group, each with axes of its own.
+
+    With ``runs`` it has one panel more, of their convergence (Fig. 4): the first curve of rates and the first run look
+    the same, and so on.
 
     Args:
         groups (Mapping[str, Curves]): Curves by name, by title of the panel.
         path (str | Path): The PNG file to write.
         log (bool): Logarithmic axes of rates.
         formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+        runs (Sequence[Run]): Trainings with these rates, in the order of the curves.
+        metric (str): Validation metric to draw of them.
 
     Returns:
         list[Path]: The files written, the PNG first.
 
     Raises:
-        ValueError: If ``path`` does not end in ``.png``.
+        ValueError: If ``path`` does not end in ``.png``, or a run lacks the metric.
     """
     with use_style():
-        longest = max(map(len, groups.values()))
-        figure = Figure(figsize=(max(6.4, 3.4 * len(groups)), 3.3 + 0.19 * longest))  # inches: a line per curve
-        panels = figure.subplots(1, len(groups), squeeze=False)[0]
+        number = len(groups) + bool(runs)
+        longest = max(*map(len, groups.values()), len(runs))
+        figure = Figure(figsize=(max(6.4, 3.4 * number), 3.3 + 0.19 * longest))  # inches: a line per curve
+        panels = figure.subplots(1, number, squeeze=False)[0]
         panels[0].set_ylabel('Learning rate')
-        for ax, (title, curves) in zip(panels, groups.items(), strict=True):
+        for ax, (title, curves) in zip(panels, groups.items(), strict=False):
             draw_learning_rates(ax, curves, log)
             ax.set_title(title)
+        if runs:
+            draw_curves(panels[-1], runs, metric)
+            panels[-1].set_title('Convergence curves')
+        for ax in panels:
             # Below the axes, where it covers no curve.
             ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), handlelength=4)
         return save_figure(figure, path, formats)

@@ -18,6 +18,7 @@ from mmgcp.analysis import (
     read_run,
     read_runs,
 )
+from mmgcp.analysis.convergence import draw_curves, plot_convergence_panels, read_validated_runs
 
 REPO = Path(__file__).parents[2]
 TOOL = REPO / 'tools' / 'analysis_tools' / 'plot_convergence.py'
@@ -232,6 +233,65 @@ class TestFigure:
             plot_convergence(runs, 'accuracy/top1', tmp_path / 'figure.jpg')
 
 
+class TestPanels:
+
+    @pytest.fixture
+    def folders(self, tmp_path):
+        """Two networks: one trained with both poolings, the other's GCP not validated yet, its GAP cut off."""
+        return {
+            'ResNet-18': [write_log(tmp_path / 'r18_gap', by_epoch([30, 60, 70])),
+                          write_log(tmp_path / 'r18_gcp', by_epoch([50, 72]))],
+            'ResNet-50': [write_log(tmp_path / 'r50_gap', [*by_epoch([40, 65]), train_line(3, 50)]),
+                          write_log(tmp_path / 'r50_gcp', [train_line(1, 10)]),
+                          write_log(tmp_path / 'r50_fast', by_epoch([66]))],
+        }
+
+    def test_what_is_there_is_read_and_the_rest_is_said(self, folders):
+        with pytest.warns(UserWarning) as warned:
+            runs = read_validated_runs(folders['ResNet-50'], ['GAP', 'GCP', 'fast'])
+        assert [run.name for run in runs] == ['GAP', 'fast']
+        first, second = (str(warning.message) for warning in warned)
+        assert first.endswith("r50_gcp' has not been validated yet and was left out.")
+        assert second == "'GAP' was trained up to epoch 3, but its last validation is that of epoch 2."
+
+    def test_the_reference_must_be_there(self, folders, tmp_path):
+        gap, gcp, fast = folders['ResNet-50']
+        with pytest.raises(ValueError, match="r50_gcp' holds no validation"):
+            read_validated_runs([gcp, gap])
+        with pytest.raises(ValueError, match="r50_gcp' holds no validation"):
+            read_validated_runs([gcp], reference='x')
+        with pytest.raises(ValueError, match="missing' holds no log"):
+            read_validated_runs([gap, tmp_path / 'missing'])
+
+    def test_a_name_looks_the_same_in_all_panels(self, folders, tmp_path, monkeypatch):
+        figures = []
+        monkeypatch.setattr('mmgcp.analysis.convergence.save_figure', lambda figure, *_: figures.append(figure))
+        panels = {'ResNet-18': read_runs(folders['ResNet-18'], ['GAP', 'GCP'])}
+        panels['ResNet-50'] = read_runs([*folders['ResNet-50'][:1], folders['ResNet-50'][2]], ['GAP', 'fast'])
+        panels['again'] = list(reversed(panels['ResNet-18']))
+        plot_convergence_panels(panels, 'accuracy/top1', tmp_path / 'figure.png')
+        figure, = figures
+        assert [ax.get_title() for ax in figure.axes] == list(panels)
+        looks = {}
+        for ax in figure.axes:
+            for line in ax.get_lines():
+                if line.get_label() in ('GAP', 'GCP', 'fast'):
+                    look = line.get_color(), line.get_linestyle(), line.get_marker()
+                    assert looks.setdefault(line.get_label(), look) == look
+        assert len(set(looks.values())) == 3
+        # What panels have in common stands below the figure, the rest below its panel.
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ['GAP', 'GCP']
+        own = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in figure.axes]
+        assert own == [['best of GAP: 70.00'], ['fast', 'best of GAP: 65.00'], ['best of GCP: 72.00']]
+        # Marks of the matching epochs are those of each panel.
+        assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [['2'], ['1'], []]
+
+    def test_curves_alone(self, runs):
+        ax = Figure().add_subplot()
+        lines = draw_curves(ax, runs)
+        assert [line.get_label() for line in lines] == [run.name for run in runs] and ax.get_lines() == lines
+
+
 class TestTool:
 
     @staticmethod
@@ -249,6 +309,29 @@ class TestTool:
         assert '| GCP |      2 | 0.374 |          2 | 0.374 |         2 (-1) |' in done.stdout
         assert done.stderr.startswith('Warning: The last line') and done.stderr.count('\n') == 1
         assert out.exists() and out.with_suffix('.svg').exists() and not out.with_suffix('.pdf').exists()
+
+    def test_panels(self, tmp_path):
+        gap, gcp = write_log(tmp_path / 'gap', by_epoch([50, 60])), write_log(tmp_path / 'gcp', by_epoch([61]))
+        late = write_log(tmp_path / 'late', [train_line(1, 10)])
+        out = tmp_path / 'figure.png'
+        done = self.call('--panel', 'ResNet-18', gap, gcp, '--panel', 'ResNet-50', gap, late, '--labels', 'GAP', 'GCP',
+                         '--out', out)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == [
+            'ResNet-18',
+            '| run | epochs |  best | best epoch | final | matching epoch |',
+            '| --- | -----: | ----: | ---------: | ----: | -------------: |',
+            '| GAP |      2 | 60.00 |          2 | 60.00 |            N/A |',
+            '| GCP |      1 | 61.00 |          1 | 61.00 |         1 (-1) |',
+            '',
+            'ResNet-50',
+            '| run | epochs |  best | best epoch | final | matching epoch |',
+            '| --- | -----: | ----: | ---------: | ----: | -------------: |',
+            '| GAP |      2 | 60.00 |          2 | 60.00 |            N/A |',
+            '',
+            f"Figure: {out} {out.with_suffix('.pdf')}",
+        ]
+        assert done.stderr == f"Warning: '{late}' has not been validated yet and was left out.\n"
 
     def test_error_is_one_line(self, tmp_path):
         done = self.call(tmp_path / 'missing', '--out', tmp_path / 'figure.png')

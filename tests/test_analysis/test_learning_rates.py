@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis import draw_learning_rates, learning_rate_table, merge_equal_curves, plot_learning_rates
+from mmgcp.analysis import Run, draw_learning_rates, learning_rate_table, merge_equal_curves, plot_learning_rates
+from mmgcp.analysis.learning_rates import schedule_files
 
 ADJU = 0.1 * (1 - np.arange(50) / 49)**2
 FAST = 0.1 * (1 - np.arange(30) / 52)**11
@@ -37,6 +38,13 @@ def test_table():
     ]
 
 
+def test_schedule_files_of_table_3():
+    files = schedule_files()
+    assert list(files) == ['ResNet', 'MobileNetV2', 'ShuffleNetV2']
+    assert list(files['ResNet']) == ['LR_norm', 'LR_fast', 'LR_adju', 'LR_adju_release', 'LR_fast_release']
+    assert files['ShuffleNetV2']['LR_fast'].name == 'shufflenetv2_lr_fast.py'
+
+
 class TestFigure:
 
     @pytest.mark.parametrize('log', [False, True])
@@ -67,6 +75,20 @@ class TestFigure:
         assert first.get_xlim()[1] > 50 > second.get_xlim()[1]
         for look in ('get_color', 'get_linestyle', 'get_marker'):
             assert len({getattr(line, look)() for line in first.get_lines()}) == 2
+
+    def test_convergence_beside_the_rates(self, tmp_path, monkeypatch):
+        figures = []
+        monkeypatch.setattr('mmgcp.analysis.learning_rates.save_figure', lambda figure, *_: figures.append(figure))
+        runs = [Run(name, 'epoch', (), ({'step': 1, 'accuracy/top1': value}, ))
+                for name, value in (('a', 1.), ('b', 2.))]
+        plot_learning_rates({'Eq. 9': {'2 - 50': ADJU, '11 - 53': FAST}}, tmp_path / 'lr.png', runs=runs)
+        rates, convergence = figures[0].axes
+        assert (rates.get_title(), convergence.get_title()) == ('Eq. 9', 'Convergence curves')
+        assert [line.get_ydata().tolist() for line in convergence.get_lines()] == [[1.], [2.]]
+        assert [text.get_text() for text in convergence.get_legend().get_texts()] == ['a', 'b']
+        for look in ('get_color', 'get_linestyle', 'get_marker'):
+            first, second = ([getattr(line, look)() for line in ax.get_lines()] for ax in (rates, convergence))
+            assert first == second
 
     def test_legends_cover_no_axes_and_stay_in_the_figure(self, tmp_path, monkeypatch):
         figures = []

@@ -1,4 +1,5 @@
 """The tool that draws learning rates, run in this process."""
+import json
 import runpy
 import sys
 
@@ -62,6 +63,20 @@ def test_settings_of_table_3(run):
     }
 
 
+def test_curves_of_eq_9_and_trainings_with_them(run, tmp_path):
+    for name in ('fast', 'adju'):
+        log = tmp_path / name / '20240101_000000' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        lines = [dict(epoch=1, iter=10, step=10), {'accuracy/top1': 50., 'step': 1}]
+        log.write_text('\n'.join(map(json.dumps, lines)))
+    lines = run('--polynomial', '11-53', '0.5-60', '--epochs', '1', '31', '--runs', 'fast', 'adju', '--out', 'fig4.png')
+    assert lines[2:4] == [
+        f'| Eq. 9 11 - 53  |     53 |     0.1 | {0.1 * (1 - 30 / 52)**11:.3g} |    0 |',
+        f'| Eq. 9 0.5 - 60 |     60 |     0.1 |   {0.1 * (1 - 30 / 59)**0.5:.3g} |    0 |',
+    ]
+    assert (tmp_path / 'fig4.png').stat().st_size > 5000
+
+
 def test_mistakes_end_in_one_sentence(run, tmp_path):
     (tmp_path / 'a.py').write_text(CONFIG)
     with pytest.raises(SystemExit, match=r'^\nStopped: .*power=0 must be positive\.$'):
@@ -70,3 +85,15 @@ def test_mistakes_end_in_one_sentence(run, tmp_path):
         run('a.py', '--out', 'lr.jpg')
     with pytest.raises(SystemExit, match=r'^\nStopped: the config nowhere.py does not exist'):
         run('nowhere.py')
+    with pytest.raises(SystemExit, match=r'^\nStopped: Give either configs or --polynomial\.$'):
+        run('a.py', '--polynomial', '2-50')
+    with pytest.raises(SystemExit, match=r'^\nStopped: .*final_epoch=1 must lie behind start_epoch=1\.$'):
+        run('--polynomial', '2-1')
+    with pytest.raises(SystemExit, match=r"^\nStopped: 'nowhere' holds no log"):
+        run('--polynomial', '2-50', '--runs', 'nowhere')
+
+
+def test_what_is_no_polynomial(run, capsys):
+    with pytest.raises(SystemExit):
+        run('--polynomial', '11,53')
+    assert "'11,53' must be rho and the final epoch of Eq. 9, such as 11-53" in capsys.readouterr().err

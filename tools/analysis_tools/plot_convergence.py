@@ -1,18 +1,20 @@
-"""Compares trainings: draws accuracy against epochs (Fig. 1 of the paper) and prints matching epochs (Table 2)."""
+"""Compares trainings: draws accuracy against epochs (Figs. 1 and 3 of the paper), prints matching epochs."""
 import argparse
 import sys
 import warnings
 
-from mmgcp.analysis import convergence_table, format_table, plot_convergence, read_runs
+from mmgcp.analysis import convergence_table, format_table, read_runs
+from mmgcp.analysis.convergence import plot_convergence_panels, read_validated_runs
+from mmgcp.analysis.panels import add_panel_arguments, panels_of
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
-    parser.add_argument('--labels', nargs='+', help='names of the runs (default: names of the folders)')
-    parser.add_argument('--reference', metavar='LABEL', help='run whose best value is to match (default: the first)')
+    add_panel_arguments(parser)
+    parser.add_argument('--reference', metavar='LABEL',
+                        help='run of each panel whose best value is to match (default: the first)')
     parser.add_argument('--metric', default='accuracy/top1', help='validation metric (default: %(default)s)')
-    parser.add_argument('--title', help='title of the figure')
+    parser.add_argument('--title', default='Convergence curves', help='title of a single panel')
     parser.add_argument('--out', default='convergence.png', metavar='FIGURE.png', help='(default: %(default)s)')
     parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
                         help='vector files to write beside the PNG (default: pdf)')
@@ -23,14 +25,20 @@ def main():
     args = parse_args()
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     try:
-        runs = read_runs(args.work_dirs, args.labels)
-        rows = convergence_table(runs, args.metric, args.reference)
-        paths = plot_convergence(runs, args.metric, args.out, args.reference, args.title, args.formats)
+        panels = {}
+        for title, work_dirs, labels in panels_of(args.work_dirs, args.panels, args.labels, args.title):
+            # Of several panels, one must not wait for the last of all trainings.
+            panels[title] = (read_validated_runs(work_dirs, labels, args.reference) if args.panels else
+                             read_runs(work_dirs, labels))
+        tables = {title: convergence_table(runs, args.metric, args.reference) for title, runs in panels.items()}
+        paths = plot_convergence_panels(panels, args.metric, args.out, args.reference, args.formats)
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(format_table(rows, runs[0].unit, args.reference))
-    print('\nFigure:', *paths)
+    for title, rows in tables.items():
+        heading = f'{title}\n' if args.panels else ''
+        print(heading + format_table(rows, panels[title][0].unit, args.reference) + '\n')
+    print('Figure:', *paths)
     return 0
 
 

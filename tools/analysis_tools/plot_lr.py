@@ -1,23 +1,33 @@
-"""Draws the learning rates of configs against epochs; without configs, the settings of Table 3, a panel per family."""
+"""Draws the learning rates of configs against epochs, those of Eq. 9 (Fig. 4), or the settings of Table 3.
+
+Without arguments it is Table 3, a panel per family of networks.
+"""
 import argparse
+import re
+import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis import learning_rate_table, merge_equal_curves, plot_learning_rates
+from mmgcp.analysis import learning_rate_table, merge_equal_curves, plot_learning_rates, read_runs
+from mmgcp.analysis.learning_rates import schedule_files
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
 from mmgcp.utils.launch import load_config, reported
 from mmgcp.utils.setup_env import configs_folder
 
-FAMILIES = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
-# In this order a setting has the same colour in all panels.
-SETTINGS = ('norm', 'fast', 'adju', 'adju_release', 'fast_release')
+EQ_9 = 'gcp/resnet18_gcp_imagenet.py'
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config file (default: the schedules of Table 3)')
+    parser.add_argument('--polynomial', nargs='+', type=rho_and_final_epoch, default=[], metavar='RHO-E_F',
+                        help='in place of configs, curves of Eq. 9 with l_0 = 0.1: 11-53 5-60 2-50')
+    parser.add_argument('--runs', nargs='+', default=[], metavar='WORK_DIR',
+                        help='trainings with these rates, in the same order: their convergence is drawn beside them')
+    parser.add_argument('--labels', nargs='+', help='names of the trainings (default: names of the folders)')
+    parser.add_argument('--metric', default='accuracy/top1', help='validation metric of --runs (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of all configs: param_scheduler.power=5')
     parser.add_argument('--epoch-length', type=int, default=EPOCH_LENGTH, metavar='ITERATIONS',
@@ -31,13 +41,12 @@ def parse_args():
     return parser.parse_args()
 
 
-def table_3():
-    """Schedule files by setting, by family."""
-    folder = configs_folder() / '_base_' / 'schedules'
-    files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
-             for family in FAMILIES}
-    return {family: {name: file for name, file in settings.items() if file.is_file()}
-            for family, settings in files.items()}
+def rho_and_final_epoch(text):
+    """The numbers of '11-53'."""
+    numbers = re.fullmatch(r'(\d+(?:\.\d+)?)-(\d+)', text)
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"'{text}' must be rho and the final epoch of Eq. 9, such as 11-53")
+    return float(numbers[1]), int(numbers[2])
 
 
 def by_name(configs):
@@ -48,17 +57,29 @@ def by_name(configs):
 
 def main():
     args = parse_args()
+    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
 
-    def curve(config):
-        run = argparse.Namespace(config=config, work_dir=None, cfg_options=args.cfg_options, launcher='none',
-                                 local_rank=0)
+    def curve(config, **options):
+        run = argparse.Namespace(config=config, work_dir=None, cfg_options={**args.cfg_options, **options},
+                                 launcher='none', local_rank=0)
         return lr_curve(load_config(run), args.epoch_length)
 
-    groups = {'': by_name(args.configs)} if args.configs else table_3()
+    def eq_9(rho, final_epoch):
+        return curve(str(configs_folder() / EQ_9), **{'param_scheduler.power': rho, 'train_cfg.max_epochs': final_epoch,
+                                                      'param_scheduler.final_epoch': final_epoch})
+
     with reported(ValueError, OSError):
-        groups = {title: merge_equal_curves({name: curve(config) for name, config in configs.items()})
-                  for title, configs in groups.items()}
-        paths = plot_learning_rates(groups, args.out, args.log, args.formats)
+        if args.polynomial and args.configs:
+            raise ValueError('Give either configs or --polynomial.')
+        if args.polynomial:
+            groups = {'Eq. 9': {f'{rho:g} - {final_epoch}': eq_9(rho, final_epoch)
+                                for rho, final_epoch in args.polynomial}}
+        else:
+            groups = {'': by_name(args.configs)} if args.configs else schedule_files()
+            groups = {title: merge_equal_curves({name: curve(str(config)) for name, config in configs.items()})
+                      for title, configs in groups.items()}
+        runs = read_runs(args.runs, args.labels) if args.runs else []
+        paths = plot_learning_rates(groups, args.out, args.log, args.formats, runs, args.metric)
     print(learning_rate_table(groups, args.epochs))
     print('\nFigure:', *paths)
 

@@ -1,0 +1,373 @@
+"""How smooth the loss is on the way of a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
+
+What ``mmgcp.LandscapeHook`` measures: the loss along the gradient (Eq. 3), the distance between the gradients there and
+here (Eq. 4), and that distance over the length of the step, the largest of which is the effective beta-smoothness of
+Santurkar et al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and more
+predictive gradients.
+"""
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogFormatter
+
+from mmgcp.utils.records import read_records
+
+from .panels import add_legends, looks_of
+from .style import COLORS, DASHES, save_figure, use_style
+from .tables import markdown_table
+
+QUANTITIES = {
+    'losses': r'Loss along the gradient',
+    'distances': r'Gradient distance',
+    'smoothness': r'Effective $\beta$-smoothness',
+}
+HATCHES = ['///', '\\\\\\', '...', 'xxx']
+NOT_FINITE = 'not finite at some step sizes'
+# Left, bottom, width and height of the magnified part, in shares of the axes.
+INSET = (0.42, 0.56, 0.56, 0.36)
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """The landscape on the way of one training, however often it was interrupted: n measurements, k step sizes.
+
+    Attributes:
+        name (str): What tables and legends call the run.
+        at (str): Where in the network it was looked at: 'stem', 'image', 'weights', ...
+        layer (str): The layer that this is.
+        direction (str): 'ascent' or 'descent' along the gradient.
+        step_sizes (np.ndarray): (k,), ascending, in the unit of learning rates.
+        iters (np.ndarray): (n,) int64, ascending: iterations trained before each measurement.
+        loss (np.ndarray): (n,): the loss L(X) itself.
+        losses (np.ndarray): (n, k): the losses of Eq. 3.
+        distances (np.ndarray): (n, k): the distances of Eq. 4.
+        smoothness (np.ndarray): (n, k): distances over lengths of the steps.
+        seconds (np.ndarray): (n,): duration of each measurement.
+    """
+    name: str
+    at: str
+    layer: str
+    direction: str
+    step_sizes: np.ndarray = field(repr=False)
+    iters: np.ndarray = field(repr=False)
+    loss: np.ndarray = field(repr=False)
+    losses: np.ndarray = field(repr=False)
+    distances: np.ndarray = field(repr=False)
+    smoothness: np.ndarray = field(repr=False)
+    seconds: np.ndarray = field(repr=False)
+
+    @property
+    def finite(self) -> np.ndarray:
+        """(n, k) bool: whether loss and gradient are finite."""
+        return np.isfinite(self.losses) & np.isfinite(self.distances)
+
+    def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+        """Minimum and maximum over the step sizes.
+
+        Args:
+            quantity (str): 'losses', 'distances' or 'smoothness'.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: (n,) each, over the finite values; NaN where there are none.
+        """
+        values = getattr(self, quantity)
+        finite = np.isfinite(values)
+        none = ~finite.any(axis=1)
+        low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
+        return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> Landscape:
+    """Read what ``mmgcp.LandscapeHook`` has left in a work directory.
+
+    Every start of a Runner measures into a folder of its own, named after the time. They are merged in that order: a
+    resumed training replaces what earlier ones had measured from its first measurement on.
+
+    Args:
+        work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
+        at (str, optional): Where in the network; may be left out if the landscape was looked at in one place alone.
+        name (str, optional): Name of the run; by default that of the folder.
+
+    Returns:
+        Landscape: The merged measurements. Of a run that was cut off, those there are.
+
+    Raises:
+        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` names none, starts
+            with different settings, or a file that cannot be read.
+    """
+    work_dir = Path(work_dir)
+    files = sorted(work_dir.glob('*/landscape/*.json'))
+    places = sorted({file.stem for file in files})
+    if not files:
+        raise ValueError(f"'{work_dir}' holds no landscape (<time>/landscape/<at>.json): train with the hook "
+                         'mmgcp.LandscapeHook in custom_hooks, and give the work_dir of that training.')
+    if at is None and len(places) > 1:
+        raise ValueError(f"'{work_dir}' holds the landscapes at {', '.join(places)}: name one with --at.")
+    if at not in (None, *places):
+        raise ValueError(f"'{work_dir}' holds no landscape at '{at}': there is {', '.join(places)}.")
+    # The names of the folders are times: their order is that of the starts.
+    starts = {file: read_records(file) for file in files if file.stem == (at or places[0])}
+    settings = _common_settings({file: start.settings for file, start in starts.items()})
+    records = []
+    for file, start in starts.items():
+        for number, record in enumerate(start.records, 2):
+            _check(record, len(settings['step_sizes']), f"line {number} of '{file}'")
+        if start.records:
+            first = start.records[0]['iter']
+            records = [record for record in records if record['iter'] < first] + start.records
+    if not records:
+        raise ValueError(f"'{work_dir}' holds no measurement of its landscape yet: wait for the first one.")
+    arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
+              for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
+    return Landscape(
+        name=name or work_dir.resolve().name,
+        at=settings['at'],
+        layer=settings['layer'],
+        direction=settings['direction'],
+        step_sizes=np.array(settings['step_sizes'], dtype=np.float64),
+        iters=np.array([record['iter'] for record in records], dtype=np.int64),
+        **arrays)
+
+
+def read_landscapes(work_dirs: Sequence[str | Path],
+                    labels: Sequence[str] | None = None,
+                    at: str | None = None) -> list[Landscape]:
+    """Read landscapes that are to be compared.
+
+    Runs may differ in length: a warning tells which ended before the others.
+
+    Args:
+        work_dirs (Sequence[str | Path]): One work directory per run.
+        labels (Sequence[str], optional): One name per run; by default those of the folders.
+        at (str, optional): Where in the networks; see :func:`read_landscape`.
+
+    Returns:
+        list[Landscape]: One per run, in the order given.
+
+    Raises:
+        ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
+            or the runs differ in step sizes, direction or place.
+    """
+    if labels and len(labels) != len(work_dirs):
+        raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')
+    landscapes = [read_landscape(work_dir, at, label)
+                  for work_dir, label in zip(work_dirs, labels or [None] * len(work_dirs), strict=True)]
+    names = [landscape.name for landscape in landscapes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Several runs are called '{name}': give each its own label.")
+    first, *others = landscapes
+    for other in others:
+        for key in ('at', 'direction', 'step_sizes'):
+            mine, its = getattr(first, key), getattr(other, key)
+            if not np.array_equal(mine, its):
+                raise ValueError(f"'{first.name}' and '{other.name}' were measured with different {key} "
+                                 f'({_shown(mine)} and {_shown(its)}): compare runs with the same settings.')
+    longest = max(landscapes, key=lambda landscape: landscape.iters[-1])
+    for landscape in landscapes:
+        if landscape.iters[-1] < longest.iters[-1]:
+            warnings.warn(f"'{landscape.name}' ends at iteration {landscape.iters[-1]}, '{longest.name}' at "
+                          f'{longest.iters[-1]}: compare the part that both have.', stacklevel=2)
+    return landscapes
+
+
+def landscape_table(landscapes: Sequence[Landscape]) -> str:
+    """Write what the figure shows in numbers: a row per run.
+
+    Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
+    largest over the step sizes. They take finite values alone: the share of the others has a column.
+
+    Args:
+        landscapes (Sequence[Landscape]): The runs.
+
+    Returns:
+        str: Markdown table: measurements and last iteration, mean range of the losses and of the gradient distances,
+        largest and median effective beta-smoothness, step sizes with a value that is not finite (in %), seconds.
+    """
+    rows = []
+    for landscape in landscapes:
+        ranges = [np.subtract(*landscape.bounds(quantity)[::-1]) for quantity in ('losses', 'distances')]
+        beta = landscape.bounds('smoothness')[1]
+        rows.append([
+            landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
+            *(_number(np.mean, values) for values in ranges), _number(np.max, beta), _number(np.median, beta),
+            f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
+        ])
+    return markdown_table(['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta',
+                           'median beta', 'not finite', 's per measurement'], rows)
+
+
+def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log: bool = False,
+                   looks: Sequence[int] | None = None) -> None:
+    """Draw a quantity against training steps (a panel of Fig. 2).
+
+    Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
+    beta-smoothness is a line, its maximum over the step sizes. Triangles at the upper edge show where the network
+    overflows at some of them.
+
+    Args:
+        ax (Axes): Where to draw.
+        landscapes (Sequence[Landscape]): The runs.
+        quantity (str): 'losses', 'distances' or 'smoothness'.
+        log (bool): Logarithmic axis of values.
+        looks (Sequence[int], optional): Number of each run's look; by default in order.
+    """
+    looks = looks or range(len(landscapes))
+    ax.set_xlabel('Training step')
+    ax.set_ylabel(QUANTITIES[quantity])
+    _draw_values(ax, landscapes, quantity, log, looks)
+    _mark_overflows(ax, landscapes, looks)
+
+
+def plot_landscape(panels: Mapping[str, Sequence[Landscape]],
+                   path: str | Path,
+                   zoom: tuple[float, float] | None = None,
+                   beta: bool = False,
+                   log: bool = False,
+                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
+    """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network (Fig. 2).
+
+    Args:
+        panels (Mapping[str, Sequence[Landscape]]): Runs by title of the row.
+        path (str | Path): The PNG file to write.
+        zoom (tuple[float, float], optional): First and last iteration of a part that is drawn magnified.
+        beta (bool): Effective beta-smoothness as a third column.
+        log (bool): Logarithmic axes of values.
+        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+
+    Returns:
+        list[Path]: The files written, the PNG first.
+
+    Raises:
+        ValueError: If nothing was measured in a part to be magnified, or ``path`` does not end in ``.png``.
+    """
+    quantities = list(QUANTITIES)[:3 if beta else 2]
+    with use_style():
+        figure = Figure(figsize=(4.6 * len(quantities), 3.4 * len(panels)))  # inches
+        rows = figure.subplots(len(panels), len(quantities), squeeze=False)
+        looks = looks_of([[landscape.name for landscape in landscapes] for landscapes in panels.values()])
+        for axes, (title, landscapes), some in zip(rows, panels.items(), looks, strict=True):
+            for ax, quantity in zip(axes, quantities, strict=True):
+                draw_landscape(ax, landscapes, quantity, log, some)
+                ax.set_title(title, pad=6 + 3 * len(landscapes))
+                if zoom:
+                    _magnify(ax, landscapes, quantity, zoom, log, some)
+        add_legends(figure, rows)
+        return save_figure(figure, path, formats)
+
+
+def _common_settings(settings):
+    """Settings of the starts of a run, by file, which must agree."""
+    first, *others = settings
+    for other in others:
+        for key in sorted({*settings[first], *settings[other]}):
+            mine, its = settings[first].get(key), settings[other].get(key)
+            if mine != its:
+                raise ValueError(f"'{first}' and '{other}' were measured with different {key} ({_shown(mine)} and "
+                                 f'{_shown(its)}), so that they are not one run: move away what does not belong here.')
+    missing = {'at', 'layer', 'direction', 'step_sizes'} - set(settings[first])
+    if missing:
+        raise ValueError(f"'{first}' is no landscape: its settings lack {', '.join(sorted(missing))}.")
+    return settings[first]
+
+
+def _check(record, number, place):
+    """Look whether a record has what a measurement has."""
+    missing = {'iter', 'loss', 'losses', 'distances', 'smoothness', 'seconds'} - set(record)
+    if missing:
+        raise ValueError(f"{place} is no measurement of a landscape: it lacks {', '.join(sorted(missing))}.")
+    for key in ('losses', 'distances', 'smoothness'):
+        if len(record[key]) != number:
+            raise ValueError(f'{place} has {len(record[key])} {key} for {number} step sizes: measure again.')
+
+
+def _shown(value):
+    """A setting in few characters."""
+    if isinstance(value, (list, np.ndarray)) and len(value):
+        return f'{len(value)} from {value[0]:g} to {value[-1]:g}'
+    return str(value)
+
+
+def _number(function, values):
+    """A statistic of the finite values, as text."""
+    values = values[np.isfinite(values)]
+    return f'{function(values):.4g}' if len(values) else 'N/A'
+
+
+def _draw_values(ax, landscapes, quantity, log, looks):
+    ax.xaxis.set_major_formatter(EngFormatter(sep=''))
+    if log:
+        ax.set_yscale('log', nonpositive='mask')
+        ax.yaxis.set_major_formatter('{x:g}')
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    for index, landscape in zip(looks, landscapes, strict=True):
+        color = COLORS[index % len(COLORS)]
+        look = dict(color=color, linestyle=DASHES[index % len(DASHES)], marker='' if len(landscape.iters) > 1 else 'o')
+        low, high = landscape.bounds(quantity)
+        if quantity == 'smoothness':
+            ax.plot(landscape.iters, high, **look, label=landscape.name)
+        else:
+            hatch = HATCHES[index % len(HATCHES)]
+            ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
+                            linewidth=0, label=landscape.name)
+            for edge in (low, high):
+                ax.plot(landscape.iters, edge, **look, linewidth=0.8)
+        if quantity == 'losses':
+            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
+
+
+def _mark_overflows(ax, landscapes, looks, start=-np.inf, stop=np.inf):
+    """Mark the measurements from one iteration to another with values that are not finite."""
+    for level, (index, landscape) in enumerate(zip(looks, landscapes, strict=True)):
+        shown = ~landscape.finite.all(axis=1) & (landscape.iters >= start) & (landscape.iters <= stop)
+        if shown.any():
+            # Just above the axes, those of several runs above each other.
+            ax.plot(landscape.iters[shown], np.full(shown.sum(), 1.015 + 0.03 * level), clip_on=False,
+                    transform=ax.get_xaxis_transform(), color=COLORS[index % len(COLORS)], marker='v', markersize=3.5,
+                    linestyle='none', label=f'{landscape.name}: {NOT_FINITE}')
+
+
+def _magnify(ax, landscapes, quantity, zoom, log, looks):
+    """Draw a part of the training into the upper right corner again, and make room for it there."""
+    start, stop = zoom
+    limits = _limits(landscapes, quantity, start, stop)
+    if limits is None:
+        raise ValueError(f'Nothing finite was measured from iteration {start:g} to {stop:g}, the part to magnify: '
+                         f'measurements go from iteration {min(run.iters[0] for run in landscapes)} to '
+                         f'{max(run.iters[-1] for run in landscapes)}.')
+    transform = ax.yaxis.get_transform()
+    # What lies below the inset, and its labels, must stay below it.
+    left, right = ax.get_xlim()
+    hidden = _limits(landscapes, quantity, left + (INSET[0] - 0.1) * (right - left), right)
+    if hidden is not None:
+        bottom, top = transform.transform(np.array(ax.get_ylim()))
+        highest = transform.transform(np.array([hidden[1]]))[0]
+        needed = bottom + (highest - bottom) / (INSET[1] - 0.1)
+        ax.set_ylim(top=transform.inverted().transform(np.array([max(top, needed)]))[0])
+    inset = ax.inset_axes(INSET)
+    _draw_values(inset, landscapes, quantity, log, looks)
+    _mark_overflows(inset, landscapes, looks, start, stop)
+    low, high = transform.transform(np.array(limits))
+    margin = 0.08 * (high - low) or 0.08 * abs(high) or 1
+    inset.set_xlim(start, stop)
+    inset.set_ylim(*transform.inverted().transform(np.array([low - margin, high + margin])))
+    inset.tick_params(which='both', labelsize=7)
+    ax.indicate_inset_zoom(inset, edgecolor='0.35')
+
+
+def _limits(landscapes, quantity, start, stop):
+    """Smallest and largest finite value that is drawn from one iteration to another; None if there is none."""
+    drawn = []
+    for landscape in landscapes:
+        low, high = landscape.bounds(quantity)
+        curves = {'losses': [low, high, landscape.loss], 'distances': [low, high], 'smoothness': [high]}[quantity]
+        within = (landscape.iters >= start) & (landscape.iters <= stop)
+        drawn += [curve[within] for curve in curves]
+    drawn = np.concatenate(drawn)
+    drawn = drawn[np.isfinite(drawn)]
+    return (drawn.min(), drawn.max()) if len(drawn) else None

@@ -1,0 +1,62 @@
+"""The tool that draws landscapes, run in this process."""
+import json
+import runpy
+import sys
+
+import pytest
+
+from .conftest import ROOT
+
+SETTINGS = dict(at='stem', layer='backbone.maxpool', direction='ascent', step_sizes=[1., 2.], interval=10, images=8)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs the tool in a folder of its own and returns the lines that it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['plot_landscape.py', *arguments])
+        runpy.run_path(str(ROOT / 'tools/analysis_tools/plot_landscape.py'), run_name='__main__')
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Work directories of two networks with two poolings each."""
+    for name, (spread, scale) in dict(r_gap=(2, 1), r_gcp=(1, 1), m_gap=(4, 10), m_gcp=(3, 10)).items():
+        folder = tmp_path / name / '20240101_000000' / 'landscape'
+        folder.mkdir(parents=True)
+        lines = [dict(settings=dict(SETTINGS, step_sizes=[scale, 2. * scale]))]
+        lines += [dict(iter=10 * i, loss=1., losses=[1., 1. + spread], distances=[0.5, 1.5], smoothness=[4., 2.],
+                       seconds=0.25) for i in range(3)]
+        (folder / 'stem.json').write_text('\n'.join(map(json.dumps, lines)))
+
+
+def test_panels(run, runs, tmp_path):
+    lines = run('--panel', 'MobileNetV2', 'm_gap', 'm_gcp', '--panel', 'ResNet-18', 'r_gap', 'r_gcp', '--labels', 'GAP',
+                'GCP', '--at', 'stem', '--zoom', '10', '20', '--log', '--out', 'fig2.png', '--formats', 'svg')
+    header = ('| run | measurements | last iteration | loss range | gradient range | largest beta | median beta '
+              '| not finite | s per measurement |')
+    rest = '|              1 |            4 |           4 |       0.0% |              0.25 |'
+    assert lines[0] == 'MobileNetV2' and lines[1] == lines[7] == header and lines[6] == 'ResNet-18'
+    assert [lines[i] for i in (3, 4, 9, 10)] == [
+        f'| {name} |            3 |             20 | {spread:10d} {rest}'
+        for name, spread in [('GAP', 4), ('GCP', 3), ('GAP', 2), ('GCP', 1)]]
+    assert lines[-1] == 'Figure: fig2.png fig2.svg'
+    assert (tmp_path / 'fig2.png').stat().st_size > 5000
+
+
+@pytest.mark.parametrize('arguments, sentence', [
+    (['r_gap', 'm_gap'], "'r_gap' and 'm_gap' were measured with different step_sizes"),
+    (['nowhere'], "'nowhere' holds no landscape"),
+    (['r_gap', '--at', 'image'], "'r_gap' holds no landscape at 'image': there is stem"),
+    (['r_gap', '--zoom', '50', '60'], 'Nothing finite was measured from iteration 50 to 60'),
+    ([], 'Give either WORK_DIR'),
+])
+def test_mistakes_end_in_one_sentence(run, runs, arguments, sentence, tmp_path):
+    with pytest.raises(SystemExit, match=f'^Stopped: {sentence}'):
+        run(*arguments)
+    assert not (tmp_path / 'landscape.png').exists()

@@ -1,0 +1,29 @@
+"""Prints Table 2 of the paper for trainings: how they were trained, when they match average pooling, their accuracy."""
+import argparse
+import warnings
+
+from mmgcp.analysis import markdown_table
+from mmgcp.analysis.table_2 import read_trainings, save_table, table_2
+from mmgcp.utils.launch import reported
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
+    parser.add_argument('--labels', nargs='+', help='names of the runs (default: names of the folders)')
+    parser.add_argument('--reference', metavar='LABEL',
+                        help='run to match (default: of each network the first with average pooling)')
+    parser.add_argument('--metrics', nargs='+', default=['accuracy/top1', 'accuracy/top5'],
+                        help='validation metrics, the one to match first (default: accuracy/top1 accuracy/top5)')
+    parser.add_argument('--out', metavar='FILE', help='file to write the table to as well, .md or .csv')
+    args = parser.parse_args()
+    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
+    with reported(ValueError, OSError):
+        header, rows = table_2(read_trainings(args.work_dirs, args.labels), args.metrics, args.reference)
+        if args.out:
+            save_table(header, rows, args.out)
+    print(markdown_table(header, rows))
+
+
+if __name__ == '__main__':
+    main()
