@@ -1,6 +1,8 @@
 """Networks as a training left them, and the data that it saw: what measurements after the training start from."""
 import itertools
 import re
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -36,6 +38,23 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
         raise SetupError(f'{work_dir} holds no checkpoint (epoch_N.pth or iter_N.pth): give the work directory of a '
                          'training; default_hooks.checkpoint.max_keep_ckpts=-1 keeps all that it saves')
     return checkpoints
+
+
+def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
+    """Checkpoints that no record is of, with the checksum that their records are to have.
+
+    A training that was repeated leaves other weights under the same name: those are measured anew.
+
+    Args:
+        checkpoints (Sequence[Path]): Files.
+        records (Sequence[dict]): Measurements, each with the name of its ``checkpoint`` and the file's ``crc32``.
+
+    Returns:
+        list[tuple[Path, int]]: Files and their CRC-32, in the order given.
+    """
+    measured = {(record['checkpoint'], record['crc32']) for record in records}
+    checksums = [(path, zlib.crc32(path.read_bytes())) for path in checkpoints]
+    return [(path, checksum) for path, checksum in checksums if (path.name, checksum) not in measured]
 
 
 def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 from PIL import Image
 
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.trained import saved_checkpoints, trained_model, training_batches
+from mmgcp.utils.trained import saved_checkpoints, trained_model, training_batches, unmeasured
 
 
 @pytest.fixture
@@ -104,3 +104,13 @@ def test_more_batches_than_data_and_missing_data(cfg):
     cfg.train_dataloader.dataset.data_root = 'nowhere'
     with pytest.raises(SetupError, match='the data root nowhere does not exist'):
         training_batches(cfg, 1)
+
+
+def test_checkpoints_are_measured_once_and_anew_if_they_have_changed(tmp_path):
+    first, second = tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth'
+    first.write_bytes(b'123456789')
+    second.write_bytes(b'')
+    # The check value of CRC-32, and that of nothing.
+    assert unmeasured([first, second], []) == [(first, 0xCBF43926), (second, 0)]
+    records = [dict(checkpoint='epoch_1.pth', crc32=0xCBF43926), dict(checkpoint='epoch_2.pth', crc32=1)]
+    assert unmeasured([first, second], records) == [(second, 0)]

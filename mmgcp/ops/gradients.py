@@ -1,0 +1,152 @@
+r"""Gradients of the pooled features: Table 1 and Eqs. 5 to 7 of Wang et al., CVPR 2020, in closed form.
+
+``X`` (N x D) are the features of an image, a row per pixel, ``J X`` is ``X`` minus its mean over the pixels, divided by
+N, ``Sigma = X^T J X = U diag(l) U^T`` the sample covariance (Eq. 1), ``Z`` its square root (Eq. 2), ``G`` the gradient
+of the loss by ``Z`` and ``H = U^T G_sym U`` the same in the eigenbasis. With ``s = sqrt(l)``, Eq. 6 reads
+
+    dL/dX = 2 J X U [H_ij / (s_i + s_j)] U^T,
+
+because the symmetrisation cancels the poles of its mask, ``K_ij = 1 / (l_i - l_j)``, where eigenvalues are equal:
+``(s_j - s_i) / (l_j - l_i) = 1 / (s_i + s_j)``.
+
+Eqs. 6 and 7 differ in one factor. As ``sqrt(N) J X U = Q diag(s)``, where ``Q`` has orthonormal columns, and columns of
+zeros where ``s_i = 0``,
+
+    no root    dL/dX = Q [2 s_i H_ij] U^T / sqrt(N)                 = 2 J X G_sym
+    Eq. 6      dL/dX = Q [2 s_i / (s_i + s_j) H_ij] U^T / sqrt(N)
+    Eq. 7      dL/dX = Q [H_ij] U^T / sqrt(N)                       = J X Sigma^(-1/2) G_sym.
+
+The root has numbers between 0 and 2 where the plain covariance has ``2 s_i``, and the trimmed gradient has 1, which is
+their value for ``s_i = s_j``.
+
+With N <= D pixels ``Sigma`` is singular. Inverses are then Moore-Penrose inverses, and the quotient of two zero
+eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. What is zero to rounding counts as zero.
+Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
+(:mod:`mmgcp.ops.spectral`).
+"""
+import torch
+from torch import Tensor
+
+from .covariance import covariance_factor
+from .triu import symmetric_from_triu
+
+
+def symmetric_gradient(grad: Tensor) -> Tensor:
+    """Gradient by a symmetric matrix, from the gradient by its upper triangle.
+
+    An entry off the diagonal stands in the matrix twice and in the vector once: each place gets one half.
+
+    Args:
+        grad (Tensor): (..., D (D + 1) / 2), of what :func:`mmgcp.ops.triu_vector` returns.
+
+    Returns:
+        Tensor: (..., D, D), symmetric.
+
+    Raises:
+        ValueError: If the length of the last dimension is no triangular number.
+    """
+    matrix = symmetric_from_triu(grad)
+    return (matrix + torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))) / 2
+
+
+def average_gradient(grad: Tensor, pixels: int) -> Tensor:
+    """``C^T g`` of Eq. 5, GAP's gradient: the same at every pixel.
+
+    The paper writes the sum over the pixels; here it is the mean, as networks take it: ``C^T`` is ``1 / N``.
+
+    Args:
+        grad (Tensor): ``g`` (B, D), of the loss by the averaged features.
+        pixels (int): N.
+
+    Returns:
+        Tensor: (B, N, D).
+    """
+    return (grad / pixels)[:, None].expand(-1, pixels, -1)
+
+
+def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """``2 J X G_sym``, of covariance pooling without the root.
+
+    Args:
+        x (Tensor): ``X`` (B, N, D), float32 or float64.
+        grad (Tensor): ``G`` (B, D, D), of the loss by the covariance; its symmetric part counts.
+
+    Returns:
+        Tensor: (B, N, D).
+    """
+    return 2 * _centred(x) @ _symmetric(grad)
+
+
+def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """Eq. 6 without poles: the gradient of the exact square root.
+
+    Args:
+        x (Tensor): ``X`` (B, N, D), float32 or float64.
+        grad (Tensor): ``G`` (B, D, D), of the loss by the root; its symmetric part counts.
+
+    Returns:
+        Tensor: (B, N, D).
+    """
+    eigenvalues, vectors = _spectrum(x)
+    roots = eigenvalues.sqrt()
+    weights = _inverse(roots[:, :, None] + roots[:, None, :])
+    inner = vectors.mT @ _symmetric(grad) @ vectors * weights
+    return 2 * _centred(x) @ vectors @ inner @ vectors.mT
+
+
+def root_gradient_as_printed(x: Tensor, grad: Tensor) -> Tensor:
+    """Eq. 6 as the paper prints it, for comparison: it loses all digits where eigenvalues nearly coincide.
+
+    Args:
+        x (Tensor): ``X`` (B, N, D), float32 or float64.
+        grad (Tensor): ``G`` (B, D, D), of the loss by the root.
+
+    Returns:
+        Tensor: (B, N, D).
+    """
+    eigenvalues, vectors = _spectrum(x)
+    mask = _inverse(eigenvalues[:, :, None] - eigenvalues[:, None, :])
+    by_vectors = 2 * _symmetric(grad) @ vectors * eigenvalues.sqrt()[:, None]
+    by_values = _inverse(eigenvalues.sqrt()) / 2 * (vectors.mT @ grad @ vectors).diagonal(dim1=1, dim2=2)
+    inner = mask.mT * (vectors.mT @ by_vectors) + torch.diag_embed(by_values)
+    return 2 * _centred(x) @ _symmetric(vectors @ inner @ vectors.mT)
+
+
+def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """Eq. 7 read literally, in the eigenbasis: ``J X Sigma^(-1/2) G``.
+
+    The product ``K^T o Lambda^(1/2)`` in Eq. 7 is that of a matrix with zero diagonal and a diagonal one, entry by
+    entry: it vanishes. The result is Eq. 6 exactly where ``G`` and ``Sigma`` commute.
+
+    Args:
+        x (Tensor): ``X`` (B, N, D), float32 or float64.
+        grad (Tensor): ``G`` (B, D, D), of the loss by the root; its symmetric part counts.
+
+    Returns:
+        Tensor: (B, N, D).
+    """
+    eigenvalues, vectors = _spectrum(x)
+    inverse_root = vectors * _inverse(eigenvalues.sqrt())[:, None] @ vectors.mT
+    return _centred(x) @ inverse_root @ _symmetric(grad)
+
+
+def _centred(x: Tensor) -> Tensor:
+    """``J X`` (B, N, D)."""
+    return (x - x.mean(1, keepdim=True)) / x.shape[1]
+
+
+def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (B, D), ascending, zero where they are so to rounding, and eigenvectors (B, D, D)."""
+    factor = covariance_factor(x.mT)
+    eigenvalues, vectors = torch.linalg.eigh(factor @ factor.mT)
+    rounding = torch.finfo(x.dtype).eps * x.shape[-1] * eigenvalues[:, -1:]
+    return torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues)), vectors
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2
+
+
+def _inverse(values: Tensor) -> Tensor:
+    """Reciprocals; 0 of 0."""
+    return torch.where(values == 0, torch.zeros_like(values), 1 / values)
