@@ -3,18 +3,36 @@ from .convergence import (
     ConvergenceRow,
     convergence_table,
     draw_convergence,
+    draw_curves,
     format_table,
     matching_epoch,
     plot_convergence,
+    plot_convergence_panels,
+    read_validated_runs,
+)
+from .curvature import Curvature, curvature_table, draw_curvature, plot_curvature, read_curvature
+from .gradients import gradient_table, plot_gradients
+from .landscape import (
+    Landscape,
+    draw_landscape,
+    landscape_table,
+    plot_landscape,
+    read_landscape,
+    read_landscapes,
 )
 from .learning_rates import draw_learning_rates, learning_rate_table, merge_equal_curves, plot_learning_rates
 from .mosaic import mosaic
 from .runs import Run, read_run, read_runs
 from .style import save_figure, use_style
+from .table_2 import Training, read_trainings, save_table, table_2
 from .tables import markdown_table, results_table
 
 __all__ = [
-    'ConvergenceRow', 'Run', 'convergence_table', 'draw_convergence', 'draw_learning_rates', 'format_table',
-    'learning_rate_table', 'markdown_table', 'matching_epoch', 'merge_equal_curves', 'mosaic', 'plot_convergence',
-    'plot_learning_rates', 'read_run', 'read_runs', 'results_table', 'save_figure', 'use_style'
+    'ConvergenceRow', 'Curvature', 'Landscape', 'Run', 'Training', 'convergence_table', 'curvature_table',
+    'draw_convergence', 'draw_curvature', 'draw_curves', 'draw_landscape', 'draw_learning_rates', 'format_table',
+    'gradient_table', 'landscape_table', 'learning_rate_table', 'markdown_table', 'matching_epoch',
+    'merge_equal_curves', 'mosaic', 'plot_convergence', 'plot_convergence_panels', 'plot_curvature', 'plot_gradients',
+    'plot_landscape', 'plot_learning_rates', 'read_curvature', 'read_landscape', 'read_landscapes', 'read_run',
+    'read_runs', 'read_trainings', 'read_validated_runs', 'results_table', 'save_figure', 'save_table', 'table_2',
+    'use_style'
 ]
