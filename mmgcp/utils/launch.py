@@ -93,8 +93,12 @@ def use_amp(cfg: Config) -> None:
     """Train in mixed precision.
 
     Raises:
-        SetupError: If there is no GPU.
+        SetupError: If there is no GPU, or the config has an optimizer wrapper that mixed precision would replace.
     """
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise SetupError(f"--amp trains with AmpOptimWrapper in place of the config's {wrapper}: leave out --amp, or "
+                         'set optim_wrapper.type=OptimWrapper')
     if not torch.cuda.is_available():
         raise SetupError('--amp needs a GPU, and none is visible')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'

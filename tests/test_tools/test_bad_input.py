@@ -115,6 +115,13 @@ def test_amp_needs_a_gpu(workplace):
         use_amp(configure(workplace))
 
 
+def test_amp_does_not_replace_other_optimizer_wrappers(workplace):
+    cfg = configure(workplace, optim_wrapper__type='mmgcp.KFACOptimWrapper')
+    with pytest.raises(SystemExit, match='AmpOptimWrapper in place of .* mmgcp.KFACOptimWrapper'), reported():
+        use_amp(cfg)
+    assert cfg.optim_wrapper.type == 'mmgcp.KFACOptimWrapper'
+
+
 @HOOKS.register_module()
 class PoisonHook(Hook):
     """Makes the features NaN in the second epoch."""
