@@ -91,6 +91,11 @@ def configured(path):
         cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
     few_regions = next((few for kind, few in FEW_REGIONS.items() if kind in cfg.model.type), {})
     cfg.merge_from_dict({f'model.{key}': value for key, value in few_regions.items()})
+    for hook in cfg.custom_hooks:
+        if hook.type == 'mmgcp.LandscapeHook':
+            hook.num_steps = 2
+    if cfg.optim_wrapper.get('type') == 'mmgcp.KFACOptimWrapper':
+        cfg.optim_wrapper.skip = ['backbone.layer3', 'backbone.layer4']  # whose factors take seconds to invert
     cfg.train_cfg.max_epochs = 1
     cfg.train_cfg.val_interval = 1
     cfg.default_hooks.checkpoint = None

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
@@ -13,7 +13,9 @@ from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePoolin
 from mmgcp.utils.setup_env import configs_folder
 
 CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
-IMAGENET = [name for name in CONFIGS if '_imagenet' in name]
+IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
+LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
+KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
 DETECTORS = [name for name, path in CONFIGS.items() if path.parent == configs_folder()]
 RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
@@ -69,12 +71,17 @@ def test_all_rows_of_the_paper_have_a_config():
     expected |= {f'faster_rcnn_{arch}_gcp_d_w-ds' for arch in ('r18', 'r50', 'r101')}
     assert set(DETECTORS) == expected | {f'{d}_r50_{v}' for d in ('retinanet', 'dino') for v in ('gap', 'gcp_m')}
 
+    expected = {f'{arch}_{v}_{data}' for arch in ('resnet18', 'mobilenetv2') for v in ('gap', 'gcp')
+                for data in ('imagenet_landscape', 'imagenette')}
+    assert set(LANDSCAPE) == expected | {'resnet18_gap_imagenette_kfac'}
+    assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
+
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
     assert CONFIGS['faster_rcnn_r50_gcp_m'] == configs_folder() / 'faster_rcnn_r50_gcp_m.py'
 
 
-@pytest.mark.parametrize('name', IMAGENET + FINE_TUNING)
+@pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + LANDSCAPE + KFAC[-1:])
 def test_networks_of_classifiers(name):
     cfg, arch = load(name), name.partition('_')[0]
     model = built(cfg)
@@ -91,8 +98,9 @@ def test_networks_of_classifiers(name):
         if variant(name) != 'gap':
             assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
     dropout = model.head.dropout.p if isinstance(model.head, DropoutLinearClsHead) else 0
-    assert dropout == (0.2 if arch == 'mobilenetv2' else 0)
-    assert model.head.num_classes == cfg.data_preprocessor.num_classes == (200 if name in FINE_TUNING else 1000)
+    assert dropout == (0.2 if arch == 'mobilenetv2' and name not in LANDSCAPE else 0)
+    classes = 200 if name in FINE_TUNING else 10 if 'imagenette' in name else 1000
+    assert model.head.num_classes == cfg.data_preprocessor.num_classes == classes
 
 
 def linear(start, end, first):
@@ -203,3 +211,20 @@ def test_other_detectors_are_mmdetections_at_half_the_batch(name, base, images, 
         assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == images // 2
         assert cfg.optim_wrapper.optimizer.lr == base.optim_wrapper.optimizer.lr / 2
         assert cfg.train_cfg.max_epochs == base.train_cfg.max_epochs == 12
+
+
+@pytest.mark.parametrize('name', [name for name in LANDSCAPE if name.endswith('imagenet_landscape')])
+def test_landscapes_of_fig_2_are_those_of_the_paper(name):
+    cfg = load(name)
+    arch = name.partition('_')[0]
+    step_range, interval, epochs, steps = {'resnet18': ((0.1, 75), 500, 20, 1e5),
+                                           'mobilenetv2': ((0.045, 1.5), 1000, 37, 5e5)}[arch]
+    hook = HOOKS.build(cfg.custom_hooks[-1])
+    assert (hook.step_sizes[0], hook.step_sizes[-1], len(hook.step_sizes)) == (*step_range, 50)
+    assert (hook.at, hook.direction, hook.interval) == ('stem', 'ascent', interval)
+    # 1,281,167 images in steps of the config's batch: the steps of Section 3.2, to a few per cent.
+    assert cfg.train_cfg.max_epochs == epochs
+    assert epochs * 1281167 / cfg.auto_scale_lr.base_batch_size == pytest.approx(steps, rel=0.02)
+    family, formula = family_of(name), RATES[family_of(name), 'norm'][1]
+    first = 1 if family == 'resnet' else 0
+    assert lr_curve(cfg) == pytest.approx([formula(e) for e in range(first, first + epochs)], rel=1e-9)

@@ -50,6 +50,8 @@ def test_learning_rates_are_those_of_the_names():
         match = re.search(r'_lr-(norm|fast|adju)(-release)?$', name)
         if match:
             expected = SETTINGS[match[1]] + (' (release)' if match[2] else '')
+        elif name.endswith('_kfac'):
+            expected = 'K-FAC'
         elif name.endswith('_imagenet'):
             expected = 'LR_norm' if '_gap' in name else 'LR_adju'
         else:
@@ -80,6 +82,7 @@ def row(readme: str, name: str) -> dict[str, str]:
     ('gap', 'shufflenetv2_gap_imagenet', '67.96 / 87.84', '2'),
     ('gcp', 'shufflenetv2_gcp_imagenet', '71.17 / 89.74', '2'),
     ('gap', 'resnet50_gap_imagenet', '76.17 / 92.93', '2'),
+    ('gap', 'resnet50_gap_imagenet_kfac', '75.10', '2'),
     ('gcp', 'resnet50_gcp_imagenet_lr-fast', '75.31 / 92.15', '2'),
     ('gcp', 'resnet50_gcp_imagenet_lr-norm', '78.56 / 94.16', '5, 8'),
     ('gcp', 'resnet50_gcp_128_imagenet', '77.64 / 93.67', '5'),
