@@ -31,6 +31,18 @@ def add_panel_arguments(parser: argparse.ArgumentParser) -> None:
                         help='names of the runs, or of those in each panel (default: names of the folders)')
 
 
+def add_figure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--out`` and ``--formats``, where a figure goes and its vector formats.
+
+    Args:
+        parser (argparse.ArgumentParser): Command line of a tool.
+        default (str): Name of the figure, a PNG file.
+    """
+    parser.add_argument('--out', default=default, metavar='FIGURE.png', help='(default: %(default)s)')
+    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
+                        help='vector files to write beside the PNG (default: pdf)')
+
+
 def panels_of(work_dirs: Sequence[str],
               panels: Sequence[Sequence[str]] = (),
               labels: Sequence[str] | None = None,

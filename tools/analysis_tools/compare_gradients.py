@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 from mmengine.device import get_device
 
 from mmgcp.analysis.gradients import gradient_table, plot_gradients
+from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.engine.probes.gradients import compare_gradients, weight_gradients
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.launch import load_config, reported
@@ -33,9 +34,7 @@ def parse_args():
     parser.add_argument('--seed', type=int, default=0, help='of images and augmentations (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of the config: train_dataloader.batch_size=128')
-    parser.add_argument('--out', default='gradients.png', metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
+    add_figure_arguments(parser, 'gradients.png')
     parser.set_defaults(launcher='none', local_rank=0)
     return parser.parse_args()
 

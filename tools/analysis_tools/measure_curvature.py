@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmgcp.analysis.curvature import FILE_NAME, check_comparable, curvature_table, plot_curvature, read_curvature
+from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.engine.probes.hessian import measure_curvature
 from mmgcp.utils.launch import load_config, reported
 from mmgcp.utils.records import append_record, open_records
@@ -47,9 +48,7 @@ def parse_args():
                         help='of images, dropout and random vectors (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of all configs: train_dataloader.batch_size=128')
-    parser.add_argument('--out', default='curvature.png', metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
+    add_figure_arguments(parser, 'curvature.png')
     args = parser.parse_args()
     for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
         if values and len(values) != len(args.configs):

@@ -5,7 +5,7 @@ import warnings
 
 from mmgcp.analysis import convergence_table, format_table, read_runs
 from mmgcp.analysis.convergence import plot_convergence_panels, read_validated_runs
-from mmgcp.analysis.panels import add_panel_arguments, panels_of
+from mmgcp.analysis.panels import add_figure_arguments, add_panel_arguments, panels_of
 
 
 def parse_args():
@@ -15,9 +15,7 @@ def parse_args():
                         help='run of each panel whose best value is to match (default: the first)')
     parser.add_argument('--metric', default='accuracy/top1', help='validation metric (default: %(default)s)')
     parser.add_argument('--title', default='Convergence curves', help='title of a single panel')
-    parser.add_argument('--out', default='convergence.png', metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
+    add_figure_arguments(parser, 'convergence.png')
     return parser.parse_args()
 
 

@@ -4,7 +4,7 @@ import sys
 import warnings
 
 from mmgcp.analysis.landscape import landscape_table, plot_landscape, read_landscapes
-from mmgcp.analysis.panels import add_panel_arguments, panels_of
+from mmgcp.analysis.panels import add_figure_arguments, add_panel_arguments, panels_of
 
 
 def parse_args():
@@ -16,9 +16,7 @@ def parse_args():
     parser.add_argument('--beta', action='store_true', help='third column: effective beta-smoothness')
     parser.add_argument('--log', action='store_true', help='logarithmic axes of values')
     parser.add_argument('--title', default='', help='title of a single row')
-    parser.add_argument('--out', default='landscape.png', metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
+    add_figure_arguments(parser, 'landscape.png')
     return parser.parse_args()
 
 

@@ -11,6 +11,7 @@ from mmengine.config import DictAction
 
 from mmgcp.analysis import learning_rate_table, merge_equal_curves, plot_learning_rates, read_runs
 from mmgcp.analysis.learning_rates import schedule_files
+from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
 from mmgcp.utils.launch import load_config, reported
@@ -35,9 +36,7 @@ def parse_args():
     parser.add_argument('--epochs', type=int, nargs='+', default=[1, 11, 31, 51, 101], metavar='EPOCH',
                         help='epochs whose lr is printed (default: 1 11 31 51 101)')
     parser.add_argument('--log', action='store_true', help='logarithmic axis of learning rates')
-    parser.add_argument('--out', default='learning_rates.png', metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
+    add_figure_arguments(parser, 'learning_rates.png')
     return parser.parse_args()
 
 
