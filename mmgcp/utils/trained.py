@@ -1,4 +1,5 @@
 """Networks as a training left them, and the data that it saw: what measurements after the training start from."""
+import copy
 import itertools
 import re
 import zlib
@@ -73,7 +74,10 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))
-    model = MODELS.build(cfg.model)
+    settings = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor'):  # MMEngine's Runner, too, puts it into the model
+        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(settings)
     state_dict = tensors_of(loaded)
     assert_fits(model, state_dict, str(checkpoint))
     model.load_state_dict(state_dict, strict=False)

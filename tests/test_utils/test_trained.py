@@ -114,3 +114,13 @@ def test_checkpoints_are_measured_once_and_anew_if_they_have_changed(tmp_path):
     assert unmeasured([first, second], []) == [(first, 0xCBF43926), (second, 0)]
     records = [dict(checkpoint='epoch_1.pth', crc32=0xCBF43926), dict(checkpoint='epoch_2.pth', crc32=1)]
     assert unmeasured([first, second], records) == [(second, 0)]
+
+
+def test_images_are_normalised_as_the_runner_does(cfg, tmp_path):
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'epoch_1.pth')
+    cfg.data_preprocessor = dict(mean=[100., 110., 120.], std=[50., 60., 70.], to_rgb=True)
+    images = trained_model(cfg, tmp_path / 'epoch_1.pth')[0].data_preprocessor
+    assert images.mean.flatten().tolist() == [100., 110., 120.] and images.std.flatten().tolist() == [50., 60., 70.]
+    # One that the model has itself comes first.
+    cfg.model.data_preprocessor = dict(mean=[1.] * 3, std=[2.] * 3)
+    assert trained_model(cfg, tmp_path / 'epoch_1.pth')[0].data_preprocessor.mean.flatten().tolist() == [1.] * 3
