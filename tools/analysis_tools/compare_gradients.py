@@ -5,20 +5,17 @@ the new checkpoints of a training under way.
 """
 import argparse
 import math
-import time
 import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
-from mmengine.device import get_device
 
 from mmgcp.analysis.gradients import gradient_table, plot_gradients
 from mmgcp.analysis.panels import add_figure_arguments
-from mmgcp.engine.probes.gradients import compare_gradients, weight_gradients
-from mmgcp.utils.errors import SetupError
+from mmgcp.engine.probes.along_training import measure_gradients
 from mmgcp.utils.launch import load_config, reported
-from mmgcp.utils.records import append_record, open_records, read_records
-from mmgcp.utils.trained import saved_checkpoints, trained_model, training_batches, unmeasured
+from mmgcp.utils.records import read_records
+from mmgcp.utils.trained import saved_checkpoints
 
 
 def parse_args():
@@ -51,39 +48,14 @@ def positive(kind):
     return number
 
 
-def measure_missing(args, cfg, path):
-    """Measure what the file does not hold yet."""
-    checkpoints = args.checkpoints or saved_checkpoints(cfg.work_dir)
-    for checkpoint in checkpoints:
-        if not checkpoint.is_file():
-            raise SetupError(f'the checkpoint {checkpoint} does not exist')
-    batches = training_batches(cfg, args.batches, args.seed)
-    known = open_records(path, dict(
-        config=Path(args.config).name, cfg_options=args.cfg_options, batches=args.batches, damping=args.damping,
-        images=sum(len(batch['inputs']) for batch in batches), seed=args.seed))
-    missing = unmeasured(checkpoints, known)
-    print(f'{len(checkpoints)} checkpoints, {len(missing)} of them to be measured', flush=True)
-    for number, (checkpoint, checksum) in enumerate(missing, 1):
-        start = time.perf_counter()
-        model, meta = trained_model(cfg, checkpoint)
-        if 'iter' not in meta:
-            raise SetupError(f'{checkpoint} does not say after how many iterations it was saved: give a checkpoint '
-                             'that a training has saved')
-        gradients = weight_gradients(model.to(get_device()), batches, args.damping)
-        rows = {name: row._asdict() for name, row in compare_gradients(gradients.rows).items()}
-        append_record(path, dict(checkpoint=checkpoint.name, crc32=checksum, iter=meta['iter'],
-                                 layer=gradients.layer, loss=gradients.loss, rows=rows))
-        print(f'[{number}/{len(missing)}] {checkpoint}: loss {gradients.loss:.4g}, gradients by {gradients.layer} '
-              f'({time.perf_counter() - start:.1f} s)', flush=True)
-
-
 def main():
     args = parse_args()
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError):
         cfg = load_config(args)
         path = Path(cfg.work_dir, 'gradients.json')
-        measure_missing(args, cfg, path)
+        measure_gradients(cfg, path, args.checkpoints or saved_checkpoints(cfg.work_dir), args.batches, args.damping,
+                          args.seed, config=Path(args.config).name, cfg_options=args.cfg_options)
         records = read_records(path).records
         paths = plot_gradients(records, args.out, Path(args.config).stem, args.formats)
     print(f'\n{gradient_table(records)}\n\nFigure:', *paths)
