@@ -7,6 +7,7 @@ from mmengine.registry import Registry
 
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmgcp', locations=['mmgcp.datasets'])
 DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope='mmgcp', locations=['mmgcp.datasets'])
+FUNCTIONS = Registry('function', parent=root.FUNCTIONS, scope='mmgcp', locations=['mmgcp.datasets'])
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmgcp', locations=['mmgcp.datasets'])
 
 MODELS = Registry('model', parent=root.MODELS, scope='mmgcp', locations=['mmgcp.models'])

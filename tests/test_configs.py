@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+import torch
+import torchvision
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
@@ -75,6 +77,8 @@ def test_all_rows_of_the_paper_have_a_config():
                 for data in ('imagenet_landscape', 'imagenette')}
     assert set(LANDSCAPE) == expected | {'resnet18_gap_imagenette_kfac'}
     assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
+
+    assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
 
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
@@ -228,3 +232,14 @@ def test_landscapes_of_fig_2_are_those_of_the_paper(name):
     family, formula = family_of(name), RATES[family_of(name), 'norm'][1]
     first = 1 if family == 'resnet' else 0
     assert lr_curve(cfg) == pytest.approx([formula(e) for e in range(first, first + epochs)], rel=1e-9)
+
+
+def test_alexnet_is_torchvisions():
+    cfg = load('alexnet_imagenet')
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='torchvision://alexnet')
+    model, expected = built(cfg).eval(), torchvision.models.alexnet(weights=None).eval()
+    model.backbone.load_state_dict(expected.state_dict())
+    images = torch.randn(2, 3, 224, 224)
+    torch.testing.assert_close(model(images), expected(images))
+    assert [step['type'] for step in cfg.test_dataloader.dataset.pipeline] == [
+        'LoadImageFromFile', 'ResizeEdge', 'CenterCrop', 'PackInputs']

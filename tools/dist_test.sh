@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Test with several processes: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
+# With --benchmark, a test of robustness by test_robustness.py, which takes the same first arguments.
 # On several machines, run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
-(( $# >= 3 )) || stop "usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]"
-launch test.py "$3" "$1" "$2" "${@:4}"
+(( $# >= 3 )) || stop "usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py or test_robustness.py]"
+script=test.py
+[[ " $* " == *" --benchmark "* ]] && script=test_robustness.py
+launch "$script" "$3" "$1" "$2" "${@:4}"

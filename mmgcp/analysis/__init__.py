@@ -22,17 +22,22 @@ from .landscape import (
 )
 from .learning_rates import draw_learning_rates, learning_rate_table, merge_equal_curves, plot_learning_rates
 from .mosaic import mosaic
+from .robustness import RobustnessResult, RobustnessSummary, reference_of, summaries
+from .robustness_figure import draw_corruptions, draw_severities, plot_robustness
+from .robustness_tables import corruption_table, robustness_table, write_csv, write_json
 from .runs import Run, read_run, read_runs
 from .style import save_figure, use_style
 from .table_2 import Training, read_trainings, save_table, table_2
 from .tables import markdown_table, results_table
 
 __all__ = [
-    'ConvergenceRow', 'Curvature', 'Landscape', 'Run', 'Training', 'convergence_table', 'curvature_table',
-    'draw_convergence', 'draw_curvature', 'draw_curves', 'draw_landscape', 'draw_learning_rates', 'format_table',
+    'ConvergenceRow', 'Curvature', 'Landscape', 'RobustnessResult', 'RobustnessSummary', 'Run', 'Training',
+    'convergence_table', 'corruption_table', 'curvature_table', 'draw_convergence', 'draw_corruptions',
+    'draw_curvature', 'draw_curves', 'draw_landscape', 'draw_learning_rates', 'draw_severities', 'format_table',
     'gradient_table', 'landscape_table', 'learning_rate_table', 'markdown_table', 'matching_epoch',
-    'merge_equal_curves', 'mosaic', 'plot_convergence', 'plot_convergence_panels', 'plot_curvature', 'plot_gradients',
-    'plot_landscape', 'plot_learning_rates', 'read_curvature', 'read_landscape', 'read_landscapes', 'read_run',
-    'read_runs', 'read_trainings', 'read_validated_runs', 'results_table', 'save_figure', 'save_table', 'table_2',
-    'use_style'
+    'merge_equal_curves', 'mosaic', 'plot_convergence', 'plot_convergence_panels', 'plot_curvature',
+    'plot_gradients', 'plot_landscape', 'plot_learning_rates', 'plot_robustness', 'read_curvature',
+    'read_landscape', 'read_landscapes', 'read_run', 'read_runs', 'read_trainings', 'read_validated_runs',
+    'reference_of', 'results_table', 'robustness_table', 'save_figure', 'save_table', 'summaries', 'table_2',
+    'use_style', 'write_csv', 'write_json'
 ]

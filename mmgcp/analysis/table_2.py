@@ -15,7 +15,7 @@ import numpy as np
 from .convergence import convergence_table
 from .learning_rates import schedule_files
 from .runs import Run, read_runs
-from .tables import decimals, markdown_table
+from .tables import arrow, decimals, markdown_table
 
 METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
@@ -147,22 +147,15 @@ def _epochs(trained, planned):
 
 
 def _matching(epoch, epochs_of_reference):
-    return 'not reached' if epoch is None else f'{epoch} ({_arrow(epoch - epochs_of_reference, 0)})'
+    return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs_of_reference, 0)})'
 
 
 def _value(value, reference):
     if value is None:
         return 'N/A'
     digits = decimals(value)
-    difference = '' if reference is None else f' ({_arrow(value - reference, digits)})'
+    difference = '' if reference is None else f' ({arrow(value - reference, digits)})'
     return f'{value:.{digits}f}{difference}'
-
-
-def _arrow(difference, digits):
-    size = f'{abs(difference):.{digits}f}'
-    if not float(size):
-        return f'±{size}'
-    return f"{'↑' if difference > 0 else '↓'}{size}"
 
 
 def _read_training(work_dir, run):

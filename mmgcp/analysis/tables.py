@@ -22,6 +22,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 
+def arrow(difference: float, digits: int) -> str:
+    """A difference as the paper's tables write it: ``'↑0.91'``, ``'↓5'``, or ``'±0.0'`` where the digits show none."""
+    size = f'{abs(difference):.{digits}f}'
+    if not float(size):
+        return f'±{size}'
+    return f"{'↑' if difference > 0 else '↓'}{size}"
+
+
 def decimals(value: float) -> int:
     """Decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
     return 2 if value > 1 else 3

@@ -1,1 +1,7 @@
 """Data that MMPretrain and MMDetection do not have."""
+from .imagenet_c import ImageNetC
+from .imagenet_p import ImageNetP, collate_sequences
+from .perturbed_dataset import PerturbedDataset
+from .transforms import Corrupt
+
+__all__ = ['Corrupt', 'ImageNetC', 'ImageNetP', 'PerturbedDataset', 'collate_sequences']

@@ -1,6 +1,6 @@
 """Registered modules around :mod:`mmgcp.ops` and MMPretrain's networks."""
-from .backbones import GCPResNet
+from .backbones import AlexNet, GCPResNet
 from .heads import DropoutLinearClsHead
 from .necks import GlobalCovariancePooling
 
-__all__ = ['DropoutLinearClsHead', 'GCPResNet', 'GlobalCovariancePooling']
+__all__ = ['AlexNet', 'DropoutLinearClsHead', 'GCPResNet', 'GlobalCovariancePooling']

@@ -35,7 +35,9 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (SetupError, NonFiniteLossError, *errors) as error:
-        sentence = str(error.args[0]).rstrip('.')
+        sentence = str(error.args[0]).strip().rstrip('.')
+        if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
+            sentence = sentence.splitlines()[-1].partition(': ')[2]
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
             sys.exit(1)

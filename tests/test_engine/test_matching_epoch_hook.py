@@ -1,10 +1,8 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -12,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmgcp.engine.hooks.matching_epoch_hook import MatchingEpochHook, _on_main_process
+from mmgcp.engine.hooks.matching_epoch_hook import MatchingEpochHook
 from mmgcp.utils.errors import SetupError
 
 NAN = float('nan')
@@ -223,30 +221,3 @@ def test_reference_without_a_value_is_refused_before_training(tmp_path, lines, s
 def test_training_without_validation_is_refused(tmp_path):
     with pytest.raises(SetupError, match='needs validation: set val_dataloader'):
         train(tmp_path, MatchingEpochHook(target=70), [50.], val=False)
-
-
-def _process(rank, folder):
-    torch.distributed.init_process_group('gloo', f'file://{folder}/meeting', rank=rank, world_size=2)
-
-    def read(name):
-        if rank:
-            raise AssertionError('only rank 0 reads')
-        if name == 'missing':
-            raise ValueError('there is no log.')
-        return {1: 70.47}
-
-    results = [_on_main_process(read, 'log')]
-    try:
-        _on_main_process(read, 'missing')
-    except SetupError as error:
-        results.append(str(error))
-    Path(folder, f'{rank}.json').write_text(json.dumps(results))
-    torch.distributed.barrier()
-    os._exit(0)  # to take the group apart can hang in torch 2.1
-
-
-def test_rank_0_reads_and_all_know(tmp_path):
-    mp.spawn(_process, (str(tmp_path), ), nprocs=2)
-    for rank in range(2):
-        assert json.loads((tmp_path / f'{rank}.json').read_text()) == [
-            {'1': 70.47}, 'MatchingEpochHook: there is no log']

@@ -1,13 +1,12 @@
 """Hook that notes when a training reaches the accuracy of another (Table 2)."""
 import math
-from collections.abc import Callable
 
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.processes import on_main_process
 
 
 @HOOKS.register_module()
@@ -63,9 +62,9 @@ class MatchingEpochHook(Hook):
                              'take the hook out of custom_hooks')
         self.unit = 'iteration' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
         if self.reference is not None:
-            self.target = _on_main_process(self._best_of_reference)
+            self.target = on_main_process(self._best_of_reference)
         key = f'matching_epoch/{self.metric}'
-        values = {**runner.message_hub.get_info(key, {}), **_on_main_process(self._logged, runner)}
+        values = {**runner.message_hub.get_info(key, {}), **on_main_process(self._logged, runner)}
         self.values = {step: value for step, value in values.items() if step <= self._step(runner)}
         runner.message_hub.update_info(key, self.values)  # every checkpoint saves it
         if self.matching_epoch is not None:
@@ -131,22 +130,3 @@ class MatchingEpochHook(Hook):
             runner.logger.info(f'MatchingEpochHook knows earlier validations from the checkpoint alone. {error}')
             return {}
         return dict(zip(steps.tolist(), values.tolist(), strict=True))
-
-
-def _on_main_process(function: Callable, *arguments):
-    """Result of a function that reads files, run by rank 0 alone, on all ranks, which must decide alike.
-
-    Raises:
-        SetupError: On all ranks, if the function raises a ValueError.
-    """
-    outcome = [None, None]
-    if is_main_process():
-        try:
-            outcome = [function(*arguments), None]
-        except ValueError as error:
-            outcome = [None, str(error).rstrip('.')]
-    broadcast_object_list(outcome)
-    result, sentence = outcome
-    if sentence:
-        raise SetupError(f'MatchingEpochHook: {sentence}')
-    return result

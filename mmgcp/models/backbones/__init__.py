@@ -1,4 +1,5 @@
 """Backbones."""
+from .alexnet import AlexNet
 from .gcp_resnet import GCPResNet
 
-__all__ = ['GCPResNet']
+__all__ = ['AlexNet', 'GCPResNet']

@@ -1,0 +1,142 @@
+"""Cost of a robustness benchmark: set by set in one process against one plain test of the same files, and corruptions.
+
+    python -m benchmarks.robustness [--images 96] [--size 224] [--workers 1] [--depth 18] [--repeats 3]
+
+Both sides test one network on the same files, written before in the layout of ImageNet-C, with MMEngine's Runner:
+``plain`` in one loop over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as
+``tools/test_robustness.py`` does. They take turns, after a first round that warms up; numbers are medians. The second
+table has the time that one process takes to make a corrupted image, mean over severities, or a sequence of 30 frames.
+"""
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+import unittest.mock
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from benchmarks.measure import interleaved_medians
+from mmgcp.analysis import markdown_table
+from mmgcp.datasets.corruptions import corrupt_image
+from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.datasets.shapes import Settings, make_imagenet
+from mmgcp.evaluation.benchmarks import benchmark_sets
+from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
+
+KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make: what makes them is not timed
+CLASSES = 12
+
+
+def write_sets(folder: Path, images: int, size: int) -> None:
+    """Write drawn images as the clean ones, and corrupted ones beside them, as JPEG files."""
+    make_imagenet(folder, Settings(image_size=size, train=1, val=-(-images // CLASSES)), log=str)
+    for path in sorted((folder / 'imagenet/val').glob('*/*')):
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        for kind, severity in itertools.product(KINDS, LEVELS):
+            target = folder / 'c' / kind / str(severity) / path.parent.name / f'{path.stem}.JPEG'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(target), cv2.cvtColor(corrupt_image(image, kind, severity, 0), cv2.COLOR_RGB2BGR))
+
+
+def config(folder: Path, depth: int, workers: int, **loop) -> Config:
+    """Config of a run on the files."""
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    return Config(dict(
+        default_scope='mmpretrain', work_dir=str(folder / 'work'), log_level='WARNING',
+        model=dict(type='ImageClassifier', backbone=dict(type='mmgcp.GCPResNet', depth=depth),
+                   neck=dict(type='mmgcp.GlobalCovariancePooling', in_channels=512 if depth < 50 else 2048,
+                             reduced_channels=256),
+                   head=dict(type='LinearClsHead', num_classes=CLASSES, in_channels=256 * 257 // 2),
+                   data_preprocessor=dict(mean=[128.] * 3, std=[60.] * 3)),
+        test_dataloader=dict(
+            batch_size=32, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+            dataset=dict(type='mmgcp.ImageNetC', data_root=str(folder / 'c'), corruptions=KINDS, severities=LEVELS,
+                         pipeline=pipeline)),
+        test_evaluator=dict(type='Accuracy'), test_cfg=loop))
+
+
+def timed_test(cfg: Config) -> list[float]:
+    """Seconds of a test, without the building of the network."""
+    runner = Runner.from_cfg(cfg)
+    start = time.perf_counter()
+    runner.test()
+    return [time.perf_counter() - start]
+
+
+def plain(folder: Path, depth: int, workers: int) -> list[float]:
+    """Seconds of one loop over all files."""
+    return timed_test(config(folder, depth, workers))
+
+
+def set_by_set(folder: Path, depth: int, workers: int) -> list[float]:
+    """Seconds of the benchmark's loop over the same files."""
+    path = folder / 'measured.json'
+    path.unlink(missing_ok=True)
+    benchmark = dict(name='imagenet-c', data_root=str(folder / 'c'), kinds=KINDS, severities=LEVELS)
+    cfg = config(folder, depth, workers, type='mmgcp.BenchmarkLoop', benchmark=benchmark, path=str(path), settings={})
+    # The clean images are files of a set too, which plain does not read twice: leave them out.
+    with unittest.mock.patch('mmgcp.engine.loops.benchmark_loop.benchmark_sets', without_clean):
+        return timed_test(cfg)
+
+
+def without_clean(*arguments) -> dict:
+    return {name: entry for name, entry in benchmark_sets(*arguments).items() if name != 'clean'}
+
+
+def seconds_to_make(size: int, repeats: int) -> list[list[str]]:
+    """Rows of the table of what corruptions cost."""
+    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+    def median(function):
+        times = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[1:])  # the first compiles what is compiled
+
+    rows = []
+    for kind in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+        seconds = statistics.fmean(median(lambda c=kind, s=severity: corrupt_image(image, c, s, 0))
+                                   for severity in SEVERITIES)
+        rows.append([kind, 'image', f'{1000 * seconds:.1f}', f'{1 / seconds:.0f}'])
+    for kind in PERTURBATIONS:
+        seconds = median(lambda p=kind: perturb_image(image, p))
+        rows.append([kind, 'sequence of 30', f'{1000 * seconds:.1f}', f'{1 / seconds:.0f}'])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--images', type=int, default=96, help='per set')
+    parser.add_argument('--size', type=int, default=224, help='side in pixels')
+    parser.add_argument('--workers', type=int, default=1, help='of the data loader')
+    parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_sets(folder, args.images, args.size)
+        images = len(list((folder / 'c').rglob('*.JPEG')))
+        arguments = folder, args.depth, args.workers
+        (one,), (many,) = interleaved_medians([lambda: plain(*arguments), lambda: set_by_set(*arguments)], args.repeats)
+    print(markdown_table(['test', 'images per second', 'share'],
+                         [['plain', f'{images / one:.1f}', '1'],
+                          ['set by set', f'{images / many:.1f}', f'{one / many:.3f}']]))
+    print()
+    print(markdown_table(['corruption', 'of', 'ms', 'per second'], seconds_to_make(args.size, args.repeats)))
+
+
+if __name__ == '__main__':
+    main()

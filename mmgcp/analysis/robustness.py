@@ -1,0 +1,300 @@
+"""Robustness to corruptions and perturbations in numbers, as in Table 4 (Wang et al., CVPR 2020).
+
+ImageNet-C and ImageNet-P are those of Hendrycks and Dietterich (ICLR 2019), COCO-C is that of Michaelis et al. (2019,
+arXiv:1907.07484). The formulas are those of :mod:`mmgcp.evaluation`, which needs MMEngine and is imported where it is
+used. Percentages throughout, but for average precisions, which are shares as MMDetection has them, and top-5 distances
+without a reference.
+"""
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+# Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
+GROUPS = {
+    'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
+    'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
+    'weather': ('snow', 'frost', 'fog', 'brightness'),
+    'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
+                'scale'),
+}
+REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
+
+
+class RobustnessResult(NamedTuple):
+    """What was measured of a network.
+
+    Attributes:
+        name (str): The network.
+        benchmark (str): 'imagenet-c', 'imagenet-p' or 'coco-c'.
+        sets (dict[str, dict[str, float]]): Measurements by set. Sets are 'clean' and 'fog/3', of ImageNet-P
+            'gaussian_noise'. Measurements are, of ImageNet-C, 'error', a share in [0, 1], and 'images'; of ImageNet-P
+            'flip', a share, 'top5', a distance, and 'sequences'; of COCO-C what MMDetection's ``CocoMetric`` returns.
+        unreadable (Sequence[str]): Files that were left out.
+        difficulty (int): Of ImageNet-P, 1 to 3.
+    """
+    name: str
+    benchmark: str
+    sets: dict[str, dict[str, float]]
+    unreadable: Sequence[str] = ()
+    difficulty: int = 1
+
+
+class RobustnessSummary(NamedTuple):
+    """Numbers of a network.
+
+    Attributes:
+        result (RobustnessResult): What was measured.
+        reference (str | None): What errors are divided by; None if by nothing.
+        metrics (dict[str, float]): Over all corruptions. ImageNet-C: 'clean error', 'mCE', 'relative mCE' (without a
+            reference 'mean error', 'relative mean error'). ImageNet-P: 'mFR', 'mT5D' ('mean FP', 'mean uT5D').
+            COCO-C, per metric: 'bbox_mAP P' (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'. What asks for clean images is
+            missing without them.
+        corruptions (dict[str, dict[str, float]]): By corruption, mean over its severities, in the order of
+            :data:`GROUPS`: 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
+        sets (dict[str, dict[str, float]]): What was measured, under the names and in the units of this module.
+        measured (int): How many sets the means are over.
+        needed (int): How many the benchmark has.
+    """
+    result: RobustnessResult
+    reference: str | None
+    metrics: dict[str, float]
+    corruptions: dict[str, dict[str, float]]
+    sets: dict[str, dict[str, float]]
+    measured: int
+    needed: int
+
+    def label(self, metric: str) -> str:
+        """Name of a metric, which tells a mean over part of the sets from that of the benchmark."""
+        if self.measured == self.needed or metric == 'clean error' or metric.endswith(' P'):
+            return metric
+        return f'partial {metric} ({self.measured} of {self.needed} sets)'
+
+
+def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = None,
+              partial: bool = False) -> list[RobustnessSummary]:
+    """Average the measurements of networks on one benchmark.
+
+    Args:
+        results (Sequence[RobustnessResult]): The networks.
+        reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C has none.
+        partial (bool): Whether to average over part of the sets, and call it partial.
+
+    Returns:
+        list[RobustnessSummary]: One per network, in the order given.
+
+    Raises:
+        ValueError: If networks cannot be compared, a set is missing and ``partial`` is not set, a measurement is not
+            finite, or the reference does not fit.
+    """
+    check_comparable(results)
+    benchmark, difficulty = results[0].benchmark, results[0].difficulty
+    if reference is not None and benchmark == 'coco-c':
+        raise ValueError('COCO-C has no reference: rPC is relative to the clean images.')
+    if reference is not None and benchmark == 'imagenet-p' and reference['difficulty'] != difficulty:
+        raise ValueError(f"The reference has difficulty {reference['difficulty']}, the networks were measured with "
+                         f'{difficulty}: measure the reference with it too.')
+    measured = [_check_complete(result, partial) for result in results]
+    for result, known in zip(results, measured, strict=True):
+        if known != measured[0]:
+            raise ValueError(f"'{result.name}' and '{results[0].name}' were measured on different sets "
+                             f'({_listing(known ^ measured[0])}): measure them on the same ones.')
+    return [_summarise(result, reference, len(measured[0])) for result in results]
+
+
+def reference_of(result: RobustnessResult) -> dict:
+    """Errors of a network for others to be divided by, as those of AlexNet are.
+
+    Args:
+        result (RobustnessResult): The network, measured on all of ImageNet-C and clean images, or all of ImageNet-P.
+
+    Returns:
+        dict: What :func:`mmgcp.evaluation.corruption_error.load_reference` reads: 'source', 'clean' and 'errors', five
+        shares per corruption. Of ImageNet-P 'source', 'difficulty', 'flip' and 'top5', by perturbation.
+
+    Raises:
+        ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
+    """
+    if result.benchmark == 'coco-c':
+        raise ValueError(f"'{result.name}' was measured on COCO-C, which has no reference.")
+    _check_complete(result, partial=False)
+    if result.benchmark == 'imagenet-p':
+        return {'source': f'{result.name} on ImageNet-P', 'difficulty': result.difficulty,
+                **{key: {name: entry[key] for name, entry in result.sets.items()} for key in ('flip', 'top5')}}
+    if 'clean' not in result.sets:
+        raise ValueError(f"'{result.name}' was not measured on clean images: a reference needs their error.")
+    errors = {name: [share for _, share in sorted(by_severity.items())]
+              for name, by_severity in _by_corruption(result.sets, 'error').items() if len(by_severity) == 5}
+    return {'source': f'{result.name} on ImageNet-C', 'clean': result.sets['clean']['error'], 'errors': errors}
+
+
+def main_metrics(summary: RobustnessSummary) -> list[str]:
+    """Metrics by corruption that tables and figures show: CE or error, FR and T5D or FP and uT5D, all mAP."""
+    if summary.result.benchmark == 'coco-c':
+        return [metric for metric in next(iter(summary.corruptions.values())) if metric.endswith('mAP')]
+    divided = summary.reference is not None
+    if summary.result.benchmark == 'imagenet-c':
+        return ['CE' if divided else 'error']
+    return ['FR', 'T5D'] if divided else ['FP', 'uT5D']
+
+
+def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[str, str]]:
+    """Kind and name of the corruptions that have a metric in any network, in the order of :data:`GROUPS`."""
+    names = {name for summary in summaries for name, values in summary.corruptions.items() if metric in values}
+    return [(_group(name), name) for name in _in_order(names)]
+
+
+def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], list[float]]:
+    """Mean over the corruptions of a benchmark, without extra ones, against severity; clean images have severity 0.
+
+    Args:
+        summary (RobustnessSummary): A network, of ImageNet-C or COCO-C.
+        metric (str): 'error', or a metric of COCO-C.
+
+    Returns:
+        tuple[list[int], list[float]]: Severities that all the measured corruptions have, and the means.
+    """
+    values = {name: by_severity for name, by_severity in _by_corruption(summary.sets, metric).items()
+              if _group(name) != 'extra'}
+    common = sorted(set.intersection(*map(set, values.values())))
+    means = [fmean(by_severity[severity] for by_severity in values.values()) for severity in common]
+    if metric in summary.sets.get('clean', {}):
+        return [0, *common], [summary.sets['clean'][metric], *means]
+    return common, means
+
+
+def check_comparable(results: Sequence[RobustnessResult]) -> None:
+    """Raise a ValueError unless networks of different names were measured on one benchmark."""
+    if not results:
+        raise ValueError('There are no measurements of robustness: measure a network first.')
+    for result in results:
+        if (result.benchmark, result.difficulty) != (results[0].benchmark, results[0].difficulty):
+            raise ValueError(f"'{result.name}' was measured on {result.benchmark}, difficulty {result.difficulty}, "
+                             f"'{results[0].name}' on {results[0].benchmark}, difficulty {results[0].difficulty}: "
+                             'compare networks on one benchmark.')
+        if [other.name for other in results].count(result.name) > 1:
+            raise ValueError(f"Several networks are called '{result.name}': give each its own name.")
+
+
+def _check_complete(result, partial):
+    """Names of the sets that a network was measured on, of those that the benchmark needs."""
+    for name, entry in result.sets.items():
+        for key, value in entry.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"The measurement '{key}' of '{result.name}' on {name} is {value}: measure this set "
+                                 'again.')
+    needed = _needed_sets(result.benchmark)
+    missing = [name for name in needed if name not in result.sets]
+    if len(missing) == len(needed) or missing and not partial:
+        raise ValueError(f"'{result.name}' lacks {len(missing)} of the {len(needed)} sets of {result.benchmark}: "
+                         f'{_listing(missing)}. Measure them: only partial means do with fewer.')
+    return {name for name in needed if name in result.sets}
+
+
+def _needed_sets(benchmark):
+    from mmgcp.evaluation.corruption_error import CORRUPTIONS, SEVERITIES
+    from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
+
+    if benchmark == 'imagenet-p':
+        return list(PERTURBATIONS)
+    return [f'{corruption}/{severity}' for corruption in CORRUPTIONS for severity in SEVERITIES]
+
+
+def _summarise(result, reference, measured):
+    sets = {name: _reported(entry) for name, entry in result.sets.items()}
+    summarise = {'imagenet-c': _corruption_errors, 'imagenet-p': _stability, 'coco-c': _precision}[result.benchmark]
+    metrics, corruptions = summarise(result, sets, reference)
+    corruptions = {name: corruptions[name] for name in _in_order(corruptions)}
+    return RobustnessSummary(result, reference and reference['source'], metrics, corruptions, sets, measured,
+                             len(_needed_sets(result.benchmark)))
+
+
+def _corruption_errors(result, sets, reference):
+    from mmgcp.evaluation.corruption_error import EXTRA_CORRUPTIONS, corruption_errors
+
+    errors = _by_corruption(result.sets, 'error')
+    clean = result.sets.get('clean', {}).get('error')
+    name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
+    corruptions = {c: {'error': fmean(values.values())} for c, values in _by_corruption(sets, 'error').items()}
+    if reference:  # extra corruptions that it lacks keep their error alone
+        errors = {c: values for c, values in errors.items()
+                  if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
+    scores = corruption_errors(errors, clean, reference)
+    for c in errors:
+        corruptions[c][name] = scores.ce[c]
+    if clean is None:
+        return {mean: scores.mce}, corruptions
+    for c in errors:
+        corruptions[c][f'relative {name}'] = scores.relative_ce[c]
+    return {'clean error': 100 * clean, mean: scores.mce, f'relative {mean}': scores.relative_mce}, corruptions
+
+
+def _stability(result, sets, reference):
+    from mmgcp.evaluation.perturbation_stability import stability
+
+    scores = stability(*({p: entry[key] for p, entry in result.sets.items()} for key in ('flip', 'top5')), reference)
+    perturbations = {p: {metric: entry[metric] for metric in ('FP', 'uT5D')} for p, entry in sets.items()}
+    if not reference:
+        return {'mean FP': scores.mfr, 'mean uT5D': scores.mt5d}, perturbations
+    for p in perturbations:
+        perturbations[p] |= {'FR': scores.fr[p], 'T5D': scores.t5d[p]}
+    return {'mFR': scores.mfr, 'mT5D': scores.mt5d}, perturbations
+
+
+def _precision(result, sets, reference):
+    """P, mPC and rPC of Michaelis et al.: of clean images, the mean over corruptions, and their quotient in %."""
+    names = [metric for metric in next(iter(sets.values()))
+             if 'mAP' in metric and all(metric in entry for entry in sets.values())]
+    if not names:
+        raise ValueError(f"'{result.name}' has no mAP that all its sets have: measure it with one CocoMetric.")
+    metrics, corruptions = {}, {}
+    for metric in names:
+        means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
+        for c, mean in means.items():
+            corruptions.setdefault(c, {})[metric] = mean
+        mean = fmean(mean for c, mean in means.items() if _group(c) != 'extra')
+        if 'clean' in sets:
+            metrics[f'{metric} P'] = sets['clean'][metric]
+        metrics[f'{metric} mPC'] = mean
+        if 'clean' in sets and sets['clean'][metric]:
+            metrics[f'{metric} rPC'] = 100 * mean / sets['clean'][metric]
+    return metrics, corruptions
+
+
+def _reported(entry):
+    """Measurements of a set under the names and in the units of this module.
+
+    MMDetection writes -1 for objects of a size that the data do not have, and a text to copy.
+    """
+    numbers = {key: value for key, value in entry.items() if not isinstance(value, str) and value != -1}
+    named = {key: REPORTED.get(key, (key.rpartition('/')[2], 1)) for key in numbers}
+    return {name: factor * numbers[key] for key, (name, factor) in named.items()}
+
+
+def _by_corruption(sets, metric):
+    """Values of a metric, ``{corruption: {severity: value}}``."""
+    values = {}
+    for name, entry in sets.items():
+        corruption, _, severity = name.partition('/')
+        if severity and metric in entry:
+            values.setdefault(corruption, {})[int(severity)] = entry[metric]
+    return values
+
+
+def _group(name):
+    return next((group for group, names in GROUPS.items() if name in names), 'extra')
+
+
+def _in_order(names):
+    known = [name for group in GROUPS.values() for name in group]
+    return [*(name for name in known if name in names), *sorted(set(names) - set(known))]
+
+
+def _listing(names):
+    """Names of sets, those of a corruption in all five severities in one."""
+    severities = {}
+    for name in sorted(names):
+        corruption, _, severity = name.partition('/')
+        severities.setdefault(corruption, []).append(severity)
+    return ', '.join(f'{corruption}/{"1-5" if len(known) == 5 else ",".join(known)}'.rstrip('/')
+                     for corruption, known in severities.items())

@@ -1,0 +1,103 @@
+"""Figure of robustness: what networks reach on each corruption, and how this falls with severity."""
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+
+from .panels import LINE
+from .robustness import RobustnessSummary, check_comparable, main_metrics, rows_of, severity_curve
+from .style import COLORS, save_figure, use_style
+
+HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # as many as have no common factor with the colours
+BARS = 0.8  # width of the bars of a corruption together; corruptions are 1 apart, kinds of them by GAP more
+GAP = 0.5
+
+
+def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
+    """Draw what networks reach on each corruption as bars, kind by kind.
+
+    Args:
+        ax (Axes): Where to draw.
+        summaries (Sequence[RobustnessSummary]): Networks measured on one benchmark.
+        metric (str): One of :func:`~mmgcp.analysis.robustness.main_metrics`.
+    """
+    rows = rows_of(summaries, metric)
+    groups = list(dict.fromkeys(group for group, _ in rows))
+    centres = [index + GAP * groups.index(group) for index, (group, _) in enumerate(rows)]
+    width = BARS / len(summaries)
+    for number, summary in enumerate(summaries):
+        left = [centre - BARS / 2 + number * width for centre in centres]
+        heights = [summary.corruptions.get(name, {}).get(metric, float('nan')) for _, name in rows]
+        ax.bar(left, heights, width, align='edge', label=summary.result.name, color=COLORS[number % len(COLORS)],
+               hatch=HATCHES[number % len(HATCHES)], edgecolor='white', linewidth=0.5)
+    for group in groups:
+        own = [centre for centre, row in zip(centres, rows, strict=True) if row[0] == group]
+        ax.text((own[0] + own[-1]) / 2, 1.01, group, transform=ax.get_xaxis_transform(), ha='center', va='bottom',
+                style='italic')
+        if group != groups[-1]:
+            ax.axvline(own[-1] + (1 + GAP) / 2, color='#808080', linewidth=0.8)
+    ax.set_xticks(centres, [name.replace('_', ' ') for _, name in rows], rotation=40, ha='right',
+                  rotation_mode='anchor')
+    ax.set_xlim(-0.6, centres[-1] + 0.6)
+    ax.grid(visible=False, axis='x')
+    ax.set_ylabel(_axis_label(summaries[0], metric))
+
+
+def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
+    """Draw the mean over corruptions against severity, of which 0 are the clean images.
+
+    Args:
+        ax (Axes): Where to draw.
+        summaries (Sequence[RobustnessSummary]): Networks measured on ImageNet-C or COCO-C.
+        metric (str): 'error', or a metric of COCO-C.
+    """
+    for number, summary in enumerate(summaries):
+        ax.plot(*severity_curve(summary, metric), label=summary.result.name, color=COLORS[number % len(COLORS)])
+    ax.set_xticks(range(6))
+    ax.set_xlim(-0.3, 5.3)
+    ax.set_xlabel('Severity')
+    ax.set_ylabel('mean ' + _axis_label(summaries[0], metric))
+
+
+def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, title: str = '',
+                    formats: Sequence[str] = ('pdf', )) -> list[Path]:
+    """Write the figure of a benchmark: a row for each of :func:`~mmgcp.analysis.robustness.main_metrics`.
+
+    Args:
+        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
+        path (str | Path): The PNG file to write.
+        title (str): Title.
+        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+
+    Returns:
+        list[Path]: The files written, the PNG first.
+
+    Raises:
+        ValueError: If the networks were not measured on one benchmark, or ``path`` does not end in ``.png``.
+    """
+    check_comparable([summary.result for summary in summaries])
+    metrics = main_metrics(summaries[0])
+    benchmark = summaries[0].result.benchmark
+    with use_style():
+        lines = -(-len(summaries) // 3)
+        figure = Figure(figsize=(8 if benchmark == 'imagenet-p' else 12, 3.9 * len(metrics) + LINE * lines))  # inches
+        if benchmark == 'imagenet-p':
+            axes = figure.subplots(len(metrics), 1, squeeze=False)
+        else:
+            axes = figure.subplots(len(metrics), 2, squeeze=False, width_ratios=(2.6, 1))
+        for row, metric in zip(axes, metrics, strict=True):
+            draw_corruptions(row[0], summaries, metric)
+            if len(row) > 1:
+                draw_severities(row[1], summaries, 'error' if benchmark == 'imagenet-c' else metric)
+        handles = zip(*(ax.get_legend_handles_labels()[0] for ax in axes[0]), strict=True)
+        figure.legend([*handles], [summary.result.name for summary in summaries], loc='outside lower center',
+                      handler_map={tuple: HandlerTuple(ndivide=None)}, handlelength=6, ncols=min(3, len(summaries)))
+        figure.suptitle(title)
+        return save_figure(figure, path, formats)
+
+
+def _axis_label(summary, metric):
+    percent = '' if metric == 'uT5D' or 'mAP' in metric else '%, '
+    return f"{summary.label(metric)}\n({percent}{'higher' if 'mAP' in metric else 'lower'} is better)"

@@ -1,0 +1,41 @@
+"""The folders of a data set that has one folder per class."""
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from mmpretrain.datasets.custom import find_folders
+
+from mmgcp.utils.errors import SetupError
+
+_NAMES_TOLD = 3
+
+
+def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names of the class folders that several folders share, in the order of the labels.
+
+    Args:
+        folders (Sequence[Path]): One or more folders that each hold one folder per class.
+        classes (Sequence[str] | None): Names of the class folders that the network was trained on, in the order of
+            its outputs. None takes those of the first folder, sorted.
+
+    Raises:
+        SetupError: If a folder does not exist, or does not hold just these class folders.
+    """
+    origin = 'the training'
+    for folder in folders:
+        if not folder.is_dir():
+            raise SetupError(f'{folder} does not exist: it must hold one folder per class')
+        found = find_folders(str(folder))[0]
+        if classes is None:
+            if not found:
+                raise SetupError(f'{folder} holds no class folders')
+            classes, origin = found, folder
+        missing, unknown = set(classes).difference(found), set(found).difference(classes)
+        if missing or unknown:
+            told = [f'{len(names)} {word} ({_some(names)})'
+                    for names, word in ((missing, 'missing'), (unknown, 'unknown')) if names]
+            raise SetupError(f'the class folders in {folder} are not those of {origin}: {" and ".join(told)}')
+    return tuple(classes)
+
+
+def _some(names: Collection[str]) -> str:
+    return ', '.join(sorted(names)[:_NAMES_TOLD]) + (', ...' if len(names) > _NAMES_TOLD else '')

@@ -1,0 +1,361 @@
+"""Writes an image folder's ImageNet-C and ImageNet-P (Hendrycks and Dietterich, ICLR 2019).
+
+From ``CLASS/NAME.*`` come
+
+    CORRUPTION/SEVERITY/CLASS/NAME.JPEG (or .png)                       ImageNet-C
+    PERTURBATION/CLASS/NAME/000.jpg, 001.jpg, ... (or .png), or
+    PERTURBATION/CLASS/NAME.mp4                                         ImageNet-P
+
+An image is resized by its short side, cropped and then corrupted, all as by MMPretrain's pipeline ``LoadImageFromFile,
+ResizeEdge, CenterCrop, mmgcp.Corrupt``, so that PNG files hold its very pixels. The published files are JPEG of quality
+85, as far as known; JPEG and more so MP4 change what is written. Pillow resizes, as for the published images and in the
+configs for ImageNet, unless the test pipeline's ``ResizeEdge`` has OpenCV.
+
+What is being written lies in a folder ``.part-*`` and moves to its place when it is complete.
+"""
+import functools
+import json
+import multiprocessing
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mmcv.transforms import CenterCrop, LoadImageFromFile
+from mmengine.utils import ProgressBar
+from mmpretrain.datasets.transforms import ResizeEdge
+from PIL import Image
+
+from mmgcp.utils.errors import SetupError
+
+from .corruptions import SMALLEST_SIDE, check_corruption, corrupt_image, image_key, image_seed, load_library
+from .perturbations import check_perturbation, perturb_image, perturbation_folder
+from .unreadable import UnreadableError, read_image
+
+FORMATS = {'imagenet-c': ('jpeg', 'png'), 'imagenet-p': ('jpeg', 'png', 'mp4')}
+_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+# Measured on photos of 224 x 224 pixels, as the mean over all corruptions or perturbations.
+_BYTES_PER_PIXEL = {'jpeg': 0.3, 'png': 1.5, 'mp4': 0.075}
+_FRAMES_PER_SECOND = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the pixels of a folder; it is kept there as ``settings.json``.
+
+    Attributes:
+        source (str): Folder with a folder of images per class.
+        benchmark (str): ``'imagenet-c'`` or ``'imagenet-p'``.
+        resize (int): Short side in pixels to which images are resized first; 0 leaves it out. Default: 256.
+        backend (str): What resizes, ``'pillow'`` or ``'cv2'``, as the ``backend`` of ``ResizeEdge``. Default:
+            ``'pillow'``.
+        crop (int): Side in pixels of the square cut from the centre; 0 leaves it out. Default: 224.
+        format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
+        quality (int): Quality of JPEG, from 1 to 100. Default: 85.
+        frames (int): Frames of a sequence. Default: 30.
+        seed (int): Seed of all that is random. Default: 0.
+
+    Raises:
+        SetupError: If the folder does not exist or a value is out of range.
+    """
+    source: str
+    benchmark: str
+    resize: int = 256
+    backend: str = 'pillow'
+    crop: int = 224
+    format: str = 'jpeg'
+    quality: int = 85
+    frames: int = 30
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not Path(self.source).is_dir():
+            raise SetupError(f"the folder '{self.source}' does not exist.")
+        object.__setattr__(self, 'source', str(Path(self.source).resolve()))
+        if self.format not in FORMATS[self.benchmark]:
+            raise SetupError(f"'{self.format}' is no format of {self.benchmark}: choose from "
+                             f"{', '.join(FORMATS[self.benchmark])}.")
+        for name in ('resize', 'crop'):
+            if 0 != getattr(self, name) < SMALLEST_SIDE:
+                raise SetupError(f'{name}={getattr(self, name)} must be at least {SMALLEST_SIDE} pixels, or 0 to '
+                                 'leave it out.')
+        if self.resize and self.crop > self.resize:
+            raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
+        if not 1 <= self.quality <= 100:
+            raise SetupError(f'quality={self.quality} must lie between 1 and 100.')
+        if self.frames < 2:
+            raise SetupError(f'frames={self.frames} must be at least 2.')
+
+
+class CorruptedSet(NamedTuple):
+    """One set of ImageNet-C: a corruption at a severity."""
+    name: str
+    severity: int
+
+    @property
+    def folder(self) -> str:
+        return f'{self.name}/{self.severity}'
+
+    def check(self, recipe: Recipe) -> None:
+        check_corruption(self.name, self.severity)
+        load_library()
+
+    def file_name(self, stem: str, recipe: Recipe) -> str:
+        return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
+
+    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
+        seed = image_seed(recipe.seed, self.name, self.severity, key)
+        return corrupt_image(image, self.name, self.severity, seed)
+
+    def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
+        _save_image(made, path, recipe)
+
+
+class PerturbedSet(NamedTuple):
+    """One set of ImageNet-P: a perturbation, noise also with a difficulty."""
+    name: str
+    difficulty: int = 1
+
+    @property
+    def folder(self) -> str:
+        return perturbation_folder(self.name, self.difficulty)
+
+    def check(self, recipe: Recipe) -> None:
+        check_perturbation(self.name, recipe.frames, self.difficulty)
+
+    def file_name(self, stem: str, recipe: Recipe) -> str:
+        return f'{stem}.mp4' if recipe.format == 'mp4' else stem
+
+    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
+        seed = image_seed(recipe.seed, self.name, key)
+        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed)
+
+    def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
+        if recipe.format == 'mp4':
+            return _save_video(made, path)
+        path.mkdir()
+        suffix = {'jpeg': '.jpg', 'png': '.png'}[recipe.format]
+        for index, frame in enumerate(made):
+            _save_image(frame, path / f'{index:03d}{suffix}', recipe)
+
+
+class Report(NamedTuple):
+    """What a call has done.
+
+    Attributes:
+        written (int): Images or sequences that were written.
+        present (int): Those that were there before.
+        unreadable (list[str]): Source images that could not be read, in order.
+        rates (dict[str, float]): Images or sequences per second and process, by corruption or perturbation: making
+            and writing them, without reading the source.
+    """
+    written: int
+    present: int
+    unreadable: list[str]
+    rates: dict[str, float]
+
+
+def make_folder(
+    folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
+    skip_unreadable: bool = False, log: Callable[[str], None] = print,
+) -> Report:
+    """Write corrupted versions of all images of ``recipe.source``; what is there already stays as it is.
+
+    Args:
+        folder (str | Path): Where they go.
+        recipe (Recipe): How they are made.
+        sets (Sequence[CorruptedSet | PerturbedSet]): Which ones.
+        workers (int): Processes; 0 works in this one. Default: 0.
+        skip_unreadable (bool): Leave out source images that cannot be read, else stop once all others are written.
+        log (Callable[[str], None]): Takes lines of progress.
+
+    Raises:
+        SetupError: If the folder holds something else or was made with another recipe, the source is no image folder,
+            or some of its images cannot be read.
+    """
+    folder = Path(folder).resolve()
+    if folder.is_relative_to(recipe.source):
+        raise SetupError(f"'{folder}' lies in the source folder, where it would count as a class: choose another.")
+    for version in sets:
+        version.check(recipe)
+    images = source_images(recipe.source)
+    loaded = (load_image(path, recipe.resize, recipe.backend, recipe.crop) for path in images)
+    first = next((image for image in loaded if image is not None), None)
+    if first is None:
+        raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
+    tasks, present = _missing(folder, recipe, sets, images)
+    _keep_settings(folder, recipe)
+    number = len(images) * len(sets) - present
+    log(f'{len(images)} images x {len(sets)} sets: {number} to write to {folder}, {present} are there')
+    log(_disk_space(folder, recipe, number, first))
+    written, seconds, unreadable = Counter(), Counter(), []
+    bar = ProgressBar(len(tasks), file=sys.stdout)
+    for took, problem in _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers, sets):
+        for name, elapsed in took:
+            written[name] += 1
+            seconds[name] += elapsed
+        if problem:
+            unreadable.append(problem)
+        bar.update()
+    log('')
+    if unreadable:
+        sentence = f"{len(unreadable)} of {len(images)} images cannot be read: {', '.join(unreadable)}"
+        if not skip_unreadable:
+            raise SetupError(f'{sentence}; all others are written: mend these, or leave them out with '
+                             '--skip-unreadable.')
+        log(f'Left out: {sentence}')
+    return Report(written.total(), present, unreadable, {name: written[name] / seconds[name] for name in written})
+
+
+def source_images(source: str | Path) -> list[Path]:
+    """Images of a folder with a folder per class, sorted.
+
+    Raises:
+        SetupError: If there are no classes, a class has no images, or two images of a class have the same stem.
+    """
+    classes = sorted(entry for entry in Path(source).iterdir() if entry.is_dir())
+    if not classes:
+        raise SetupError(f"'{source}' has no class folders: images must lie in SOURCE/CLASS/.")
+    images = []
+    for folder in classes:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        if not found:
+            raise SetupError(f"the class folder '{folder}' holds no images: images must lie in SOURCE/CLASS/.")
+        stem, number = Counter(path.stem for path in found).most_common(1)[0]
+        if number > 1:
+            raise SetupError(f"'{folder}' has {number} images called '{stem}': their versions would have the same "
+                             'name; rename them.')
+        images += found
+    return images
+
+
+def _keep_settings(folder, recipe):
+    """Note how a folder is made, or check that it was made in the same way."""
+    path, settings = folder / 'settings.json', asdict(recipe)
+    if path.is_file():
+        try:
+            known = dict(json.loads(path.read_text()))
+        except (ValueError, TypeError):
+            raise SetupError(f"'{path}' is no file of settings: move it away.") from None
+        changed = [f'{name}={known.get(name)!r} in place of {settings.get(name)!r}'
+                   for name in sorted({*known, *settings}) if known.get(name) != settings.get(name)]
+        if changed:
+            raise SetupError(f"'{folder}' was made with {', '.join(changed)}: choose another folder, or the same "
+                             'settings.')
+    elif folder.exists() and any(folder.iterdir()):
+        raise SetupError(f"'{folder}' holds something else (it has no settings.json): choose an empty folder.")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
+            part = Path(workshop) / path.name
+            part.write_text(json.dumps(settings, indent=2) + '\n')
+            part.replace(path)
+
+
+def _missing(folder, recipe, sets, images):
+    """Images with the sets in which they are missing, and the number of versions that are there."""
+    missing, present = [[] for _ in images], 0
+    for version in sets:
+        place = folder / version.folder
+        classes = place.iterdir() if place.is_dir() else ()
+        there = {(part.name, path.name) for part in classes for path in part.iterdir()}
+        for image, todo in zip(images, missing, strict=True):
+            if (image.parent.name, version.file_name(image.stem, recipe)) in there:
+                present += 1
+            else:
+                todo.append(version)
+    return [(image, todo) for image, todo in zip(images, missing, strict=True) if todo], present
+
+
+def _disk_space(folder, recipe, number, image):
+    frames = recipe.frames if recipe.benchmark == 'imagenet-p' else 1
+    needed = number * frames * image[..., 0].size * _BYTES_PER_PIXEL[recipe.format]
+    return f'They take about {needed / 1e9:.2g} GB; {shutil.disk_usage(folder).free / 1e9:.3g} GB are free'
+
+
+def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> Iterator:
+    """Results of all tasks, in their order, from this or from several processes."""
+    if not workers:
+        yield from map(work, tasks)
+        return
+    # Spawned, not forked: OpenCV and Numba keep threads, which a fork would not take along.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _start_worker, (sets,))
+    try:
+        yield from pool.map(work, tasks)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(sets):
+    cv2.setNumThreads(0)
+    if any(version.name == 'glass_blur' for version in sets):
+        # Compiled here, for seconds, so that its speed is measured without.
+        corrupt_image(np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8), 'glass_blur', 1, seed=0)
+
+
+def _write_versions(folder, recipe, task):
+    """Write the versions of one image; return the seconds that each took, and the image if it cannot be read."""
+    path, sets = task
+    image = load_image(path, recipe.resize, recipe.backend, recipe.crop)
+    if image is None:
+        return [], str(path)
+    took = []
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
+        for version in sets:
+            start = time.perf_counter()
+            target = folder / version.folder / path.parent.name / version.file_name(path.stem, recipe)
+            part = Path(workshop) / target.name
+            version.write(version.make(image, image_key(path), recipe), part, recipe)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
+            took.append((version.name, time.perf_counter() - start))
+    return took, None
+
+
+def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray | None:
+    """Read, resize and crop an image by the transforms of MMPretrain's test pipeline.
+
+    Returns:
+        np.ndarray | None: RGB image of uint8 (H, W, 3); None if it cannot be read.
+
+    Raises:
+        SetupError: If it is smaller than the crop, or too small to be corrupted.
+    """
+    try:
+        results = read_image(LoadImageFromFile(), dict(img_path=str(path)))
+    except UnreadableError:
+        return None
+    if resize:
+        results = ResizeEdge(resize, edge='short', backend=backend)(results)
+    height, width = results['img'].shape[:2]
+    if min(height, width) < max(crop, SMALLEST_SIDE):
+        raise SetupError(f"'{path}' has {width} x {height} pixels, fewer than {max(crop, SMALLEST_SIDE)} a side: "
+                         'enlarge images with --resize.')
+    if crop:
+        results = CenterCrop(crop)(results)
+    return np.ascontiguousarray(results['img'][..., ::-1])
+
+
+def _save_image(image, path, recipe):
+    if recipe.format == 'jpeg':
+        Image.fromarray(image).save(path, 'JPEG', quality=recipe.quality, optimize=True)
+    else:
+        Image.fromarray(image).save(path, 'PNG')
+
+
+def _save_video(frames, path):
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), _FRAMES_PER_SECOND, (width, height))
+    if not writer.isOpened():
+        raise SetupError(f"OpenCV cannot write '{path}' (codec mp4v): write frames with --format jpeg.")
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()

@@ -1,0 +1,116 @@
+"""The corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
+
+The library ``imagecorruptions`` makes them. It follows the published code, but is no copy of it: ``frost`` chooses
+among six pictures in place of five, ``elastic_transform`` has no affine part, and newer versions of SciPy, scikit-image
+and Pillow round differently. Errors on the published files and on these therefore differ a little.
+"""
+import inspect
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.utils.errors import SetupError
+
+SMALLEST_SIDE = 32
+# They take a seed of their own and pay no heed to NumPy's global state.
+_SEEDED = ('impulse_noise', 'glass_blur')
+_INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
+
+
+def image_seed(seed: int, *parts: object) -> int:
+    """Seed of one image, the same on every machine and for every order of images.
+
+    Args:
+        seed (int): Seed of the whole set.
+        *parts (object): What tells the image apart, such as corruption, severity and :func:`image_key`.
+
+    Returns:
+        int: In [0, 2^32).
+    """
+    return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
+
+
+def image_key(path: str | Path) -> str:
+    """Name of an image within its data set, without the suffix: ``'n01440764/val_293'``."""
+    path = Path(path)
+    return f'{path.parent.name}/{path.stem}'
+
+
+def check_corruption(corruption: str, severity: int) -> None:
+    """Check that there is such a corruption.
+
+    Raises:
+        SetupError: If name or severity is unknown.
+    """
+    if corruption not in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
+        raise SetupError(f"there is no corruption '{corruption}': choose from {', '.join(CORRUPTIONS)}, and the extra "
+                         f"{', '.join(EXTRA_CORRUPTIONS)}.")
+    if type(severity) is not int or severity not in SEVERITIES:
+        raise SetupError(f'severity={severity!r} of {corruption} must be an integer from 1 to {SEVERITIES[-1]}.')
+
+
+def check_image(image: np.ndarray) -> None:
+    """Check that an image can be corrupted.
+
+    Raises:
+        SetupError: If it is not uint8 of shape (H, W, 3), or a side is below 32 pixels.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise SetupError(f'an image to corrupt must be uint8 of shape (H, W, 3), but is {image.dtype} of shape '
+                         f'{image.shape}: corrupt before normalising.')
+    if min(image.shape[:2]) < SMALLEST_SIDE:
+        raise SetupError(f'an image to corrupt must have at least {SMALLEST_SIDE} pixels a side, but has '
+                         f'{image.shape[1]} x {image.shape[0]}: resize it first.')
+
+
+def load_library() -> Callable[..., np.ndarray]:
+    """Function ``corrupt`` of the library ``imagecorruptions``, imported only where images are corrupted.
+
+    Raises:
+        SetupError: If the library is missing, broken, or the older one of this name, which cannot seed glass blur.
+    """
+    try:
+        from imagecorruptions import corrupt, corruptions
+    except ImportError as error:
+        raise SetupError(f'corrupting images needs the library imagecorruptions ({error}): {_INSTALL}.') from error
+    if not all('seed' in inspect.signature(getattr(corruptions, name)).parameters for name in _SEEDED):
+        raise SetupError('the imagecorruptions installed here cannot be seeded; its successor can: pip uninstall '
+                         f'imagecorruptions, then {_INSTALL}.')
+    return corrupt
+
+
+def corrupt_image(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
+    """Corrupt one image; the same arguments give the same pixels, and NumPy's global state stays as it was.
+
+    Args:
+        image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
+        corruption (str): One of ``CORRUPTIONS`` or ``EXTRA_CORRUPTIONS``.
+        severity (int): From 1 to 5.
+        seed (int): In [0, 2^32), as from :func:`image_seed`.
+
+    Returns:
+        np.ndarray: RGB image of uint8 (H, W, 3).
+
+    Raises:
+        SetupError: If the image is too small or of another type, the corruption unknown or the library missing.
+    """
+    check_corruption(corruption, severity)
+    check_image(image)
+    corrupt = load_library()
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        # A value that is not a number would end as a black pixel.
+        with np.errstate(invalid='raise'):
+            return corrupt(np.ascontiguousarray(image), severity, corruption,
+                           **(dict(seed=seed) if corruption in _SEEDED else {}))
+    except FloatingPointError:
+        if corruption != 'spatter':
+            raise
+        # The library divides by the strongest drop. On a small image no drop may fall: nothing is added.
+        return image.copy()
+    finally:
+        np.random.set_state(state)

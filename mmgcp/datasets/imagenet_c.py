@@ -1,0 +1,144 @@
+"""ImageNet-C: images with corruptions of several kinds and severities, as files.
+
+Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations, ICLR 2019.
+"""
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.datasets.custom import get_samples
+
+from mmgcp.evaluation.corruption_error import CORRUPTIONS, SEVERITIES
+from mmgcp.registry import DATASETS
+from mmgcp.utils.errors import SetupError
+
+from .class_folders import class_names
+from .unreadable import check_policy, read_image, read_or_stand_in
+
+
+def missing_sets(data_root: str | Path, corruptions: Sequence[str], severities: Sequence[int]) -> list[str]:
+    """Names, such as ``'fog/3'``, of the sets that have no folder; a set is a corruption at a severity."""
+    names = (f'{corruption}/{severity}' for corruption, severity in product(corruptions, severities))
+    return [name for name in names if not Path(data_root, name).is_dir()]
+
+
+def check_sets(
+    data_root: str | Path,
+    corruptions: Sequence[str] | None = None,
+    severities: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """Look for the folders of all sets and classes, without listing a single image.
+
+    Args:
+        data_root (str | Path): Folder that holds corruption/severity/class.
+        corruptions (Sequence[str] | None): Their folders; None means the 15 of ImageNet-C.
+        severities (Sequence[int] | None): Severities; None means 1 to 5.
+        classes (Sequence[str] | None): Class folders of the training in the order of the labels; None takes those of
+            the first set, sorted.
+
+    Returns:
+        tuple[str, ...]: The class folders in the order of the labels.
+
+    Raises:
+        SetupError: If folders of corruptions or severities are missing, or class folders differ.
+    """
+    root = Path(data_root)
+    corruptions = CORRUPTIONS if corruptions is None else corruptions
+    severities = SEVERITIES if severities is None else severities
+    if not root.is_dir():
+        raise SetupError(f'the data root {root} does not exist: put the corrupted images there, in folders '
+                         'corruption/severity/class')
+    if not corruptions or not severities:
+        raise SetupError('nothing is asked for: name at least one corruption and one severity')
+    missing = missing_sets(root, corruptions, severities)
+    if missing:
+        raise SetupError(f'{root} lacks {", ".join(missing)}: put the folders there, or ask for the others alone')
+    return class_names(
+        [root / corruption / str(severity) for corruption, severity in product(corruptions, severities)], classes)
+
+
+@DATASETS.register_module()
+class ImageNetC(CustomDataset):
+    """Corrupted images in the published layout, DATA_ROOT/corruption/severity/class/\\*.JPEG.
+
+    The images come set by set, corruption by corruption and severity by severity. Each sample says in its meta
+    information of which ``corruption`` and ``severity`` it is, and that it is ``unreadable`` where it is.
+
+    Args:
+        data_root (str): Folder that holds the corruptions.
+        corruptions (Sequence[str] | None): Which ones; None means the 15 of ImageNet-C.
+        severities (Sequence[int] | None): Which ones; None means 1 to 5.
+        classes (Sequence[str] | str | None): Class folders of the training in the order of the labels, or a file with
+            one name a line. None takes the sorted folders.
+        unreadable (str): ``'stop'`` ends at an image that cannot be read. ``'skip'`` puts the next readable image in
+            its place, for metrics to leave out.
+        pipeline (Sequence[dict]): Transforms. The first one loads the image, the last one packs it. The published
+            images have the size of the input: nothing is resized or cropped.
+        **kwargs: Other arguments of ``mmpretrain.CustomDataset``.
+
+    Raises:
+        SetupError: If folders or images are missing, or class folders differ; on access, if an image is unreadable.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        corruptions: Sequence[str] | None = None,
+        severities: Sequence[int] | None = None,
+        classes: Sequence[str] | str | None = None,
+        unreadable: str = 'stop',
+        pipeline: Sequence[dict] = (dict(type='LoadImageFromFile'), dict(type='PackInputs')),
+        **kwargs,
+    ) -> None:
+        check_policy(unreadable)
+        self.corruptions = CORRUPTIONS if corruptions is None else corruptions
+        self.severities = SEVERITIES if severities is None else severities
+        self.unreadable = unreadable
+        super().__init__(data_root=data_root, classes=classes, pipeline=pipeline, test_mode=True, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Find the images of all sets.
+
+        Returns:
+            list[dict]: ``img_path``, ``gt_label``, ``corruption`` and ``severity`` of each image.
+
+        Raises:
+            SetupError: If folders or images are missing, or sets have different classes or numbers of images.
+        """
+        classes = check_sets(self.data_root, self.corruptions, self.severities, self.CLASSES)
+        self._metainfo['classes'] = classes
+        labels = {name: label for label, name in enumerate(classes)}
+        samples, sizes = [], {}
+        for corruption, severity in product(self.corruptions, self.severities):
+            folder = Path(self.data_root, corruption, str(severity))
+            images, empty = get_samples(str(folder), labels, self.is_valid_file)
+            if empty:
+                raise SetupError(f'{len(empty)} of {len(classes)} class folders in {folder} hold no images, '
+                                 f'{min(empty)} for one')
+            sizes[folder] = len(images)
+            first = next(iter(sizes))
+            if sizes[folder] != sizes[first]:
+                raise SetupError(f'{folder} has {sizes[folder]} images and {first} has {sizes[first]}: all sets must '
+                                 'be made of the same images')
+            samples += [dict(img_path=f'{folder}/{file}', gt_label=label, corruption=corruption, severity=severity)
+                        for file, label in images]
+        return samples
+
+    def prepare_data(self, idx: int) -> dict:
+        """Load, transform, pack and tag an image.
+
+        Raises:
+            SetupError: If it cannot be read and the policy is 'stop', or if no image can be read.
+        """
+        load, *transforms = self.pipeline.transforms
+        info = self.get_data_info(idx)
+        results, tags = read_or_stand_in(
+            lambda index: read_image(load, self.get_data_info(index)), idx, len(self), self.unreadable)
+        # A stand-in lends its pixels alone.
+        results = {**results, **info}
+        for transform in transforms:
+            results = transform(results)
+        results['data_samples'].set_metainfo(dict(corruption=info['corruption'], severity=info['severity'], **tags))
+        return results

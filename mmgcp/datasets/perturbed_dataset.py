@@ -1,0 +1,94 @@
+"""The sequences of ImageNet-P from clean images, made while they are read."""
+import mmcv
+from mmengine.dataset import BaseDataset
+from mmpretrain.datasets import PackInputs
+from torch.utils.data import Dataset
+
+from mmgcp.registry import DATASETS
+from mmgcp.utils.errors import SetupError
+
+from .corruptions import image_key, image_seed
+from .imagenet_p import pack_frames
+from .perturbations import check_perturbation, perturb_image
+from .unreadable import check_policy, read_image, read_or_stand_in
+
+
+@DATASETS.register_module()
+class PerturbedDataset(Dataset):
+    """Sequences of one perturbation from a data set of clean images; items are as those of :class:`ImageNetP`.
+
+    The clean pipeline runs up to packing: a perturbation starts from the image as the network would see it.
+
+    Args:
+        dataset (dict | BaseDataset): Clean images. The first transform must load them, the last one be PackInputs.
+        perturbation (str): Which one.
+        frames (int): Frames of a sequence.
+        difficulty (int): 1, 2 or 3.
+        seed (int): Seed. A sequence depends on it, the perturbation and the name class/stem of the image alone.
+        unreadable (str): ``'stop'`` ends at an image that cannot be read. ``'skip'`` puts the next readable image in
+            its place, for metrics to leave out.
+        lazy_init (bool): Do not look for the images yet.
+
+    Raises:
+        SetupError: If an argument is not among its values, or the pipeline does not end in PackInputs; on access, if an
+            image is unreadable.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        perturbation: str,
+        frames: int = 30,
+        difficulty: int = 1,
+        seed: int = 0,
+        unreadable: str = 'stop',
+        lazy_init: bool = False,
+    ) -> None:
+        check_perturbation(perturbation, frames, difficulty)
+        check_policy(unreadable)
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        transforms = self.dataset.pipeline.transforms
+        if len(transforms) < 2 or not isinstance(transforms[-1], PackInputs):
+            raise SetupError('the pipeline of the clean images must begin by loading them and end in PackInputs')
+        self.perturbation = perturbation
+        self.frames = frames
+        self.difficulty = difficulty
+        self.seed = seed
+        self.unreadable = unreadable
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information of the clean images."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Look for the clean images."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, idx: int) -> list[dict]:
+        """Make the packed frames of a sequence.
+
+        Raises:
+            SetupError: If the image cannot be read and the policy is 'stop', or if no image can be read.
+        """
+        info = self.dataset.get_data_info(idx)
+        results, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
+        sequence = image_key(info['img_path'])
+        frames = perturb_image(
+            mmcv.bgr2rgb(results['img']), self.perturbation, frames=self.frames, difficulty=self.difficulty,
+            seed=image_seed(self.seed, self.perturbation, sequence))
+        return pack_frames(
+            self.dataset.pipeline.transforms[-1], [mmcv.rgb2bgr(frame) for frame in frames], {**results, **info},
+            dict(perturbation=self.perturbation, difficulty=self.difficulty, sequence=sequence, **tags))
+
+    def _read(self, index: int) -> dict:
+        load, *transforms, _ = self.dataset.pipeline.transforms
+        results = read_image(load, self.dataset.get_data_info(index))
+        for transform in transforms:
+            results = transform(results)
+        return results

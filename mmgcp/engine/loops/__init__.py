@@ -1,0 +1,4 @@
+"""Loops."""
+from .benchmark_loop import BenchmarkLoop
+
+__all__ = ['BenchmarkLoop']

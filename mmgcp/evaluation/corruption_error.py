@@ -1,0 +1,250 @@
+"""Errors on corrupted images: ImageNet-C of Hendrycks & Dietterich, *Benchmarking neural network robustness to common
+corruptions and perturbations*, ICLR 2019 (mCE and relative mCE of Table 4)."""
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.evaluator import BaseMetric
+
+from mmgcp.registry import METRICS
+from mmgcp.utils.errors import SetupError
+
+from .common import is_share, mean_or_none, name_means, read_reference, read_tags, stack_scores
+
+CORRUPTIONS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'glass_blur', 'motion_blur',
+               'zoom_blur', 'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic_transform', 'pixelate',
+               'jpeg_compression')
+# Published beside the fifteen for choosing settings; in no mean.
+EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
+SEVERITIES = (1, 2, 3, 4, 5)
+
+_ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
+
+
+class CorruptionErrors(NamedTuple):
+    """Errors in %, 100 being those of the reference if there is one.
+
+    Attributes:
+        ce (dict[str, float]): Corruption error (CE) of each corruption.
+        mce (float | None): Its mean over the 15 corruptions, or those of them that were measured; None without any.
+        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is not known.
+        relative_mce (float | None): Its mean, likewise.
+    """
+    ce: dict[str, float]
+    mce: float | None
+    relative_ce: dict[str, float] | None
+    relative_mce: float | None
+
+
+def corruption_errors(errors: Mapping[str, Mapping[int, float]],
+                      clean: float | None = None,
+                      reference: Mapping | None = None) -> CorruptionErrors:
+    r"""Corruption errors and their means.
+
+    .. math:: CE_c = \frac{\sum_s E_{c,s}}{\sum_s E^{ref}_{c,s}}, \quad
+        relative\ CE_c = \frac{\sum_s (E_{c,s} - E_{clean})}{\sum_s (E^{ref}_{c,s} - E^{ref}_{clean})}
+
+    Only the severities measured enter both sums. Without a reference the denominators are the numbers of severities,
+    so that CE is the mean error, and relative CE how far it lies above the clean error.
+
+    Args:
+        errors (Mapping[str, Mapping[int, float]]): Share of wrong images in [0, 1] by corruption and severity.
+        clean (float, optional): That of clean images.
+        reference (Mapping, optional): Another network, as :func:`load_reference` reads it.
+
+    Raises:
+        ValueError: If something is no share or severity, or if the reference lacks a corruption or has no error on it.
+    """
+    if clean is not None and not is_share(clean):
+        raise ValueError(f'the clean error must be a share in [0, 1], but is {clean!r}')
+    ce, relative_ce = {}, {}
+    for corruption, shares in errors.items():
+        _check_errors(corruption, shares)
+        total, base, relative_base = sum(shares.values()), len(shares), len(shares)
+        if reference is not None:
+            theirs = _errors_of_reference(reference, corruption, shares)
+            base = _positive(sum(theirs), corruption, 'error')
+            relative_base = sum(share - reference['clean'] for share in theirs)
+        ce[corruption] = 100 * total / base
+        if clean is not None:
+            rise = sum(share - clean for share in shares.values())
+            # A base below 0 would turn the sign round, and a worse network would look better.
+            relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
+    return CorruptionErrors(ce, _mean(ce), relative_ce if clean is not None else None, _mean(relative_ce))
+
+
+def _mean(values: Mapping[str, float]) -> float | None:
+    return mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+
+
+def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
+    if not shares or not set(shares) <= set(SEVERITIES):
+        raise ValueError(f"'{corruption}' must have errors at severities from 1 to 5, but has them at {list(shares)}")
+    for severity, share in shares.items():
+        if not is_share(share):
+            raise ValueError(f"the error on '{corruption}' at severity {severity} must be a share in [0, 1], but is "
+                             f'{share!r}')
+
+
+def _errors_of_reference(reference: Mapping, corruption: str, severities: Mapping[int, float]) -> list[float]:
+    known = reference['errors']
+    if corruption not in known:
+        raise ValueError(f"the reference has no errors on '{corruption}': it has {', '.join(known)}")
+    return [known[corruption][severity - 1] for severity in severities]
+
+
+def _positive(base: float, corruption: str, what: str) -> float:
+    if base <= 0:
+        raise ValueError(f"the reference has no {what} on '{corruption}' to divide by: take another reference")
+    return base
+
+
+def load_reference(name_or_path: str | Path) -> dict:
+    """Errors of the network that others are divided by.
+
+    Args:
+        name_or_path (str | Path): ``'alexnet'``, the one of the paper, or a JSON file ``{"source": text,
+            "clean": share, "errors": {corruption: [share at severity 1, ..., 5]}}``.
+
+    Raises:
+        SetupError: If the file cannot be read or has another form.
+    """
+    path = _ALEXNET if name_or_path == 'alexnet' else name_or_path
+    reference = read_reference(path, ('source', 'clean', 'errors'))
+    if not is_share(reference['clean']):
+        raise SetupError(f"'clean' of the reference '{path}' must be a share in [0, 1], but is {reference['clean']!r}")
+    errors = reference['errors']
+    if not isinstance(errors, dict) or not errors:
+        raise SetupError(f"'errors' of the reference '{path}' must map corruptions to lists of shares")
+    for corruption, shares in errors.items():
+        if not isinstance(shares, list) or len(shares) != len(SEVERITIES) or not all(map(is_share, shares)):
+            raise SetupError(f"the reference '{path}' must give five shares in [0, 1] for '{corruption}', but gives "
+                             f'{shares!r}')
+    return reference
+
+
+@METRICS.register_module()
+class CorruptionError(BaseMetric):
+    """Errors on clean and corrupted images, CE, relative CE and their means, all in %.
+
+    A sample carries ``corruption`` and ``severity`` (``'clean'`` and 0 for a clean image), and ``unreadable=True`` if
+    its image could not be read: such a one is counted, and otherwise left out.
+
+    The metrics are ``error/{corruption}/{severity}``, ``images/{corruption}/{severity}`` (a count),
+    ``unreadable/{corruption}/{severity}`` (a count, where not 0), ``CE/{corruption}``, ``mCE`` and, where the clean
+    error is known, ``relative_CE/{corruption}`` and ``relative_mCE``. The means are over the 15 corruptions at 5
+    severities; others get a CE where the reference has them.
+
+    Args:
+        reference (str, optional): What :func:`load_reference` reads; None for plain means. Default: ``'alexnet'``.
+        clean_error (float, optional): Share of clean images that are wrong, where the data hold no clean images.
+        partial (bool): If sets are missing, give ``partial_mCE`` and ``partial_relative_mCE`` over the others.
+            Otherwise there is no mean then, and a warning. Default: False.
+        collect_device (str): As in MMEngine. Default: ``'cpu'``.
+        prefix (str, optional): Put before the names of the metrics. Default: none.
+
+    Raises:
+        SetupError: If the reference cannot be read, or ``clean_error`` is no share.
+    """
+    default_prefix = ''
+
+    def __init__(self,
+                 reference: str | None = 'alexnet',
+                 clean_error: float | None = None,
+                 partial: bool = False,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+        if clean_error is not None and not is_share(clean_error):
+            raise SetupError(f'clean_error must be a share in [0, 1], but is {clean_error!r}')
+        self.reference = None if reference is None else load_reference(reference)
+        self.clean_error = clean_error
+        self.partial = partial
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Note for each image its set and whether it is wrong (None: unreadable).
+
+        Raises:
+            SetupError: If a sample lacks a tag or scores, has a severity that does not exist, a corruption that the
+                reference lacks, or a label that the network does not know.
+        """
+        sets = [self._set_of(sample) for sample in data_samples]
+        wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
+        # One entry for each image, unreadable or not: MMEngine cuts the results of all processes to the data's length.
+        for (corruption, severity), sample in zip(sets, data_samples, strict=True):
+            self.results.append((corruption, severity, None if sample.get('unreadable') else next(wrong)))
+
+    def _set_of(self, sample: dict) -> tuple[str, int]:
+        corruption, severity = read_tags(sample, ('corruption', 'severity'))
+        if severity not in ((0, ) if corruption == 'clean' else SEVERITIES):
+            raise SetupError(f"'{corruption}' has no severity {severity!r}: corrupted images have 1 to 5, and clean "
+                             "ones are corruption='clean', severity=0")
+        if corruption in CORRUPTIONS and self.reference and corruption not in self.reference['errors']:
+            raise SetupError(f"the reference has no errors on '{corruption}': give a reference that was measured on "
+                             'it, or reference=None')
+        return corruption, severity
+
+    def compute_metrics(self, results: list[tuple[str, int, bool | None]]) -> dict[str, float]:
+        """Percentages and counts.
+
+        Raises:
+            SetupError: If there is no image at all.
+        """
+        if not results:
+            raise SetupError('CorruptionError has seen no images: look at the data set')
+        counts = Counter(results)
+        found = list(dict.fromkeys((corruption, severity) for corruption, severity, _ in results))
+        metrics, errors = {}, {}
+        for corruption, severity in found:
+            wrong, right, unreadable = (counts[corruption, severity, outcome] for outcome in (True, False, None))
+            name = f'{corruption}/{severity}'
+            if unreadable:
+                metrics[f'unreadable/{name}'] = unreadable
+            if wrong + right:
+                metrics[f'images/{name}'] = wrong + right
+                error = wrong / (wrong + right)
+                metrics[f'error/{name}'] = 100 * error
+                errors.setdefault(corruption, {})[severity] = error
+        clean = errors.pop('clean', {0: self.clean_error})[0]
+        return {**metrics, **self._normalised(errors, clean)}
+
+    def _normalised(self, errors: dict[str, dict[int, float]], clean: float | None) -> dict[str, float]:
+        """CE and relative CE, and their means."""
+        if not errors:  # clean images alone
+            return {}
+        measured = {corruption: shares for corruption, shares in errors.items()
+                    if self.reference is None or corruption in self.reference['errors']}
+        result = corruption_errors(measured, clean, self.reference)
+        means = {'mCE': result.mce}
+        if clean is not None:
+            means['relative_mCE'] = result.relative_mce
+        return {
+            **{f'CE/{corruption}': value for corruption, value in result.ce.items()},
+            **{f'relative_CE/{corruption}': value for corruption, value in (result.relative_ce or {}).items()},
+            **name_means(means, _missing(errors), self.partial),
+        }
+
+
+def _wrong(samples: Sequence[dict]) -> list[bool]:
+    """Whether the class with the highest score, of equal ones the first, is not the label."""
+    if not samples:
+        return []
+    scores = stack_scores(samples)
+    labels = torch.cat([sample['gt_label'] for sample in samples]).to(scores.device)
+    if labels.max() >= scores.shape[1]:
+        raise SetupError(f'the data have the label {int(labels.max())}, but the network knows {scores.shape[1]} '
+                         'classes: test on the classes that it was trained on')
+    return (scores.argmax(1) != labels).tolist()
+
+
+def _missing(errors: Mapping[str, Mapping[int, float]]) -> list[str]:
+    """Sets of the benchmark that were not measured, such as ``'snow'`` as a whole or ``'fog (2, 3)'``."""
+    missing = []
+    for corruption in CORRUPTIONS:
+        severities = [severity for severity in SEVERITIES if severity not in errors.get(corruption, {})]
+        if severities:
+            part = f" ({', '.join(map(str, severities))})" if corruption in errors else ''
+            missing.append(corruption + part)
+    return missing

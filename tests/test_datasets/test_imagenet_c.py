@@ -1,0 +1,158 @@
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.runner import Runner
+
+from mmgcp.datasets.imagenet_c import ImageNetC, check_sets, missing_sets
+from mmgcp.registry import DATASETS
+from mmgcp.utils.errors import SetupError
+
+SETS = [('fog', 1), ('fog', 3), ('snow', 1), ('snow', 3)]
+FILES = ['cat/a.JPEG', 'cat/b.JPEG', 'dog/a.JPEG', 'dog/b.JPEG']
+
+
+def draw(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(256, size=(4, 4, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, (24, 20)))
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    names = [f'{corruption}/{severity}/{file}' for corruption, severity in SETS for file in FILES]
+    for seed, name in enumerate(names):
+        draw(tmp_path / name, seed)
+    return tmp_path
+
+
+def build(root, **kwargs):
+    settings = dict(corruptions=['fog', 'snow'], severities=[1, 3])
+    return DATASETS.build(dict(type='mmgcp.ImageNetC', data_root=str(root), **(settings | kwargs)))
+
+
+def loader(dataset, workers=0):
+    return Runner.build_dataloader(dict(
+        dataset=dataset, batch_size=3, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=False)))
+
+
+def load(dataset, workers=0) -> tuple[list, list]:
+    batches = list(loader(dataset, workers))
+    return [[item for batch in batches for item in batch[key]] for key in ('inputs', 'data_samples')]
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_samples_in_order_of_sets(root, workers):
+    inputs, samples = load(build(root), workers=workers)
+    expected = [(*key, file) for key in SETS for file in FILES]
+    assert len(samples) == len(expected) == 16
+    for image, sample, (corruption, severity, file) in zip(inputs, samples, expected, strict=True):
+        path = root / corruption / str(severity) / file
+        assert sample.img_path == str(path)
+        assert (sample.corruption, sample.severity) == (corruption, severity)
+        assert sample.gt_label.item() == ['cat', 'dog'].index(path.parent.name)
+        assert 'unreadable' not in sample
+        np.testing.assert_array_equal(image.permute(1, 2, 0), cv2.imread(str(path)))
+
+
+def test_labels_follow_the_classes_of_the_training(root, tmp_path):
+    dataset = build(root, classes=['dog', 'cat'])
+    assert dataset.metainfo['classes'] == ('dog', 'cat')
+    assert [dataset[i]['data_samples'].gt_label.item() for i in range(4)] == [1, 1, 0, 0]
+    assert build(root).metainfo['classes'] == ('cat', 'dog')
+    (tmp_path / 'names.txt').write_text('dog\ncat\n')
+    assert build(root, classes=str(tmp_path / 'names.txt')).metainfo['classes'] == ('dog', 'cat')
+
+
+def test_transforms_run_on_the_loaded_image(root):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(12, 10)), dict(type='PackInputs')]
+    data = build(root, pipeline=pipeline)[5]
+    expected = cv2.resize(cv2.imread(str(root / 'fog/3/cat/b.JPEG')), (12, 10))
+    np.testing.assert_array_equal(data['inputs'].permute(1, 2, 0), expected)
+    assert data['data_samples'].severity == 3
+
+
+def test_missing_sets_are_all_listed(root):
+    assert missing_sets(root, ['fog', 'frost'], [1, 2]) == ['fog/2', 'frost/1', 'frost/2']
+    with pytest.raises(SetupError, match='lacks fog/2, snow/2, frost/1, frost/2:'):
+        build(root, corruptions=['fog', 'snow', 'frost'], severities=[1, 2])
+    with pytest.raises(SetupError) as error:
+        ImageNetC(str(root))
+    assert len(re.findall(r'\w+/\d[,:]', str(error.value))) == 15 * 5 - 4
+    with pytest.raises(SetupError, match='nowhere does not exist'):
+        build(root / 'nowhere')
+    with pytest.raises(SetupError, match='nothing is asked for'):
+        build(root, severities=[])
+
+
+def test_class_folders_must_agree(root):
+    assert check_sets(root, ['fog', 'snow'], [1, 3]) == ('cat', 'dog')
+    with pytest.raises(SetupError, match=r'fog/1 are not those of the training: 4 missing \(ant, bee, cow, ...\) and '
+                                         r'1 unknown \(dog\)$'):
+        build(root, classes=['cat', 'emu', 'cow', 'bee', 'ant'])
+    shutil.rmtree(root / 'snow/3/dog')
+    with pytest.raises(SetupError, match=r'snow/3 are not those of .*fog/1: 1 missing \(dog\)$'):
+        build(root)
+    shutil.rmtree(root / 'fog/1')
+    (root / 'fog/1').mkdir()
+    with pytest.raises(SetupError, match='fog/1 holds no class folders'):
+        build(root)
+
+
+def test_images_must_be_complete(root):
+    (root / 'snow/1/dog/b.JPEG').unlink()
+    with pytest.raises(SetupError, match='snow/1 has 3 images and .*fog/1 has 4'):
+        build(root)
+    (root / 'snow/1/dog/a.JPEG').unlink()
+    with pytest.raises(SetupError, match='1 of 2 class folders in .*snow/1 hold no images, dog for one'):
+        build(root)
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'text'])
+def test_unreadable_images(root, damage, backend):
+    path = root / 'fog/1/dog/b.JPEG'
+    content = path.read_bytes()
+    path.write_bytes(dict(cut=content[:len(content) // 2], empty=b'', text=b'not found')[damage])
+    pipeline = [dict(type='LoadImageFromFile', imdecode_backend=backend), dict(type='PackInputs')]
+    stopping = build(root, pipeline=pipeline)
+    with pytest.raises(SetupError, match=f"image {path} cannot be read: put a whole file there, or set "
+                                         "unreadable='skip'"):
+        stopping[3]
+    inputs, samples = load(build(root, pipeline=pipeline, unreadable='skip'))
+    assert [sample.get('unreadable', False) for sample in samples] == [False] * 3 + [True] + [False] * 12
+    # All but the pixels are of the image itself; those are of the next one.
+    assert samples[3].img_path == str(path) and samples[3].gt_label.item() == 1
+    assert (samples[3].corruption, samples[3].severity) == ('fog', 1)
+    np.testing.assert_array_equal(inputs[3], inputs[4])
+
+
+def test_unreadable_images_that_are_ignored(root):
+    (root / 'fog/1/cat/a.JPEG').write_bytes(b'')
+    pipeline = [dict(type='LoadImageFromFile', ignore_empty=True), dict(type='PackInputs')]
+    with pytest.raises(SetupError, match='fog/1/cat/a.JPEG cannot be read'):
+        build(root, pipeline=pipeline)[0]
+
+
+def test_unreadable_image_in_a_worker(root):
+    (root / 'fog/1/cat/a.JPEG').write_bytes(b'')
+    batches = iter(loader(build(root), workers=1))
+    with pytest.raises(SetupError, match='fog/1/cat/a.JPEG cannot be read'):
+        next(batches)
+    # Workers that still have something to hand over would take 5 seconds to end.
+    assert len(list(batches)) == 5
+
+
+def test_nothing_readable(root):
+    for path in root.rglob('*.JPEG'):
+        path.write_bytes(b'')
+    with pytest.raises(SetupError, match='fog/1/cat/b.JPEG cannot be read, nor can any other of the 16'):
+        build(root, unreadable='skip')[1]
+
+
+def test_unknown_policy(root):
+    with pytest.raises(SetupError, match="unreadable must be one of .*, but is 'ignore'"):
+        build(root, unreadable='ignore')

@@ -1,0 +1,252 @@
+"""Robustness of trained networks, by the real tool on drawn images."""
+import json
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from PIL import Image
+
+from mmgcp.datasets.corruptions import corrupt_image, image_seed
+from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.utils.trained import trained_model
+
+from .conftest import CLASSIFIER, DETECTOR, ROOT
+
+NETWORK = (CLASSIFIER, 'workdir://resnet18_gcp_m_shapes')
+IMAGES = 'data/shapes/imagenet/val'
+
+
+@pytest.fixture
+def tool(trained, monkeypatch, capsys):
+    """Runs tools/NAME.py in the workplace; returns what it prints."""
+    monkeypatch.chdir(trained.folder)
+
+    def run(name, *arguments):
+        arguments = [str(ROOT / a) if str(a).startswith('configs/') else str(a) for a in arguments]
+        monkeypatch.setattr(sys, 'argv', [name, *arguments])
+        capsys.readouterr()
+        runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
+        return capsys.readouterr().out
+    return run
+
+
+@pytest.fixture
+def measure(tool):
+    def run(work_dir, *arguments, network=NETWORK):
+        return tool('test_robustness', *network, '--work-dirs', work_dir, '--labels', 'network',
+                    '--out', f'{work_dir}/figure.png', *arguments)
+    return run
+
+
+@pytest.fixture(scope='module')
+def corrupted(trained):
+    """Folder of corrupted images without loss, as ImageNet-C."""
+    trained.run('dataset_tools/corrupt.py', IMAGES, 'data/shapes-c', *SETS, '--resize', '0', '--crop', '0',
+                '--format', 'png', '--workers', '0')
+    return trained.folder / 'data/shapes-c'
+
+
+SETS = ('--benchmark', 'imagenet-c', '--corruptions', 'fog', 'impulse_noise', '--severities', '2', '5')
+
+
+def measured(folder, benchmark='imagenet-c'):
+    """Lines of the file of measurements by set, without times."""
+    lines = [json.loads(line) for line in (folder / 'robustness' / f'{benchmark}.json').read_text().splitlines()]
+    return {line['set']: line['metrics'] for line in lines[1:]}
+
+
+def tables(out):
+    return [line for line in out.splitlines() if line.startswith('|')]
+
+
+def scores_by_hand(model, images):
+    """Class scores of RGB uint8 images (H, W, 3), one by one."""
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    with torch.no_grad():
+        return torch.cat([model.head.fc(model.extract_feat(torch.from_numpy(
+            ((image - mean) / std).transpose(2, 0, 1)[None]).float())[-1]) for image in images])
+
+
+@pytest.fixture(scope='module')
+def photos(trained):
+    """Clean images as (class folder, file stem, RGB array), in the order of the labels."""
+    return [(path.parent.name, path.stem, np.array(Image.open(path).convert('RGB')))
+            for path in sorted((trained.folder / IMAGES).glob('*/*'))]
+
+
+@pytest.fixture(scope='module')
+def model(trained):
+    cfg = Config.fromfile(ROOT / CLASSIFIER)
+    model, _ = trained_model(cfg, trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth')
+    model.eval()
+    return model
+
+
+def test_errors_on_the_fly_are_those_of_a_loop(measure, trained, model, photos):
+    out = measure('fly', *SETS, '--seed', '3')
+    labels = torch.tensor([sorted({name for name, *_ in photos}).index(name) for name, *_ in photos])
+    errors = {'clean': float((scores_by_hand(model, [image for *_, image in photos]).argmax(1) != labels).sum())}
+    for corruption in ('fog', 'impulse_noise'):
+        for severity in (2, 5):
+            made = [corrupt_image(image, corruption, severity, image_seed(3, corruption, severity, f'{name}/{stem}'))
+                    for name, stem, image in photos]
+            errors[f'{corruption}/{severity}'] = float((scores_by_hand(model, made).argmax(1) != labels).sum())
+    found = measured(trained.folder / 'fly')
+    assert found.pop('clean')['accuracy/top1'] == pytest.approx(100 - 100 * errors['clean'] / len(photos), abs=1e-3)
+    assert {name: values[f'error/{name}'] for name, values in found.items()} == {
+        name: pytest.approx(100 * count / len(photos)) for name, count in errors.items() if name != 'clean'}
+    fog = 50 * (errors['fog/2'] + errors['fog/5']) / len(photos)
+    assert '| weather: fog' in out and f' {fog:.1f} |' in out
+    assert 'partial mean error (4 of 75 sets)' in out
+    summary = json.loads((trained.folder / 'fly/figure.json').read_text())['networks'][0]
+    assert summary['metrics']['clean error'] == pytest.approx(100 * errors['clean'] / len(photos), abs=1e-3)
+    assert (trained.folder / 'fly/figure.png').stat().st_size and (trained.folder / 'fly/figure.csv').stat().st_size
+
+
+def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrupted):
+    expected = tables(measure('fly_0', *SETS))
+    assert tables(measure('disk', *SETS, '--data-root', corrupted)) == expected
+    assert measured(trained.folder / 'disk') == measured(trained.folder / 'fly_0')
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted):
+    expected = tables(measure('whole', *SETS, '--data-root', corrupted))
+    file = trained.folder / 'whole/robustness/imagenet-c.json'
+    lines = file.read_text().splitlines(keepends=True)
+    part = trained.folder / 'part/robustness/imagenet-c.json'
+    part.parent.mkdir(parents=True)
+    part.write_text(''.join(lines[:3]) + lines[3][:20])
+    assert tables(measure('part', *SETS, '--data-root', corrupted)) == expected
+    again = part.read_text().splitlines(keepends=True)
+    assert again[:3] == lines[:3]  # with their times: they were not tested again
+    assert [json.loads(line)['set'] for line in again[3:]] == [json.loads(line)['set'] for line in lines[3:]]
+    shutil.move(corrupted, corrupted.with_name('away'))
+    try:
+        with pytest.raises(SystemExit, match='data root .*shapes-c does not exist'):
+            measure('part', *SETS, '--data-root', corrupted)
+    finally:
+        shutil.move(corrupted.with_name('away'), corrupted)
+
+
+def test_two_processes_measure_the_same(trained, corrupted, measure):
+    measure('one', *SETS, '--data-root', corrupted)
+    trained.run('dist_test.sh', *NETWORK, '2', '--work-dirs', 'two', '--out', 'two/figure.png', *SETS, '--data-root',
+                str(corrupted))
+    # Batches of other sizes round differently, by which no prediction should change.
+    assert measured(trained.folder / 'two') == measured(trained.folder / 'one')
+
+
+def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
+    every = ('--benchmark', 'imagenet-c', '--corruptions', 'contrast', '--severities', '1')
+    out = tool('test_robustness', *NETWORK, CLASSIFIER, 'work_dirs/resnet18_gcp_m_shapes/epoch_1.pth', '--work-dirs',
+               'a', 'b', '--labels', 'last', 'first', *every, '--out', 'both.png')
+    last, first = (measured(trained.folder / name)['contrast/1']['error/contrast/1'] for name in 'ab')
+    row, = (line for line in tables(out) if line.startswith('| first'))
+    assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
+    assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
+    # AlexNet's errors are at hand for ImageNet.
+    out = tool('test_robustness', *NETWORK, '--work-dirs', 'a', *every, '--reference', 'alexnet', '--out', 'a.png')
+    assert f'{last / 64.548 * 100:.1f}' in out and '100: AlexNet' in out
+
+
+def test_flips_are_those_of_a_loop(measure, trained, model, photos):
+    out = measure('sequences', '--benchmark', 'imagenet-p', '--perturbations', 'gaussian_noise', 'rotate',
+                          '--frames', '6')
+    for kind in ('gaussian_noise', 'rotate'):
+        flips = []
+        for name, stem, image in photos:
+            frames = perturb_image(image, kind, frames=6, seed=image_seed(0, kind, f'{name}/{stem}'))
+            best = scores_by_hand(model, frames).argmax(1).tolist()
+            flips += [best[i] != best[0 if kind == 'gaussian_noise' else i - 1] for i in range(1, 6)]
+        found = measured(trained.folder / 'sequences', 'imagenet-p')[kind]
+        assert found[f'flip/{kind}'] == pytest.approx(100 * np.mean(flips))
+        assert found[f'sequences/{kind}'] == len(photos)
+    assert 'partial mean FP (2 of 10 sets)' in out
+
+    trained.run('dataset_tools/corrupt.py', IMAGES, 'data/shapes-p', '--benchmark', 'imagenet-p', '--perturbations',
+                'gaussian_noise', 'rotate', '--frames', '6', '--resize', '0', '--crop', '0', '--format', 'png',
+                '--workers', '0')
+    measure('on_disk', '--benchmark', 'imagenet-p', '--data-root', 'data/shapes-p', '--partial')
+    assert measured(trained.folder / 'on_disk', 'imagenet-p') == measured(trained.folder / 'sequences', 'imagenet-p')
+
+
+def test_detectors_on_corrupted_coco(measure, trained):
+    pytest.importorskip('mmdet')
+    cfg = Config.fromfile(ROOT / DETECTOR)
+    cfg.model.backbone.init_cfg = None
+    init_default_scope('mmdet')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), 'detector.pth')
+    out = measure('coco', '--benchmark', 'coco-c', '--corruptions', 'contrast', '--severities', '5',
+                          network=(DETECTOR, 'detector.pth'))
+    found = measured(trained.folder / 'coco', 'coco-c')
+    assert set(found) == {'clean', 'contrast/5'} and 'coco/bbox_mAP' in found['clean']
+    assert 'bbox_mAP P' in out and 'partial bbox_mAP mPC (1 of 75 sets)' in out
+
+
+@pytest.mark.parametrize('arguments, sentence', [
+    (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
+    (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
+    (('--benchmark', 'imagenet-p', '--perturbations', 'fog'), "'fog'"),
+    (('--benchmark', 'coco-c', '--corruptions', 'fog'), 'PackDetInputs'),
+    (('--benchmark', 'imagenet-c', '--corruptions', 'fog', '--cfg-options', 'model.head.num_classes=10'),
+     'tells 10 classes apart, but the clean images of test_dataloader have 12'),
+])
+def test_mistakes_end_before_any_test(measure, trained, arguments, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        measure('bad', *arguments)
+    assert not (trained.folder / 'bad/robustness').exists()
+
+
+def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupted):
+    with pytest.raises(SystemExit, match='lacks gaussian_noise/1, gaussian_noise/2'):
+        measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted)
+    out = measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted, '--partial')
+    assert 'partial mean error (4 of 75 sets)' in out
+    with pytest.raises(SystemExit, match='holds measurements with other settings'):
+        measure('lacking', *SETS)
+
+
+def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrupted):
+    broken = corrupted.with_name('broken-c')
+    shutil.copytree(corrupted, broken)
+    image = sorted((broken / 'fog/2').glob('*/*'))[1]
+    image.write_bytes(image.read_bytes()[:30])
+    with pytest.raises(SystemExit, match=rf'^\nStopped: [^\n]*{image.name}[^\n]*\.$'):
+        measure('stopped', *SETS, '--data-root', broken)
+    out = measure('skipped', *SETS, '--data-root', broken, '--skip-unreadable')
+    assert "1 of 'fog/2'" in out
+    whole = measured(trained.folder / 'skipped')
+    assert whole['fog/2']['images/fog/2'] == 23 and whole['fog/5']['images/fog/5'] == 24
+
+
+def test_pretrained_weights_are_those_that_the_config_names(measure, trained, photos):
+    alexnet = torchvision.models.alexnet(num_classes=12).eval()
+    torch.save(alexnet.state_dict(), 'alexnet.pth')
+    out = measure('alexnet', '--benchmark', 'imagenet-p', '--perturbations', 'scale', '--frames', '2', '--cfg-options',
+                  'model.backbone.num_classes=12', 'model.backbone.init_cfg.checkpoint=alexnet.pth',
+                  'test_dataloader.dataset.data_root=data/shapes/imagenet', 'test_dataloader.num_workers=0',
+                  network=('configs/robustness/alexnet_imagenet.py', 'pretrained'))
+    distances = []
+    for _, _, image in photos:
+        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))[16:240, 16:240]
+        ranks = []
+        for frame in perturb_image(large, 'scale', frames=2):
+            scaled = (torch.from_numpy(frame).float() - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
+                [58.395, 57.12, 57.375])
+            with torch.no_grad():
+                ranks.append(alexnet(scaled.permute(2, 0, 1)[None])[0].argsort(descending=True).tolist())
+        distances.append(sum(abs(min(i, 5) - min(ranks[1].index(ranks[0][i]), 5)) for i in range(5)))
+    found = measured(trained.folder / 'alexnet', 'imagenet-p')['scale']
+    assert found['top5/scale'] == pytest.approx(np.mean(distances))
+    assert 'mean uT5D' in out
+
+
+def test_a_config_without_weights_is_not_pretrained(measure):
+    with pytest.raises(SystemExit, match="'pretrained' stands for the weights that the config names"):
+        measure('none', '--benchmark', 'imagenet-p', network=(CLASSIFIER, 'pretrained'))

@@ -1,0 +1,71 @@
+"""Makes ImageNet-C or ImageNet-P of an image folder SOURCE/CLASS/IMAGE.
+
+Called again, it writes only what is missing. JPEG and MP4 are lossy; PNG files hold the very pixels that
+mmgcp.Corrupt makes while testing.
+"""
+import argparse
+import os
+
+from mmgcp.analysis.tables import markdown_table
+from mmgcp.datasets.corrupt_folder import FORMATS, CorruptedSet, PerturbedSet, Recipe, make_folder
+from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.evaluation.perturbation_stability import DIFFICULTIES, PERTURBATIONS
+from mmgcp.utils.launch import reported
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('source', help='folder with a folder of images per class')
+    parser.add_argument('out', help='folder to write')
+    parser.add_argument('--benchmark', choices=tuple(FORMATS), default='imagenet-c', help='what to make')
+    parser.add_argument('--resize', type=int, default=256, help='short side to resize to first; 0 leaves it out')
+    parser.add_argument('--backend', choices=('pillow', 'cv2'), default='pillow',
+                        help='what resizes: as the ResizeEdge of the test pipeline')
+    parser.add_argument('--crop', type=int, default=224, help='side to crop from the centre; 0 leaves it out')
+    parser.add_argument('--format', choices=FORMATS['imagenet-p'], default='jpeg',
+                        help='of images and frames; mp4 is one lossy video per sequence')
+    parser.add_argument('--quality', type=int, default=85, help='of JPEG; 85 is that of ImageNet-C, as far as known')
+    parser.add_argument('--seed', type=int, default=0, help='another seed gives other noise')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes; 0 works in this one')
+    parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
+    group = parser.add_argument_group('ImageNet-C')
+    group.add_argument('--corruptions', nargs='+', default=CORRUPTIONS, metavar='NAME')
+    group.add_argument('--extra', action='store_true', help=f"also {', '.join(EXTRA_CORRUPTIONS)}")
+    group.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES, metavar='N')
+    group = parser.add_argument_group('ImageNet-P')
+    group.add_argument('--perturbations', nargs='+', default=PERTURBATIONS, metavar='NAME')
+    group.add_argument('--difficulty', type=int, choices=DIFFICULTIES, default=1, help='strength of noise')
+    group.add_argument('--frames', type=int, default=30, help='length of a sequence')
+    args = parser.parse_args()
+    unused = (('perturbations', 'difficulty', 'frames') if args.benchmark == 'imagenet-c' else
+              ('corruptions', 'extra', 'severities'))
+    for name in unused:
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f'--{name} does not belong to {args.benchmark}')
+    if args.workers < 0:
+        parser.error(f'--workers {args.workers} must be at least 0')
+    return args
+
+
+def sets_to_make(args: argparse.Namespace) -> list[CorruptedSet] | list[PerturbedSet]:
+    if args.benchmark == 'imagenet-p':
+        return [PerturbedSet(name, args.difficulty) for name in dict.fromkeys(args.perturbations)]
+    names = dict.fromkeys([*args.corruptions, *(EXTRA_CORRUPTIONS if args.extra else ())])
+    return [CorruptedSet(name, severity) for name in names for severity in sorted(set(args.severities))]
+
+
+def main() -> None:
+    args = parse_args()
+    with reported(OSError):
+        recipe = Recipe(args.source, args.benchmark, args.resize, args.backend, args.crop, args.format, args.quality,
+                        args.frames, args.seed)
+        report = make_folder(args.out, recipe, sets_to_make(args), args.workers, args.skip_unreadable)
+    print(f'{report.written} written, {report.present} were there.')
+    if report.rates:
+        unit = 'images' if args.benchmark == 'imagenet-c' else 'sequences'
+        print(markdown_table(['made', f'{unit} per second and process'],
+                             [[name, f'{rate:.1f}'] for name, rate in report.rates.items()]))
+
+
+if __name__ == '__main__':
+    main()

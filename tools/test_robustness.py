@@ -1,0 +1,101 @@
+"""Test networks on corrupted or perturbed images: ImageNet-C, ImageNet-P, or COCO-C for detectors (Table 4).
+
+Without --data-root the test images are corrupted while they are read. A set that was tested before is not tested again:
+call the tool again after an interruption, or with more networks to see all side by side.
+
+Example:
+    python tools/test_robustness.py configs/gcp/resnet50_gcp_m_imagenet.py workdir://resnet50_gcp_m_imagenet \
+        --benchmark imagenet-c --data-root data/imagenet-c
+"""
+import argparse
+import warnings
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+
+from mmgcp.analysis.panels import add_figure_arguments
+from mmgcp.evaluation.benchmarks import FRAMES, PACK, Benchmark
+from mmgcp.evaluation.corruption_error import SEVERITIES
+from mmgcp.evaluation.networks import check_network, default_reference, read_result, test_network
+from mmgcp.evaluation.report import report
+from mmgcp.utils.launch import load_config, reported
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('networks', nargs='+', metavar='CONFIG CHECKPOINT',
+                        help='pairs of a config and a checkpoint: a file, URL, workdir://NAME_OF_CONFIG, or pretrained '
+                        'for the weights that the config names')
+    parser.add_argument('--benchmark', required=True, choices=PACK)
+    parser.add_argument('--data-root', help='folder of the corrupted images (default: corrupt the test images)')
+    parser.add_argument('--corruptions', '--perturbations', nargs='+', default=(), dest='kinds', metavar='NAME',
+                        help='which ones (default: the 15 of ImageNet-C, the 10 of ImageNet-P)')
+    parser.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES,
+                        help='of ImageNet-C and COCO-C (default: all)')
+    parser.add_argument('--difficulty', type=int, choices=(1, 2, 3), default=1,
+                        help='of ImageNet-P (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=FRAMES,
+                        help='per sequence made while reading (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of images made while reading (default: %(default)s)')
+    parser.add_argument('--partial', action='store_true', help='go without the sets that the data root lacks')
+    parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be decoded')
+    parser.add_argument('--reference', metavar='alexnet|none|LABEL|FILE.json',
+                        help='network whose errors are 100: AlexNet, a network of this call, or one of another call '
+                        '(default: alexnet for ImageNet-C with 1,000 classes, else none: plain means)')
+    parser.add_argument('--labels', nargs='+', help='names of the networks (default: names of the work dirs)')
+    parser.add_argument('--work-dirs', nargs='+', metavar='WORK_DIR',
+                        help='where measurements go, one folder per network (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--amp', action='store_true', help='test in mixed precision')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='settings that replace those of all configs: test_dataloader.num_workers=8')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_figure_arguments(parser, 'robustness.png')
+    args = parser.parse_args()
+    if len(args.networks) % 2:
+        parser.error('networks come in pairs, CONFIG CHECKPOINT: one of them lacks its checkpoint')
+    for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
+        if values and len(values) != len(args.networks) // 2:
+            parser.error(f'{name} names {len(values)} networks of {len(args.networks) // 2}: give one each')
+    return args
+
+
+def named_networks(args):
+    """Configs and checkpoints of the command line by the names of the networks."""
+    networks = {}
+    for index, (config, checkpoint) in enumerate(zip(args.networks[::2], args.networks[1::2], strict=True)):
+        cfg = load_config(argparse.Namespace(
+            config=config, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
+            launcher=args.launcher, local_rank=args.local_rank))
+        cfg.setdefault('test_cfg', {})
+        cfg.test_cfg.fp16 = args.amp
+        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
+        if name in networks:
+            raise ValueError(f"several networks are called '{name}': give each its own name with --labels")
+        networks[name] = cfg, checkpoint
+    return networks
+
+
+def main():
+    args = parse_args()
+    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
+    with reported(ValueError, OSError):
+        networks = named_networks(args)
+        benchmark = Benchmark(
+            args.benchmark, args.data_root, args.kinds, args.severities, args.difficulty, args.frames, args.seed,
+            'skip' if args.skip_unreadable else 'stop', args.partial)
+        partial = bool(args.partial or args.kinds or set(args.severities) != set(SEVERITIES))
+        for cfg, checkpoint in networks.values():
+            check_network(cfg, checkpoint, benchmark)
+        for cfg, checkpoint in networks.values():
+            test_network(cfg, checkpoint, benchmark)
+        if is_main_process():
+            cfgs = [cfg for cfg, _ in networks.values()]
+            results = [read_result(name, cfg, benchmark) for name, (cfg, _) in networks.items()]
+            print(report(results, args.reference or default_reference(cfgs, benchmark), partial, args.out,
+                         args.formats))
+
+
+if __name__ == '__main__':
+    main()
