@@ -24,7 +24,7 @@ from .learning_rates import draw_learning_rates, learning_rate_table, merge_equa
 from .mosaic import mosaic
 from .robustness import RobustnessResult, RobustnessSummary, reference_of, summaries
 from .robustness_figure import draw_corruptions, draw_severities, plot_robustness
-from .robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from .robustness_tables import corruption_table, robustness_table, table_4, write_csv, write_json
 from .runs import Run, read_run, read_runs
 from .style import save_figure, use_style
 from .table_2 import Training, read_trainings, save_table, table_2
@@ -38,6 +38,6 @@ __all__ = [
     'merge_equal_curves', 'mosaic', 'plot_convergence', 'plot_convergence_panels', 'plot_curvature',
     'plot_gradients', 'plot_landscape', 'plot_learning_rates', 'plot_robustness', 'read_curvature',
     'read_landscape', 'read_landscapes', 'read_run', 'read_runs', 'read_trainings', 'read_validated_runs',
-    'reference_of', 'results_table', 'robustness_table', 'save_figure', 'save_table', 'summaries', 'table_2',
+    'reference_of', 'results_table', 'robustness_table', 'save_figure', 'save_table', 'summaries', 'table_2', 'table_4',
     'use_style', 'write_csv', 'write_json'
 ]

@@ -21,15 +21,37 @@ def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
         str: Markdown table, a row per network. Of COCO-C it has the mean average precisions, without those of a size
         or an overlap.
     """
-    columns, rows = {}, {}
+    rows = {}
     for summary in summaries:
-        columns.update({summary.label(metric): metric for metric in summary.metrics if 'mAP_' not in metric})
-        rows.setdefault(summary.result.name, {}).update(
-            {summary.label(metric): value for metric, value in summary.metrics.items()})
-    first = next(iter(rows.values()))
-    cells = [[name, *(_cell(row.get(column), None if row is first else first.get(column), _digits(metric))
-                      for column, metric in columns.items())] for name, row in rows.items()]
-    return markdown_table(['network', *columns], cells)
+        rows.setdefault(summary.result.name, {}).update(_labelled(summary, summary.metrics))
+    return _table_of_means(rows, dict.fromkeys(rows, next(iter(rows))))
+
+
+def table_4(paths: Sequence[str | Path]) -> str:
+    """Write the means of networks in one table, from files of :func:`write_json` for several networks or benchmarks.
+
+    Args:
+        paths (Sequence[str | Path]): The files. What they tell of networks of one name becomes one row. Differences are
+            to the first network of the file in which a network comes first: GCP to GAP, architecture by architecture.
+
+    Returns:
+        str: Markdown table, a row per network.
+
+    Raises:
+        ValueError: If a file is missing or of another kind, or two files differ in a number.
+    """
+    rows, firsts = {}, {}
+    for path in paths:
+        networks = _read_networks(path)
+        for network in networks:
+            name, metrics = network['name'], network['metrics']
+            firsts.setdefault(name, networks[0]['name'])
+            row = rows.setdefault(name, {})
+            for metric, value in metrics.items():
+                if row.setdefault(metric, value) != value:
+                    raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
+                                     'network its own name with --labels.')
+    return _table_of_means(rows, firsts)
 
 
 def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
@@ -103,11 +125,29 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
     _write(path, json.dumps({'networks': networks}, indent=1, allow_nan=False) + '\n')
 
 
+def _read_networks(path):
+    try:
+        networks = json.loads(Path(path).read_text(encoding='utf-8'))['networks']
+        return [dict(name=network['name'], metrics=network['metrics']) for network in networks]
+    except FileNotFoundError:
+        raise ValueError(f"'{path}' does not exist: measure with tools/test_robustness.py first.") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"'{path}' is no JSON file of tools/test_robustness.py.") from None
+
+
+def _table_of_means(rows, firsts):
+    """A row per network, with the differences to the network that ``firsts`` names."""
+    columns = list(dict.fromkeys(metric for row in rows.values() for metric in row if 'mAP_' not in metric))
+    cells = [[name, *(_cell(row.get(column), None if firsts[name] == name else rows[firsts[name]].get(column),
+                            _digits(column)) for column in columns)] for name, row in rows.items()]
+    return markdown_table(['network', *columns], cells)
+
+
 def _digits(metric):
     """Decimals as in the papers: one for percentages, three for precisions as shares."""
     if 'uT5D' in metric:
         return 2
-    return 3 if 'mAP' in metric and not metric.endswith('rPC') else 1
+    return 3 if 'mAP' in metric and 'rPC' not in metric else 1
 
 
 def _cell(value, first, digits):

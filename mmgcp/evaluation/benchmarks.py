@@ -70,7 +70,7 @@ class Benchmark:
             made['difficulty'] = self.difficulty
             if not self.data_root:
                 made['frames'] = self.frames
-        return dict(benchmark=self.name, **made, unreadable=self.unreadable)
+        return dict(benchmark=self.name, **made)
 
 
 def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:

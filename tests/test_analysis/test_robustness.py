@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from mmgcp.analysis.robustness import GROUPS, RobustnessResult, reference_of, severity_curve, summaries
 from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_robustness
-from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, table_4, write_csv, write_json
 from mmgcp.evaluation.corruption_error import CORRUPTIONS, load_reference
 from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
 from mmgcp.evaluation.perturbation_stability import load_reference as load_stability
@@ -202,6 +202,31 @@ class TestTables:
             '| GAP     |        20.0 |         78.7 |         77.3 |         50.0 |         40.0 |',
             '| GCP     | 15.0 (↓5.0) | 60.0 (↓18.7) | 60.0 (↓17.3) | 25.0 (↓25.0) | 50.0 (↑10.0) |',
         ]
+
+    def test_table_4_from_files(self, tmp_path):
+        reference = reference_of(stable('AlexNet', 0.4, 5.))
+        small = [classifier('small', 0.6), classifier('small, GCP', 0.5)]
+        write_json(tmp_path / 'c.json', summaries([GAP, GCP], REFERENCE))
+        write_json(tmp_path / 'p.json', summaries([stable('GAP', 0.2, 2.), stable('GCP', 0.1, 2.5)], reference))
+        write_json(tmp_path / 'small.json', summaries(small, REFERENCE))
+        assert table_4([tmp_path / name for name in ('c.json', 'p.json', 'small.json')]).splitlines() == [
+            '| network    | clean error |          mCE |  relative mCE |          mFR |         mT5D |',
+            '| ---------- | ----------: | -----------: | ------------: | -----------: | -----------: |',
+            '| GAP        |        20.0 |         78.7 |          77.3 |         50.0 |         40.0 |',
+            '| GCP        | 15.0 (↓5.0) | 60.0 (↓18.7) |  60.0 (↓17.3) | 25.0 (↓25.0) | 50.0 (↑10.0) |',
+            '| small      |        20.0 |        116.0 |         152.0 |          N/A |          N/A |',
+            '| small, GCP | 20.0 (±0.0) | 97.3 (↓18.7) | 114.7 (↓37.3) |          N/A |          N/A |',
+        ]
+
+    def test_files_that_contradict_each_other_or_are_none(self, tmp_path):
+        write_json(tmp_path / 'one.json', summaries([GAP]))
+        write_json(tmp_path / 'two.json', summaries([classifier('GAP', 0.5)]))
+        with pytest.raises(ValueError, match="two.json' has another 'mean error' of 'GAP'"):
+            table_4([tmp_path / 'one.json', tmp_path / 'two.json'])
+        (tmp_path / 'list.json').write_text('[1]')
+        for name, sentence in (('none.json', 'does not exist'), ('list.json', 'is no JSON file of')):
+            with pytest.raises(ValueError, match=sentence):
+                table_4([tmp_path / name])
 
     def test_what_was_not_measured(self):
         rows = [*summaries([GAP], REFERENCE), *summaries([stable('GCP', 0.1, 2.)])]

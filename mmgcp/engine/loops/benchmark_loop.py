@@ -2,6 +2,7 @@
 import logging
 import time
 from datetime import timedelta
+from numbers import Real
 
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
@@ -77,10 +78,10 @@ class BenchmarkLoop(BaseLoop):
                                  'the clean one too, must be made of the same images')
         self.dataloader = loader  # hooks read its length
         scalars = self.runner.message_hub.log_scalars
-        for name in [name for name in scalars if name.startswith('test/')]:
-            del scalars[name]  # or the log would repeat the metrics of all sets before
+        for scalar in [scalar for scalar in scalars if scalar.startswith('test/')]:
+            del scalars[scalar]  # or the log would repeat the metrics of all sets before
         metrics = TestLoop(self.runner, loader, evaluator, self.fp16).run()
-        return {name: float(value) for name, value in metrics.items()}, items
+        return {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}, items
 
     @staticmethod
     def _say(text):

@@ -1,0 +1,18 @@
+"""Prints Table 4 of the paper from the JSON files of tools/test_robustness.py: a row per network, all benchmarks."""
+import argparse
+
+from mmgcp.analysis.robustness_tables import table_4
+from mmgcp.utils.launch import reported
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('files', nargs='+', metavar='FILE.json',
+                        help='networks of a file are compared with its first one')
+    args = parser.parse_args()
+    with reported(ValueError, OSError):
+        print(table_4(args.files))
+
+
+if __name__ == '__main__':
+    main()
