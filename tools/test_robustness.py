@@ -17,8 +17,8 @@ from mmengine.dist import is_main_process
 from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.evaluation.benchmarks import FRAMES, PACK, Benchmark
 from mmgcp.evaluation.corruption_error import SEVERITIES
-from mmgcp.evaluation.networks import check_network, default_reference, read_result, test_network
-from mmgcp.evaluation.report import report
+from mmgcp.evaluation.networks import check_network, default_reference, is_tested, read_result, test_network
+from mmgcp.evaluation.report import check_reference, report
 from mmgcp.utils.launch import load_config, reported
 
 
@@ -53,6 +53,8 @@ def parse_args():
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_figure_arguments(parser, 'robustness.png')
     args = parser.parse_args()
+    if Path(args.out).suffix != '.png':
+        parser.error(f'--out {args.out} must end in .png: vector files and tables are named after it')
     if len(args.networks) % 2:
         parser.error('networks come in pairs, CONFIG CHECKPOINT: one of them lacks its checkpoint')
     for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
@@ -80,21 +82,22 @@ def named_networks(args):
 def main():
     args = parse_args()
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
-    with reported(ValueError, OSError):
+    with reported(ValueError, OSError, AssertionError):  # MMCV asserts that an image can be read
         networks = named_networks(args)
         benchmark = Benchmark(
             args.benchmark, args.data_root, args.kinds, args.severities, args.difficulty, args.frames, args.seed,
             'skip' if args.skip_unreadable else 'stop', args.partial)
         partial = bool(args.partial or args.kinds or set(args.severities) != set(SEVERITIES))
-        for cfg, checkpoint in networks.values():
-            check_network(cfg, checkpoint, benchmark)
-        for cfg, checkpoint in networks.values():
-            test_network(cfg, checkpoint, benchmark)
+        reference = args.reference or default_reference([cfg for cfg, _ in networks.values()], benchmark)
+        check_reference(reference, list(networks), benchmark.name, partial)
+        todo = [network for network in networks.values() if not is_tested(*network, benchmark)]
+        for network in todo:
+            check_network(*network, benchmark)
+        for network in todo:
+            test_network(*network, benchmark)
         if is_main_process():
-            cfgs = [cfg for cfg, _ in networks.values()]
             results = [read_result(name, cfg, benchmark) for name, (cfg, _) in networks.items()]
-            print(report(results, args.reference or default_reference(cfgs, benchmark), partial, args.out,
-                         args.formats))
+            print(report(results, reference, partial, args.out, args.formats))
 
 
 if __name__ == '__main__':

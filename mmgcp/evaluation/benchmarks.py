@@ -57,11 +57,20 @@ class Benchmark:
             else:
                 for severity in self.severities:
                     check_corruption(kind, severity)
+        if not {*CORRUPTIONS, *PERTURBATIONS} & set(self.kinds):
+            raise SetupError(f"extra corruptions enter no mean: name one of {', '.join(CORRUPTIONS)} beside them")
 
     @property
     def items(self) -> str:
         """What its data sets are made of."""
         return 'sequences' if self.name == 'imagenet-p' else 'images'
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of its sets, those included that ``data_root`` may lack."""
+        if self.name == 'imagenet-p':
+            return list(self.kinds)
+        return ['clean', *(f'{kind}/{severity}' for kind in self.kinds for severity in self.severities)]
 
     def identity(self) -> dict:
         """Settings that all sets of a table must share."""

@@ -22,6 +22,31 @@ def measurements(cfg: Config, benchmark: Benchmark) -> Path:
     return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}.json')
 
 
+def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
+    """What must be the same for measurements to be put together; JSON values.
+
+    Raises:
+        SetupError: If there is no such checkpoint.
+    """
+    fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
+    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16)
+
+
+def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
+    """Whether the file of measurements holds all sets of a benchmark.
+
+    Raises:
+        SetupError: If there is no such checkpoint.
+        ValueError: If the file is no file of measurements.
+    """
+    path = measurements(cfg, benchmark)
+    if not path.is_file():
+        return False
+    known = read_records(path)
+    return (known.settings == settings_of(cfg, checkpoint, benchmark)
+            and {record['set'] for record in known.records}.issuperset(benchmark.sets))
+
+
 def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     """Look for all that a test needs, before the first one starts.
 
@@ -67,8 +92,9 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
         SetupError: If data or weights do not fit, or the file was made with other settings.
     """
     cfg.load_from = None if checkpoint == PRETRAINED else checkpoint
-    cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=cfg.test_cfg.get('fp16', False), benchmark=vars(benchmark),
-                        path=str(measurements(cfg, benchmark)), settings=dict(checkpoint=checksum(cfg, checkpoint)))
+    settings = settings_of(cfg, checkpoint, benchmark)
+    cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=settings['fp16'], benchmark=vars(benchmark),
+                        path=str(measurements(cfg, benchmark)), settings=settings)
     runner = build_runner(cfg, ['test'], whole_model=True)
     if checkpoint == PRETRAINED:
         getattr(runner.model, 'module', runner.model).init_weights()
@@ -83,9 +109,7 @@ def read_result(name: str, cfg: Config, benchmark: Benchmark) -> RobustnessResul
     """
     records = read_records(measurements(cfg, benchmark)).records
     read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark.name]
-    wanted = {'clean', *(f'{kind}/{severity}' for kind in benchmark.kinds for severity in benchmark.severities),
-              *benchmark.kinds}
-    sets = {record['set']: read(record['metrics']) for record in records if record['set'] in wanted}
+    sets = {record['set']: read(record['metrics']) for record in records if record['set'] in benchmark.sets}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
     return RobustnessResult(name, benchmark.name, sets, unreadable, benchmark.difficulty)

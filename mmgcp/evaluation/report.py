@@ -5,28 +5,30 @@ from pathlib import Path
 from mmgcp.analysis.robustness import RobustnessResult, reference_of, summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
 from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from mmgcp.utils.errors import SetupError
 
 from . import corruption_error, perturbation_stability
 
 
-def find_reference(results: Sequence[RobustnessResult], reference: str) -> dict | None:
-    """Errors that those of the networks are divided by.
+def check_reference(reference: str, names: Sequence[str], benchmark: str, partial: bool) -> None:
+    """Look at the reference before the test, so that a mistake shows.
 
     Args:
-        results (Sequence[RobustnessResult]): The networks.
-        reference (str): ``'none'``, ``'alexnet'``, the name of one of the networks, or a JSON file.
+        reference (str): See :func:`report`.
+        names (Sequence[str]): Names of the networks.
+        benchmark (str): Name of the benchmark.
+        partial (bool): Only part of the sets is to be tested.
 
     Raises:
-        SetupError: If the file cannot be read or has another form.
-        ValueError: If the named network was not measured on all sets.
+        SetupError: If it cannot be read or has another form, is a network of a partial test, or does not belong to the
+            benchmark.
     """
-    if reference == 'none':
-        return None
-    for result in results:
-        if result.name == reference:
-            return reference_of(result)
-    module = perturbation_stability if results[0].benchmark == 'imagenet-p' else corruption_error
-    return module.load_reference(reference)
+    if benchmark == 'coco-c' and reference != 'none':
+        raise SetupError('COCO-C has no reference: rPC is relative to the clean images')
+    if reference in names and partial:
+        raise SetupError(f"'{reference}' cannot be the reference: it must be tested on all sets")
+    if reference not in ('none', *names):
+        _load(reference, benchmark)
 
 
 def report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
@@ -35,7 +37,8 @@ def report(results: Sequence[RobustnessResult], reference: str, partial: bool, o
 
     Args:
         results (Sequence[RobustnessResult]): The networks, of one benchmark.
-        reference (str): See :func:`find_reference`.
+        reference (str): Network whose errors are 100: ``'none'``, ``'alexnet'``, the name of one of the networks, or a
+            JSON file of another test.
         partial (bool): Average over part of the sets, and say so.
         out (str | Path): The figure, a PNG file.
         formats (Sequence[str]): Vector formats beside it.
@@ -47,7 +50,9 @@ def report(results: Sequence[RobustnessResult], reference: str, partial: bool, o
         SetupError: If the reference cannot be read.
         ValueError: If sets are missing, or the measurements cannot be compared.
     """
-    numbers = summaries(results, find_reference(results, reference), partial)
+    named = next((result for result in results if result.name == reference), None)
+    errors = reference_of(named) if named else None if reference == 'none' else _load(reference, results[0].benchmark)
+    numbers = summaries(results, errors, partial)
     paths = plot_robustness(numbers, out, formats=formats)
     tables = [Path(out).with_suffix(suffix) for suffix in ('.csv', '.json')]
     write_csv(tables[0], numbers)
@@ -59,3 +64,7 @@ def report(results: Sequence[RobustnessResult], reference: str, partial: bool, o
                for result in results if result.unreadable),
              ' '.join(['Figure and files:', *map(str, [*paths, *tables])])]
     return '\n' + '\n\n'.join(lines)
+
+
+def _load(reference, benchmark):
+    return (perturbation_stability if benchmark == 'imagenet-p' else corruption_error).load_reference(reference)

@@ -127,9 +127,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
     assert again[:3] == lines[:3]  # with their times: they were not tested again
     assert [json.loads(line)['set'] for line in again[3:]] == [json.loads(line)['set'] for line in lines[3:]]
     shutil.move(corrupted, corrupted.with_name('away'))
-    try:
+    try:  # all is measured: neither data nor network are asked for
+        assert tables(measure('part', *SETS, '--data-root', corrupted)) == expected
         with pytest.raises(SystemExit, match='data root .*shapes-c does not exist'):
-            measure('part', *SETS, '--data-root', corrupted)
+            measure('other', *SETS, '--data-root', corrupted)
     finally:
         shutil.move(corrupted.with_name('away'), corrupted)
 
@@ -192,6 +193,11 @@ def test_detectors_on_corrupted_coco(measure, trained):
 @pytest.mark.parametrize('arguments, sentence', [
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
+    (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions enter no mean: name one of gauss'),
+    (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
+    ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
+    (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are published nowhere"),
+    (('--benchmark', 'coco-c', '--reference', 'alexnet'), 'COCO-C has no reference'),
     (('--benchmark', 'imagenet-p', '--perturbations', 'fog'), "'fog'"),
     (('--benchmark', 'coco-c', '--corruptions', 'fog'), 'PackDetInputs'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'fog', '--cfg-options', 'model.head.num_classes=10'),
@@ -201,6 +207,17 @@ def test_mistakes_end_before_any_test(measure, trained, arguments, sentence):
     with pytest.raises(SystemExit, match=sentence):
         measure('bad', *arguments)
     assert not (trained.folder / 'bad/robustness').exists()
+
+
+@pytest.mark.parametrize('arguments, sentence', [
+    ((CLASSIFIER, ), 'one of them lacks its checkpoint'),
+    ((*NETWORK, '--labels', 'a', 'b'), '--labels names 2 networks of 1'),
+    ((*NETWORK, '--out', 'figure.pdf'), 'must end in .png'),
+])
+def test_mistakes_of_the_command_line(tool, capsys, arguments, sentence):
+    with pytest.raises(SystemExit):
+        tool('test_robustness', *arguments, '--benchmark', 'imagenet-c')
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupted):

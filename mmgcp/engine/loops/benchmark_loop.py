@@ -29,7 +29,7 @@ class BenchmarkLoop(BaseLoop):
         benchmark (dict): Arguments of :class:`~mmgcp.evaluation.benchmarks.Benchmark`.
         path (str): File of the measurements, see :mod:`mmgcp.utils.records`: a line per set with its name (``set``),
             ``metrics``, ``items`` (images or sequences) and ``seconds``.
-        settings (dict): What else must be the same for sets that are put together, as the checkpoint; JSON values.
+        settings (dict): What must be the same for sets to stand in one file; JSON values.
         fp16 (bool): Test in mixed precision.
     """
 
@@ -38,8 +38,7 @@ class BenchmarkLoop(BaseLoop):
         super().__init__(runner, None)
         self.benchmark = Benchmark(**benchmark)
         self.sets = benchmark_sets(self.benchmark, dataloader, evaluator)
-        self.shared, self.path, self.fp16 = dataloader, path, fp16
-        self.settings = {**settings, **self.benchmark.identity(), 'fp16': fp16}
+        self.shared, self.path, self.settings, self.fp16 = dataloader, path, settings, fp16
 
     def run(self) -> dict[str, dict]:
         """Test on all sets that are missing.
