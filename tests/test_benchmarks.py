@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import networks, operator, options, precision
+from benchmarks import networks, operator, options, precision, robustness
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import triu_vector
 
@@ -83,3 +83,13 @@ def test_precision(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()[2:]
     errors = [float(line.strip('|').split('|')[2]) for line in lines]
     assert errors[0] < 2e-6 < 1e-5 < errors[1] < errors[2] < 0.1
+
+
+def test_robustness(monkeypatch, capsys):
+    monkeypatch.setattr(robustness, 'CORRUPTIONS', ('fog', ))
+    rows = run(robustness, monkeypatch, capsys, '--images', '12', '--size', '32', '--workers', '0', '--repeats', '1')
+    speeds = {row[0]: row[1:] for row in rows if len(row) == 3}
+    assert float(speeds['set by set'][0]) / float(speeds['plain'][0]) == pytest.approx(
+        float(speeds['set by set'][1]), abs=0.01)
+    costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
+    assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0

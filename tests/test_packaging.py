@@ -101,7 +101,8 @@ def test_contents(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f'mmgcp/.mim/configs/{path.relative_to(configs_folder())}' for path in configs_folder().rglob('*.py')}
     assert configs <= names
-    assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh'} <= names
+    assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
+            'mmgcp/evaluation/references/alexnet_imagenet_c.json'} <= names
     assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)
 
 

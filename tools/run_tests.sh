@@ -5,4 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh
 source tools/launch.sh
 "$(venv_python)" -m ruff check .
-"$(venv_python)" -m pytest "$@"
+# Two processes: much of what is tested waits for files and for other processes.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + 1) / 2 ))}
+"$(venv_python)" -m pytest --numprocesses 2 --dist loadfile "$@"
