@@ -110,8 +110,8 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
 
 
 def class_folders(dataset: dict) -> list[str] | None:
-    """Names of the class folders of an image-folder data set in the order of the labels; None for other data sets."""
-    if dataset['type'] not in ('CustomDataset', 'ImageNet') or dataset.get('ann_file'):
+    """Names of the class folders of a ``CustomDataset`` in the order of the labels; None for other data sets."""
+    if _type(dataset) != 'CustomDataset' or dataset.get('ann_file'):
         return None
     prefix = dataset.get('data_prefix', '')
     folder = Path(dataset.get('data_root') or '', prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
@@ -194,9 +194,15 @@ def _perturbations(benchmark, *kinds):
 def _split(dataset, pack):
     """Transforms of a data set before the one that packs, and that one."""
     pipeline = dataset.get('pipeline') or []
-    if len(pipeline) < 2 or pipeline[-1]['type'].split('.')[-1] != pack:
+    if len(pipeline) < 2 or _type(pipeline[-1]) != pack:
         raise SetupError(f'test_dataloader.dataset.pipeline must read images first and end with {pack}')
     return pipeline[:-1], pipeline[-1]
+
+
+def _type(settings):
+    """Name of a type, without its scope; configs in pure Python hold classes in place of names."""
+    kind = settings['type']
+    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
 
 
 def check_classes(cfg: dict, benchmark: Benchmark) -> None:

@@ -1,6 +1,7 @@
 """The data sets of a benchmark, as settings; that they are evaluated is tested with the tool."""
 import pytest
 from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset, PackInputs
 
 from mmgcp.evaluation.benchmarks import Benchmark, benchmark_sets, check_classes, class_folders, corrupted
 from mmgcp.evaluation.corruption_error import CORRUPTIONS
@@ -28,6 +29,12 @@ def test_classifiers_see_corruptions_of_what_they_get():
     assert (load, crop) == (LOAD, CROP)
     assert corrupt == dict(type='mmgcp.Corrupt', corruption='fog', severity=3, seed=7)
     assert pack['type'] == 'PackInputs' and {'corruption', 'severity'} < set(pack['meta_keys'])
+
+
+def test_types_may_have_a_scope_or_be_classes():
+    for pack in ('mmpretrain.PackInputs', PackInputs):
+        dataset = corrupted(loader((LOAD, dict(type=pack)))['dataset'], 'fog', 3, 7, 'PackInputs')
+        assert dataset['pipeline'][1]['type'] == 'mmgcp.Corrupt' and dataset['pipeline'][2]['type'] == pack
 
 
 def test_detectors_see_corruptions_of_what_is_read():
@@ -105,7 +112,9 @@ def test_classes(tmp_path):
     folders(tmp_path, 'val/dog', 'val/cat')
     dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='val')
     assert class_folders(dataset) == ['cat', 'dog']
+    assert class_folders(dict(dataset, type=CustomDataset)) == ['cat', 'dog']
     assert class_folders(dict(dataset, ann_file='val.txt')) is None
+    assert class_folders(dict(type='ImageNet', data_root=str(tmp_path), split='val')) is None  # by a list of files
     cfg = Config(dict(model=dict(head=dict(num_classes=2)), test_dataloader=dict(dataset=dataset)))
     check_classes(cfg, Benchmark('imagenet-c'))
     cfg.model.head.num_classes = 3
