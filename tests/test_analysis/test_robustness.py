@@ -130,6 +130,13 @@ class TestDetectors:
             'bbox_mAP_50 rPC': 70, 'segm_mAP P': 0.2, 'segm_mAP mPC': 0.14, 'segm_mAP rPC': 70})
         assert summary.corruptions['fog'] == {'bbox_mAP': 0, 'bbox_mAP_50': 0, 'segm_mAP': 0}
 
+    def test_extra_corruptions_enter_no_mean(self):
+        result = detector('GAP', 0.4, 0.3)
+        extra = {f'saturate/{severity}': result.sets['snow/1'] for severity in range(1, 6)}
+        summary, = summaries([result._replace(sets={**result.sets, **extra})])
+        assert summary.metrics['bbox_mAP mPC'] == pytest.approx(0.28)
+        assert summary.corruptions['saturate']['bbox_mAP'] == pytest.approx(0.3)
+
     def test_a_precision_of_0_is_no_divisor(self):
         metrics = summaries([detector('GAP', 0., 0.)])[0].metrics
         assert metrics['bbox_mAP P'] == 0 and 'bbox_mAP rPC' not in metrics
