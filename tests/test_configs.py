@@ -1,5 +1,6 @@
 """Every config is there, says what the paper says, and starts from the weights that it should."""
 import functools
+import gc
 import json
 import re
 
@@ -28,6 +29,15 @@ DOWNSAMPLING = {'gap': 'stride', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'str
 @functools.cache
 def load(name):
     return Config.fromfile(CONFIGS[name])
+
+
+@pytest.fixture(autouse=True, scope='module')
+def no_remains():
+    """Frees the networks, which take gigabytes, for the tests that follow."""
+    yield
+    load.cache_clear()
+    _built.cache_clear()
+    gc.collect()
 
 
 def built(cfg, part=None):

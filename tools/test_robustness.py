@@ -19,7 +19,7 @@ from mmgcp.evaluation.benchmarks import FRAMES, PACK, Benchmark
 from mmgcp.evaluation.corruption_error import SEVERITIES
 from mmgcp.evaluation.networks import check_network, default_reference, is_tested, read_result, test_network
 from mmgcp.evaluation.report import check_reference, report
-from mmgcp.utils.launch import load_config, reported
+from mmgcp.utils.launch import load_configs, reported
 
 
 def parse_args():
@@ -63,40 +63,27 @@ def parse_args():
     return args
 
 
-def named_networks(args):
-    """Configs and checkpoints of the command line by the names of the networks."""
-    networks = {}
-    for index, (config, checkpoint) in enumerate(zip(args.networks[::2], args.networks[1::2], strict=True)):
-        cfg = load_config(argparse.Namespace(
-            config=config, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
-            launcher=args.launcher, local_rank=args.local_rank))
-        cfg.setdefault('test_cfg', {})
-        cfg.test_cfg.fp16 = args.amp
-        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
-        if name in networks:
-            raise ValueError(f"several networks are called '{name}': give each its own name with --labels")
-        networks[name] = cfg, checkpoint
-    return networks
-
-
 def main():
     args = parse_args()
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError, AssertionError):  # MMCV asserts that an image can be read
-        networks = named_networks(args)
+        cfgs = load_configs(args.networks[::2], args)
+        networks = list(zip(cfgs.values(), args.networks[1::2], strict=True))
+        for cfg in cfgs.values():
+            cfg.test_cfg = dict(cfg.get('test_cfg') or {}, fp16=args.amp)
         benchmark = Benchmark(
             args.benchmark, args.data_root, args.kinds, args.severities, args.difficulty, args.frames, args.seed,
             'skip' if args.skip_unreadable else 'stop', args.partial)
         partial = bool(args.partial or args.kinds or set(args.severities) != set(SEVERITIES))
-        reference = args.reference or default_reference([cfg for cfg, _ in networks.values()], benchmark)
-        check_reference(reference, list(networks), benchmark.name, partial)
-        todo = [network for network in networks.values() if not is_tested(*network, benchmark)]
+        reference = args.reference or default_reference(list(cfgs.values()), benchmark)
+        check_reference(reference, list(cfgs), benchmark.name, partial)
+        todo = [network for network in networks if not is_tested(*network, benchmark)]
         for network in todo:
             check_network(*network, benchmark)
         for network in todo:
             test_network(*network, benchmark)
         if is_main_process():
-            results = [read_result(name, cfg, benchmark) for name, (cfg, _) in networks.items()]
+            results = [read_result(name, *network, benchmark) for name, network in zip(cfgs, networks, strict=True)]
             print(report(results, reference, partial, args.out, args.formats))
 
 

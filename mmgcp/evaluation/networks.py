@@ -16,10 +16,14 @@ from .benchmarks import Benchmark, benchmark_sets, check_classes, number_of_clas
 PRETRAINED = 'pretrained'  # in place of a checkpoint: the weights that the config itself names
 
 
-def measurements(cfg: Config, benchmark: Benchmark) -> Path:
-    """File in the work directory that keeps what was measured."""
+def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
+    """File in the work directory that keeps what was measured of a checkpoint.
+
+    Raises:
+        SetupError: If the work directory that ``checkpoint`` names holds none.
+    """
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
-    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}.json')
+    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}_{Path(_resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
@@ -39,7 +43,7 @@ def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
         SetupError: If there is no such checkpoint.
         ValueError: If the file is no file of measurements.
     """
-    path = measurements(cfg, benchmark)
+    path = measurements(cfg, checkpoint, benchmark)
     if not path.is_file():
         return False
     known = read_records(path)
@@ -71,7 +75,7 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
             raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
                              'none: give a checkpoint file')
         return checkpoint
-    path = workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):]) if checkpoint.startswith(WORKDIR_SCHEME) else checkpoint
+    path = _resolved(checkpoint)
     if '://' in path:
         return path
     if not Path(path).is_file():
@@ -94,25 +98,32 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     cfg.load_from = None if checkpoint == PRETRAINED else checkpoint
     settings = settings_of(cfg, checkpoint, benchmark)
     cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=settings['fp16'], benchmark=vars(benchmark),
-                        path=str(measurements(cfg, benchmark)), settings=settings)
+                        path=str(measurements(cfg, checkpoint, benchmark)), settings=settings)
     runner = build_runner(cfg, ['test'], whole_model=True)
     if checkpoint == PRETRAINED:
         getattr(runner.model, 'module', runner.model).init_weights()
     runner.test()
 
 
-def read_result(name: str, cfg: Config, benchmark: Benchmark) -> RobustnessResult:
+def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -> RobustnessResult:
     """What was measured of a network.
 
     Raises:
         ValueError: If the file is missing or no file of measurements.
     """
-    records = read_records(measurements(cfg, benchmark)).records
+    records = read_records(measurements(cfg, checkpoint, benchmark)).records
     read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark.name]
     sets = {record['set']: read(record['metrics']) for record in records if record['set'] in benchmark.sets}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
     return RobustnessResult(name, benchmark.name, sets, unreadable, benchmark.difficulty)
+
+
+def _resolved(checkpoint):
+    """File or URL of a checkpoint, ``workdir://`` being resolved."""
+    if checkpoint.startswith(WORKDIR_SCHEME):
+        return workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):])
+    return checkpoint
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:

@@ -77,6 +77,29 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def load_configs(paths: Sequence[str], args: argparse.Namespace) -> dict[str, Config]:
+    """Configs of several runs by the names of the runs.
+
+    Args:
+        paths (Sequence[str]): Config files.
+        args (argparse.Namespace): ``work_dirs`` and ``labels``, one for each config or None, and ``cfg_options``,
+            ``launcher`` and ``local_rank`` for all.
+
+    Raises:
+        SetupError: If a config cannot be read, or two runs have the same name.
+    """
+    cfgs = {}
+    for index, path in enumerate(paths):
+        cfg = load_config(argparse.Namespace(
+            config=path, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
+            launcher=args.launcher, local_rank=args.local_rank))
+        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
+        if name in cfgs:
+            raise SetupError(f"several runs are called '{name}': give each its own name with --labels")
+        cfgs[name] = cfg
+    return cfgs
+
+
 def scale_lr(cfg: Config) -> None:
     """Scale the learning rate by the images per step over those that the config is for (linear scaling).
 

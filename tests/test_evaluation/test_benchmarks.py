@@ -128,20 +128,20 @@ def test_classes(tmp_path):
 
 def test_results_are_read_in_shares(tmp_path):
     cfg, benchmark = Config(dict(work_dir=str(tmp_path))), Benchmark('imagenet-c', kinds=['fog'], severities=[1])
-    path = tmp_path / 'robustness/imagenet-c.json'
+    path = tmp_path / 'robustness/imagenet-c_epoch_4.json'
     open_records(path, {})
     for name, metrics in {
             'clean': {'accuracy/top1': 75.}, 'snow/1': {'error/snow/1': 9.},
             'fog/1': {'error/fog/1': 40., 'images/fog/1': 9, 'unreadable/fog/1': 1, 'CE/fog': 40., 'partial_mCE': 40.},
     }.items():
         append_record(path, dict(set=name, metrics=metrics))
-    result = read_result('GAP', cfg, benchmark)
+    result = read_result('GAP', cfg, 'somewhere/epoch_4.pth', benchmark)
     assert result.sets == {'clean': dict(error=0.25), 'fog/1': dict(error=0.4, images=9, unreadable=1)}
     assert result.unreadable == ["1 of 'fog/1'"]
 
     benchmark = Benchmark('imagenet-p', kinds=['tilt'], difficulty=3)
-    path = tmp_path / 'robustness/imagenet-p_3.json'
+    path = tmp_path / 'robustness/imagenet-p_3_epoch_4.json'
     open_records(path, {})
     append_record(path, dict(set='tilt', metrics={'flip/tilt': 20., 'top5/tilt': 2.5, 'sequences/tilt': 4}))
-    result = read_result('GAP', cfg, benchmark)
+    result = read_result('GAP', cfg, 'somewhere/epoch_4.pth', benchmark)
     assert result.sets == dict(tilt=dict(flip=0.2, top5=2.5, sequences=4)) and result.difficulty == 3

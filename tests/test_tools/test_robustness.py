@@ -3,6 +3,7 @@ import json
 import runpy
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ SETS = ('--benchmark', 'imagenet-c', '--corruptions', 'fog', 'impulse_noise', '-
 
 def measured(folder, benchmark='imagenet-c'):
     """Lines of the file of measurements by set, without times."""
-    lines = [json.loads(line) for line in (folder / 'robustness' / f'{benchmark}.json').read_text().splitlines()]
+    file, = (folder / 'robustness').glob(f'{benchmark}_*.json')
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
     return {line['set']: line['metrics'] for line in lines[1:]}
 
 
@@ -117,9 +119,9 @@ def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrup
 
 def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted):
     expected = tables(measure('whole', *SETS, '--data-root', corrupted))
-    file = trained.folder / 'whole/robustness/imagenet-c.json'
+    file = trained.folder / 'whole/robustness/imagenet-c_epoch_3.json'
     lines = file.read_text().splitlines(keepends=True)
-    part = trained.folder / 'part/robustness/imagenet-c.json'
+    part = trained.folder / 'part/robustness/imagenet-c_epoch_3.json'
     part.parent.mkdir(parents=True)
     part.write_text(''.join(lines[:3]) + lines[3][:20])
     assert tables(measure('part', *SETS, '--data-root', corrupted)) == expected
@@ -145,14 +147,17 @@ def test_two_processes_measure_the_same(trained, corrupted, measure):
 
 def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     every = ('--benchmark', 'imagenet-c', '--corruptions', 'contrast', '--severities', '1')
-    out = tool('test_robustness', *NETWORK, CLASSIFIER, 'work_dirs/resnet18_gcp_m_shapes/epoch_1.pth', '--work-dirs',
-               'a', 'b', '--labels', 'last', 'first', *every, '--out', 'both.png')
-    last, first = (measured(trained.folder / name)['contrast/1']['error/contrast/1'] for name in 'ab')
+    shutil.copytree('work_dirs/resnet18_gcp_m_shapes', 'checkpoints')
+    out = tool('test_robustness', *NETWORK, CLASSIFIER, 'checkpoints/epoch_1.pth', '--work-dirs', 'checkpoints',
+               'checkpoints', '--labels', 'last', 'first', *every, '--out', 'both.png')
+    last, first = (json.loads(Path(f'checkpoints/robustness/imagenet-c_epoch_{epoch}.json').read_text().splitlines()[2])
+                   ['metrics']['error/contrast/1'] for epoch in (3, 1))
     row, = (line for line in tables(out) if line.startswith('| first'))
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
     # AlexNet's errors are at hand for ImageNet.
-    out = tool('test_robustness', *NETWORK, '--work-dirs', 'a', *every, '--reference', 'alexnet', '--out', 'a.png')
+    out = tool('test_robustness', *NETWORK, '--work-dirs', 'checkpoints', *every, '--reference', 'alexnet', '--out',
+               'one.png')
     assert f'{last / 64.548 * 100:.1f}' in out and '100: AlexNet' in out
 
 

@@ -5,14 +5,13 @@ again, the tool measures only what is missing there, as the new checkpoints of a
 """
 import argparse
 import warnings
-from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmgcp.analysis.curvature import curvature_table, plot_curvature, read_curvature
 from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.engine.probes.along_training import curvatures_to_measure, measure_curvatures
-from mmgcp.utils.launch import load_config, reported
+from mmgcp.utils.launch import load_configs, reported
 
 
 def parse_args():
@@ -37,6 +36,7 @@ def parse_args():
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of all configs: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'curvature.png')
+    parser.set_defaults(launcher='none', local_rank=0)
     args = parser.parse_args()
     for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
         if values and len(values) != len(args.configs):
@@ -55,26 +55,12 @@ def at_least(lowest):
     return integer
 
 
-def named_configs(args):
-    """Configs of the command line by the names of their runs."""
-    cfgs = {}
-    for index, config in enumerate(args.configs):
-        cfg = load_config(argparse.Namespace(
-            config=config, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
-            launcher='none', local_rank=0))
-        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
-        if name in cfgs:
-            raise ValueError(f"several runs are called '{name}': give each its own name with --labels")
-        cfgs[name] = cfg
-    return cfgs
-
-
 def main():
     args = parse_args()
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError):
         trainings = curvatures_to_measure(
-            named_configs(args), args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
+            load_configs(args.configs, args), args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
             smallest=args.smallest, samples=args.samples, tolerance=args.tolerance)
         measure_curvatures(trainings)
         curvatures = [read_curvature(training.cfg.work_dir, training.name) for training in trainings]
