@@ -1,5 +1,6 @@
 """What the metrics of robustness share: reading samples and references, and naming means over a part of a benchmark."""
 import json
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -7,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmgcp.utils.errors import SetupError
@@ -42,6 +44,11 @@ def stack_scores(samples: Sequence[dict]) -> Tensor:
         path = samples[bad.int().argmax()].get('img_path', 'an image')
         raise SetupError(f'the network gives NaN for {path}: test a checkpoint whose training did not diverge')
     return scores
+
+
+def log_unreadable(name: str, files: Sequence[str]) -> None:
+    """Name the files of a set that could not be read."""
+    print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)
 
 
 def mean_or_none(values: Iterable[float]) -> float | None:

@@ -1,6 +1,5 @@
 """Errors on corrupted images: ImageNet-C of Hendrycks & Dietterich, *Benchmarking neural network robustness to common
 corruptions and perturbations*, ICLR 2019 (mCE and relative mCE of Table 4)."""
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmgcp.registry import METRICS
 from mmgcp.utils.errors import SetupError
 
-from .common import is_share, mean_or_none, name_means, read_reference, read_tags, stack_scores
+from .common import is_share, log_unreadable, mean_or_none, name_means, read_reference, read_tags, stack_scores
 
 CORRUPTIONS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'glass_blur', 'motion_blur',
                'zoom_blur', 'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic_transform', 'pixelate',
@@ -130,7 +129,7 @@ class CorruptionError(BaseMetric):
     """Errors on clean and corrupted images, CE, relative CE and their means, all in %.
 
     A sample carries ``corruption`` and ``severity`` (``'clean'`` and 0 for a clean image), and ``unreadable=True`` if
-    its image could not be read: such a one is counted, and otherwise left out.
+    its image could not be read: such a one is counted, named in the log, and otherwise left out.
 
     The metrics are ``error/{corruption}/{severity}``, ``images/{corruption}/{severity}`` (a count),
     ``unreadable/{corruption}/{severity}`` (a count, where not 0), ``CE/{corruption}``, ``mCE`` and, where the clean
@@ -164,7 +163,7 @@ class CorruptionError(BaseMetric):
         self.partial = partial
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each image its set and whether it is wrong (None: unreadable).
+        """Note for each image its set and whether it is wrong, or its file if it is unreadable.
 
         Raises:
             SetupError: If a sample lacks a tag or scores, has a severity that does not exist, a corruption that the
@@ -174,7 +173,8 @@ class CorruptionError(BaseMetric):
         wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
         # One entry for each image, unreadable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
-            self.results.append((corruption, severity, None if sample.get('unreadable') else next(wrong)))
+            outcome = str(sample.get('img_path', 'an image')) if sample.get('unreadable') else next(wrong)
+            self.results.append((corruption, severity, outcome))
 
     def _set_of(self, sample: dict) -> tuple[str, int]:
         corruption, severity = read_tags(sample, ('corruption', 'severity'))
@@ -186,7 +186,7 @@ class CorruptionError(BaseMetric):
                              'it, or reference=None')
         return corruption, severity
 
-    def compute_metrics(self, results: list[tuple[str, int, bool | None]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[str, int, bool | str]]) -> dict[str, float]:
         """Percentages and counts.
 
         Raises:
@@ -194,14 +194,15 @@ class CorruptionError(BaseMetric):
         """
         if not results:
             raise SetupError('CorruptionError has seen no images: look at the data set')
-        counts = Counter(results)
-        found = list(dict.fromkeys((corruption, severity) for corruption, severity, _ in results))
-        metrics, errors = {}, {}
-        for corruption, severity in found:
-            wrong, right, unreadable = (counts[corruption, severity, outcome] for outcome in (True, False, None))
+        outcomes, metrics, errors = {}, {}, {}
+        for corruption, severity, outcome in results:
+            outcomes.setdefault((corruption, severity), []).append(outcome)
+        for (corruption, severity), known in outcomes.items():
+            wrong, right = known.count(True), known.count(False)
             name = f'{corruption}/{severity}'
-            if unreadable:
-                metrics[f'unreadable/{name}'] = unreadable
+            if unreadable := [file for file in known if isinstance(file, str)]:
+                metrics[f'unreadable/{name}'] = len(unreadable)
+                log_unreadable(name, unreadable)
             if wrong + right:
                 metrics[f'images/{name}'] = wrong + right
                 error = wrong / (wrong + right)

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmgcp.registry import METRICS
 from mmgcp.utils.errors import SetupError
 
-from .common import is_share, mean_or_none, name_means, read_reference, read_tags, stack_scores
+from .common import is_share, log_unreadable, mean_or_none, name_means, read_reference, read_tags, stack_scores
 
 PERTURBATIONS = ('gaussian_noise', 'shot_noise', 'motion_blur', 'zoom_blur', 'brightness', 'translate', 'rotate',
                  'tilt', 'scale', 'snow')
@@ -179,7 +179,7 @@ class PerturbationStability(BaseMetric):
 
     A sample is a frame and carries ``perturbation``, ``sequence`` (its name), ``frame`` (from 0), ``frames`` (how many
     the sequence has) and ``difficulty``. All frames of a sequence come in one batch, in order. A sequence of which a
-    frame has ``unreadable=True`` is counted, and otherwise left out.
+    frame has ``unreadable=True`` is counted, named in the log, and otherwise left out.
 
     The metrics are ``flip/{perturbation}`` (%), ``top5/{perturbation}``, ``sequences/{perturbation}`` (a count),
     ``unreadable/{perturbation}`` (a count, where not 0) and, with a reference, ``mFR`` and ``mT5D`` (%).
@@ -256,8 +256,9 @@ class PerturbationStability(BaseMetric):
         for perturbation in dict.fromkeys(result[0] for result in results):
             sequences = [result for result in results if result[0] == perturbation]
             readable = [result for result in sequences if result[-1] is not None]
-            if len(readable) < len(sequences):
-                metrics[f'unreadable/{perturbation}'] = len(sequences) - len(readable)
+            if unreadable := [name for _, name, _, _, values in sequences if values is None]:
+                metrics[f'unreadable/{perturbation}'] = len(unreadable)
+                log_unreadable(perturbation, unreadable)
             if readable:
                 _check_lengths(readable)
                 flip[perturbation], top5[perturbation] = np.mean([result[-1] for result in readable], axis=0).tolist()

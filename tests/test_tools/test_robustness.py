@@ -244,6 +244,8 @@ def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrup
     assert 'clean' in measured(trained.folder / 'stopped')  # and is not tested again
     out = measure('stopped', *SETS, '--data-root', broken, '--skip-unreadable')
     assert "1 of 'fog/2'" in out
+    logs = '\n'.join(file.read_text() for file in (trained.folder / 'stopped').glob('*/*.log'))
+    assert f"Unreadable and left out of 'fog/2': {image}\n" in logs
     whole = measured(trained.folder / 'stopped')
     assert whole['fog/2']['images/fog/2'] == 23 and whole['fog/5']['images/fog/5'] == 24
 
