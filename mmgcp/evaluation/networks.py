@@ -33,7 +33,8 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
         SetupError: If there is no such checkpoint.
     """
     fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
-    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16)
+    clean = zlib.crc32(repr(cfg.test_dataloader.dataset.to_dict()).encode())
+    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, clean_images=clean)
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
@@ -44,7 +45,7 @@ def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
         ValueError: If the file is no file of measurements.
     """
     path = measurements(cfg, checkpoint, benchmark)
-    if not path.is_file():
+    if not cfg.get('test_dataloader') or not path.is_file():
         return False
     known = read_records(path)
     return (known.settings == settings_of(cfg, checkpoint, benchmark)

@@ -230,8 +230,11 @@ def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupte
         measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted)
     out = measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted, '--partial')
     assert 'partial mean error (4 of 75 sets)' in out
-    with pytest.raises(SystemExit, match='holds measurements with other settings'):
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(data_root, seed\)'):
         measure('lacking', *SETS)
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(clean_images\)'):
+        measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options',
+                'test_dataloader.dataset.data_root=data/shapes/imagenet/.')
 
 
 def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrupted):
