@@ -164,7 +164,8 @@ def _corrupted_sets(benchmark, clean):
             pipeline, last = _split(clean, pack)
             yield f'{kind}/{severity}', dict(
                 type='mmgcp.ImageNetC', data_root=benchmark.data_root, corruptions=[kind], severities=[severity],
-                classes=class_folders(clean), unreadable=benchmark.unreadable, pipeline=[pipeline[0], last])
+                classes=class_folders(clean), unreadable=benchmark.unreadable, pipeline=[pipeline[0], last],
+                serialize_data=False)  # which collects garbage each time, longer than a set takes to open
 
 
 def _perturbed_sets(benchmark, dataloader):

@@ -60,7 +60,8 @@ def test_sets_on_disk_know_the_classes_and_keep_the_pipelines_ends(tmp_path):
     benchmark = Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog'], [1, 2], unreadable='skip')
     dataset = benchmark_sets(benchmark, loader(root=tmp_path / 'clean'), {})['fog/2']['loader']['dataset']
     assert dataset == dict(type='mmgcp.ImageNetC', data_root=str(tmp_path / 'c'), corruptions=['fog'], severities=[2],
-                           classes=['cat', 'dog'], unreadable='skip', pipeline=[LOAD, PACK])
+                           classes=['cat', 'dog'], unreadable='skip', pipeline=[LOAD, PACK],
+                           serialize_data=False)
 
 
 def test_sets_that_are_missing(tmp_path):
