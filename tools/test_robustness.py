@@ -8,11 +8,11 @@ Example:
         --benchmark imagenet-c --data-root data/imagenet-c
 """
 import argparse
+import os
 import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
-from mmengine.dist import is_main_process
 
 from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.evaluation.benchmarks import FRAMES, PACK, Benchmark
@@ -74,17 +74,16 @@ def main():
         benchmark = Benchmark(
             args.benchmark, args.data_root, args.kinds, args.severities, args.difficulty, args.frames, args.seed,
             'skip' if args.skip_unreadable else 'stop', args.partial)
-        partial = bool(args.partial or args.kinds or set(args.severities) != set(SEVERITIES))
         reference = args.reference or default_reference(list(cfgs.values()), benchmark)
-        check_reference(reference, list(cfgs), benchmark.name, partial)
+        check_reference(reference, list(cfgs), benchmark)
         todo = [network for network in networks if not is_tested(*network, benchmark)]
         for network in todo:
             check_network(*network, benchmark)
         for network in todo:
             test_network(*network, benchmark)
-        if is_main_process():
+        if os.environ.get('RANK', '0') == '0':  # where nothing was left to test, the processes have not met
             results = [read_result(name, *network, benchmark) for name, network in zip(cfgs, networks, strict=True)]
-            print(report(results, reference, partial, args.out, args.formats))
+            print(report(results, reference, not benchmark.whole, args.out, args.formats))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,119 +32,16 @@ import numpy as np
 from mmcv.transforms import CenterCrop, LoadImageFromFile
 from mmengine.utils import ProgressBar
 from mmpretrain.datasets.transforms import ResizeEdge
-from PIL import Image
 
 from mmgcp.utils.errors import SetupError
 
-from .corruptions import SMALLEST_SIDE, check_corruption, corrupt_image, image_key, image_seed, load_library
-from .perturbations import check_perturbation, perturb_image, perturbation_folder
+from .corruptions import SMALLEST_SIDE, corrupt_image, image_key
+from .recipe import CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
 
-FORMATS = {'imagenet-c': ('jpeg', 'png'), 'imagenet-p': ('jpeg', 'png', 'mp4')}
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 # Measured on photos of 224 x 224 pixels, as the mean over all corruptions or perturbations.
 _BYTES_PER_PIXEL = {'jpeg': 0.3, 'png': 1.5, 'mp4': 0.075}
-_FRAMES_PER_SECOND = 10
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides the pixels of a folder; it is kept there as ``settings.json``.
-
-    Attributes:
-        source (str): Folder with a folder of images per class.
-        benchmark (str): ``'imagenet-c'`` or ``'imagenet-p'``.
-        resize (int): Short side in pixels to which images are resized first; 0 leaves it out. Default: 256.
-        backend (str): What resizes, ``'pillow'`` or ``'cv2'``, as the ``backend`` of ``ResizeEdge``. Default:
-            ``'pillow'``.
-        crop (int): Side in pixels of the square cut from the centre; 0 leaves it out. Default: 224.
-        format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
-        quality (int): Quality of JPEG, from 1 to 100. Default: 85.
-        frames (int): Frames of a sequence. Default: 30.
-        seed (int): Seed of all that is random. Default: 0.
-
-    Raises:
-        SetupError: If the folder does not exist or a value is out of range.
-    """
-    source: str
-    benchmark: str
-    resize: int = 256
-    backend: str = 'pillow'
-    crop: int = 224
-    format: str = 'jpeg'
-    quality: int = 85
-    frames: int = 30
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not Path(self.source).is_dir():
-            raise SetupError(f"the folder '{self.source}' does not exist.")
-        object.__setattr__(self, 'source', str(Path(self.source).resolve()))
-        if self.format not in FORMATS[self.benchmark]:
-            raise SetupError(f"'{self.format}' is no format of {self.benchmark}: choose from "
-                             f"{', '.join(FORMATS[self.benchmark])}.")
-        for name in ('resize', 'crop'):
-            if 0 != getattr(self, name) < SMALLEST_SIDE:
-                raise SetupError(f'{name}={getattr(self, name)} must be at least {SMALLEST_SIDE} pixels, or 0 to '
-                                 'leave it out.')
-        if self.resize and self.crop > self.resize:
-            raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
-        if not 1 <= self.quality <= 100:
-            raise SetupError(f'quality={self.quality} must lie between 1 and 100.')
-        if self.frames < 2:
-            raise SetupError(f'frames={self.frames} must be at least 2.')
-
-
-class CorruptedSet(NamedTuple):
-    """One set of ImageNet-C: a corruption at a severity."""
-    name: str
-    severity: int
-
-    @property
-    def folder(self) -> str:
-        return f'{self.name}/{self.severity}'
-
-    def check(self, recipe: Recipe) -> None:
-        check_corruption(self.name, self.severity)
-        load_library()
-
-    def file_name(self, stem: str, recipe: Recipe) -> str:
-        return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
-
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
-        seed = image_seed(recipe.seed, self.name, self.severity, key)
-        return corrupt_image(image, self.name, self.severity, seed)
-
-    def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
-        _save_image(made, path, recipe)
-
-
-class PerturbedSet(NamedTuple):
-    """One set of ImageNet-P: a perturbation, noise also with a difficulty."""
-    name: str
-    difficulty: int = 1
-
-    @property
-    def folder(self) -> str:
-        return perturbation_folder(self.name, self.difficulty)
-
-    def check(self, recipe: Recipe) -> None:
-        check_perturbation(self.name, recipe.frames, self.difficulty)
-
-    def file_name(self, stem: str, recipe: Recipe) -> str:
-        return f'{stem}.mp4' if recipe.format == 'mp4' else stem
-
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
-        seed = image_seed(recipe.seed, self.name, key)
-        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed)
-
-    def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
-        if recipe.format == 'mp4':
-            return _save_video(made, path)
-        path.mkdir()
-        suffix = {'jpeg': '.jpg', 'png': '.png'}[recipe.format]
-        for index, frame in enumerate(made):
-            _save_image(frame, path / f'{index:03d}{suffix}', recipe)
 
 
 class Report(NamedTuple):
@@ -342,20 +239,3 @@ def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray |
     if crop:
         results = CenterCrop(crop)(results)
     return np.ascontiguousarray(results['img'][..., ::-1])
-
-
-def _save_image(image, path, recipe):
-    if recipe.format == 'jpeg':
-        Image.fromarray(image).save(path, 'JPEG', quality=recipe.quality, optimize=True)
-    else:
-        Image.fromarray(image).save(path, 'PNG')
-
-
-def _save_video(frames, path):
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), _FRAMES_PER_SECOND, (width, height))
-    if not writer.isOpened():
-        raise SetupError(f"OpenCV cannot write '{path}' (codec mp4v): write frames with --format jpeg.")
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame[..., ::-1]))
-    writer.release()

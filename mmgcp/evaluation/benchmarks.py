@@ -72,6 +72,11 @@ class Benchmark:
             return list(self.kinds)
         return ['clean', *(f'{kind}/{severity}' for kind in self.kinds for severity in self.severities)]
 
+    @property
+    def whole(self) -> bool:
+        """Whether all sets that enter the means are among its sets, and none may be left out."""
+        return not self.partial and set(Benchmark(self.name).sets) <= set(self.sets)
+
     def identity(self) -> dict:
         """Settings that all sets of a table must share."""
         made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
@@ -137,10 +142,37 @@ def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: st
     return dataset
 
 
+def check_classes(cfg: dict, benchmark: Benchmark) -> None:
+    """Compare the classes of a network with those of its clean test images.
+
+    Args:
+        cfg (Config): Config of the network.
+        benchmark (Benchmark): What it is to be tested on.
+
+    Raises:
+        SetupError: If their numbers differ.
+    """
+    folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
+    if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
+        raise SetupError(f'the network tells {classes} classes apart, but the clean images of test_dataloader have '
+                         f'{len(folders)} class folders: test on the data that it was trained on')
+
+
+def number_of_classes(cfg: dict) -> int | None:
+    """Classes of a classifier, by its config; None where that does not tell."""
+    for part in ('head', 'backbone'):
+        if (cfg.model.get(part) or {}).get('num_classes', 0) > 0:
+            return cfg.model[part].num_classes
+    return None
+
+
 def _check_folders(benchmark, classes):
     """Look for the folders of all sets, or for what makes them, so that nothing is missed after hours."""
     if not benchmark.data_root:
         if benchmark.name != 'imagenet-p':
+            if benchmark.unreadable == 'skip':
+                raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not '
+                                 'of test images that are corrupted while they are read: mend those')
             load_library()
         return
     if benchmark.name == 'coco-c':
@@ -204,27 +236,3 @@ def _type(settings):
     """Name of a type, without its scope; configs in pure Python hold classes in place of names."""
     kind = settings['type']
     return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
-
-
-def check_classes(cfg: dict, benchmark: Benchmark) -> None:
-    """Compare the classes of a network with those of its clean test images.
-
-    Args:
-        cfg (Config): Config of the network.
-        benchmark (Benchmark): What it is to be tested on.
-
-    Raises:
-        SetupError: If their numbers differ.
-    """
-    folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
-    if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
-        raise SetupError(f'the network tells {classes} classes apart, but the clean images of test_dataloader have '
-                         f'{len(folders)} class folders: test on the data that it was trained on')
-
-
-def number_of_classes(cfg: dict) -> int | None:
-    """Classes of a classifier, by its config; None where that does not tell."""
-    for part in ('head', 'backbone'):
-        if (cfg.model.get(part) or {}).get('num_classes', 0) > 0:
-            return cfg.model[part].num_classes
-    return None

@@ -120,17 +120,17 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
     return RobustnessResult(name, benchmark.name, sets, unreadable, benchmark.difficulty)
 
 
+def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
+    """``'alexnet'`` for networks with the classes of ImageNet on ImageNet-C, ``'none'`` otherwise."""
+    imagenet = benchmark.name == 'imagenet-c' and {number_of_classes(cfg) for cfg in cfgs} == {1000}
+    return 'alexnet' if imagenet else 'none'
+
+
 def _resolved(checkpoint):
     """File or URL of a checkpoint, ``workdir://`` being resolved."""
     if checkpoint.startswith(WORKDIR_SCHEME):
         return workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):])
     return checkpoint
-
-
-def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
-    """``'alexnet'`` for networks with the classes of ImageNet on ImageNet-C, ``'none'`` otherwise."""
-    imagenet = benchmark.name == 'imagenet-c' and {number_of_classes(cfg) for cfg in cfgs} == {1000}
-    return 'alexnet' if imagenet else 'none'
 
 
 def _errors(metrics):

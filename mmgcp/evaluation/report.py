@@ -8,27 +8,27 @@ from mmgcp.analysis.robustness_tables import corruption_table, robustness_table,
 from mmgcp.utils.errors import SetupError
 
 from . import corruption_error, perturbation_stability
+from .benchmarks import Benchmark
 
 
-def check_reference(reference: str, names: Sequence[str], benchmark: str, partial: bool) -> None:
+def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) -> None:
     """Look at the reference before the test, so that a mistake shows.
 
     Args:
         reference (str): See :func:`report`.
         names (Sequence[str]): Names of the networks.
-        benchmark (str): Name of the benchmark.
-        partial (bool): Only part of the sets is to be tested.
+        benchmark (Benchmark): What they are to be tested on.
 
     Raises:
         SetupError: If it cannot be read or has another form, is a network of a partial test, or does not belong to the
             benchmark.
     """
-    if benchmark == 'coco-c' and reference != 'none':
+    if benchmark.name == 'coco-c' and reference != 'none':
         raise SetupError('COCO-C has no reference: rPC is relative to the clean images')
-    if reference in names and partial:
+    if reference in names and not benchmark.whole:
         raise SetupError(f"'{reference}' cannot be the reference: it must be tested on all sets")
     if reference not in ('none', *names):
-        _load(reference, benchmark)
+        _load(reference, benchmark.name)
 
 
 def report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,

@@ -9,10 +9,11 @@ from mmengine.dataset import Compose
 from PIL import Image
 
 import mmgcp.datasets.transforms  # noqa: F401  registers
-from mmgcp.datasets import corrupt_folder
-from mmgcp.datasets.corrupt_folder import CorruptedSet, PerturbedSet, Recipe, load_image, make_folder, source_images
+from mmgcp.datasets import recipe as recipes
+from mmgcp.datasets.corrupt_folder import load_image, make_folder, source_images
 from mmgcp.datasets.corruptions import image_seed
 from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.datasets.recipe import CorruptedSet, PerturbedSet, Recipe
 from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mmgcp.utils.errors import SetupError
 
@@ -117,7 +118,7 @@ def test_interrupted_run_goes_on(source, tmp_path, monkeypatch, recipe, sets):
     monkeypatch.setattr(Image.Image, 'save', fail_late)
     if recipe.format == 'mp4':
         calls += [0] * 4
-        monkeypatch.setattr(corrupt_folder, '_save_video', fail_late_in_video)
+        monkeypatch.setattr(recipes, '_save_video', fail_late_in_video)
     with pytest.raises(KeyboardInterrupt):
         make_folder(tmp_path / 'cut', recipe, sets, log=str)
     monkeypatch.undo()

@@ -54,6 +54,12 @@ def test_sets_of_imagenet_c():
     assert settings == loader()
 
 
+def test_extra_sets_leave_a_benchmark_whole():
+    assert Benchmark('imagenet-c', kinds=[*CORRUPTIONS, 'saturate']).whole and Benchmark('imagenet-p').whole
+    for part in (dict(kinds=['fog']), dict(severities=[1, 2]), dict(partial=True)):
+        assert not Benchmark('imagenet-c', **part).whole
+
+
 def test_sets_on_disk_know_the_classes_and_keep_the_pipelines_ends(tmp_path):
     folders(tmp_path / 'clean', 'cat', 'dog')
     folders(tmp_path / 'c', *(f'fog/{severity}/{name}' for severity in (1, 2) for name in ('cat', 'dog')))

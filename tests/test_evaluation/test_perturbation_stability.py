@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmpretrain.structures import DataSample
 from scipy.stats import rankdata
 
+from mmgcp.evaluation import common
 from mmgcp.evaluation.perturbation_stability import (
     NOISES,
     PERTURBATIONS,
@@ -228,13 +229,16 @@ class TestMetric:
         metrics = evaluate(sequences, reference=reference, partial=True, prefix='p')
         assert (metrics['p/partial_mFR'], metrics['p/partial_mT5D']) == (150, 50)
 
-    def test_sequences_with_an_unreadable_frame_are_counted_and_left_out(self):
+    def test_sequences_with_an_unreadable_frame_are_counted_named_and_left_out(self, monkeypatch):
+        said = []
+        monkeypatch.setattr(common, 'print_log', lambda text, *_: said.append(text))
         lost = sequence('snow', torch.eye(6)[[0, 1]], 'a/2')
         lost[1].set_metainfo(dict(unreadable=True))
         cut = sequence('tilt', torch.eye(6)[:1], 'a/3', unreadable=True)
         metrics = evaluate([lost, sequence('snow', torch.eye(6)[[0, 0, 0]]), cut], per_batch=3)
         assert metrics == {'unreadable/snow': 1, 'sequences/snow': 1, 'flip/snow': 0, 'top5/snow': 0,
                            'unreadable/tilt': 1}
+        assert said == ["Unreadable and left out of 'snow': a/2", "Unreadable and left out of 'tilt': a/3"]
 
     def test_the_same_sequence_twice_in_a_batch_is_two(self):
         assert evaluate([sequence('snow', torch.eye(6)[[0, 1]])] * 2)['sequences/snow'] == 2

@@ -199,6 +199,7 @@ def test_detectors_on_corrupted_coco(measure, trained):
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
     (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions enter no mean: name one of gauss'),
+    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read: mend those'),
     (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
     ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
     (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are published nowhere"),
@@ -235,6 +236,15 @@ def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupte
     with pytest.raises(SystemExit, match=r'holds measurements with other settings \(clean_images\)'):
         measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options',
                 'test_dataloader.dataset.data_root=data/shapes/imagenet/.')
+
+
+def test_sets_of_other_sizes_are_refused(measure, trained, corrupted):
+    smaller = corrupted.with_name('smaller-c')
+    shutil.copytree(corrupted, smaller)
+    min((smaller / 'impulse_noise/2').glob('*/*')).unlink()
+    with pytest.raises(SystemExit, match="'impulse_noise/2' has 23 images and 'clean' has 24: all sets"):
+        measure('smaller', *SETS, '--data-root', smaller)
+    assert set(measured(trained.folder / 'smaller')) == {'clean', 'fog/2', 'fog/5'}
 
 
 def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrupted):

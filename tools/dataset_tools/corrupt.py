@@ -7,7 +7,8 @@ import argparse
 import os
 
 from mmgcp.analysis.tables import markdown_table
-from mmgcp.datasets.corrupt_folder import FORMATS, CorruptedSet, PerturbedSet, Recipe, make_folder
+from mmgcp.datasets.corrupt_folder import make_folder
+from mmgcp.datasets.recipe import FORMATS, CorruptedSet, PerturbedSet, Recipe
 from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
 from mmgcp.evaluation.perturbation_stability import DIFFICULTIES, PERTURBATIONS
 from mmgcp.utils.launch import reported
