@@ -1,10 +1,10 @@
 """What happens while training: schedules, optimisers and hooks."""
 from .hooks import CovarianceDiagnosticsHook, EpochSeedHook, LandscapeHook, MatchingEpochHook, SanityCheckHook
 from .loops import BenchmarkLoop
-from .optimizers import KFACOptimWrapper
+from .optimizers import BFloat16OptimWrapper, KFACOptimWrapper
 from .schedulers import PolynomialLR, PolynomialMomentum, StagewiseLinearLR
 
 __all__ = [
-    'BenchmarkLoop', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'KFACOptimWrapper', 'LandscapeHook',
-    'MatchingEpochHook', 'PolynomialLR', 'PolynomialMomentum', 'SanityCheckHook', 'StagewiseLinearLR'
+    'BFloat16OptimWrapper', 'BenchmarkLoop', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'KFACOptimWrapper',
+    'LandscapeHook', 'MatchingEpochHook', 'PolynomialLR', 'PolynomialMomentum', 'SanityCheckHook', 'StagewiseLinearLR'
 ]

@@ -1,15 +1,20 @@
-"""Imagenette, 10 classes of ImageNet (github.com/fastai/imagenette, 160 px version), in data/imagenette; 80 px."""
+"""Imagenette, 10 classes of ImageNet, at 128 px.
+
+Download https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz (github.com/fastai/imagenette) and unpack it in
+``data``: ``data/imagenette2-160/{train,val}/<class>/*.JPEG``.
+"""
 _base_ = './imagenet.py'
 
 data_preprocessor = dict(num_classes=10)
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
+    persistent_workers=True,
     dataset=dict(
-        data_root='data/imagenette',
+        data_root='data/imagenette2-160',
         pipeline=[
             dict(type='LoadImageFromFile'),
-            dict(type='RandomResizedCrop', scale=80),
+            dict(type='RandomResizedCrop', scale=128),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
             dict(type='PackInputs'),
         ]))
@@ -17,11 +22,11 @@ val_dataloader = dict(
     batch_size=64,
     num_workers=1,
     dataset=dict(
-        data_root='data/imagenette',
+        data_root='data/imagenette2-160',
         pipeline=[
             dict(type='LoadImageFromFile'),
-            dict(type='ResizeEdge', scale=96, edge='short'),
-            dict(type='CenterCrop', crop_size=80),
+            dict(type='ResizeEdge', scale=146, edge='short'),
+            dict(type='CenterCrop', crop_size=128),
             dict(type='PackInputs'),
         ]))
 test_dataloader = val_dataloader

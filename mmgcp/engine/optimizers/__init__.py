@@ -1,4 +1,5 @@
 """Optimisers that MMEngine does not have."""
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .kfac_optim_wrapper import KFACOptimWrapper
 
-__all__ = ['KFACOptimWrapper']
+__all__ = ['BFloat16OptimWrapper', 'KFACOptimWrapper']

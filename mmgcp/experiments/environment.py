@@ -1,0 +1,48 @@
+"""Software and hardware on which a result was made."""
+import importlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp')
+
+
+def environment(threads: int | None = None) -> dict:
+    """Describe this machine, its libraries and the state of the code.
+
+    Args:
+        threads (int, optional): CPU threads of a job; by default those of this process.
+
+    Returns:
+        dict: ``python`` and the versions of the libraries (those that are installed), ``hardware`` (name of the GPU, or
+        of the processor), ``threads``, and ``commit``, which ends in ``+`` where files were changed since; JSON values.
+    """
+    on_gpu = torch.cuda.is_available()
+    return dict(python=platform.python_version(), **_versions(),
+                hardware=torch.cuda.get_device_name(0) if on_gpu else _processor(),
+                threads=threads or torch.get_num_threads(), commit=_commit())
+
+
+def _versions():
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.import_module(name).__version__
+        except ImportError:  # MMDetection is optional
+            continue
+    return versions
+
+
+def _processor():
+    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return f'{os.cpu_count()} cores of {names[0] if names else platform.processor() or platform.machine()}'
+
+
+def _commit():
+    described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,
+                               text=True, cwd=Path(__file__).parent)
+    return described.stdout.strip() if described.returncode == 0 else 'unknown'

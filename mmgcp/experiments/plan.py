@@ -1,0 +1,115 @@
+"""What an experiment consists of: trainings, each with several seeds, and measurements of the trained networks."""
+import runpy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.setup_env import configs_folder
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training with ``tools/train.py``.
+
+    Attributes:
+        name (str): What results, tables and the command line call it.
+        config (str): Config file, relative to ``configs/``.
+        options (Mapping[str, object]): Settings that replace those of the config, as ``--cfg-options`` has them.
+        starts_from (str): Name of the training with whose last checkpoint, of the same seed, the backbone starts; empty
+            for none.
+        seeds (Sequence[int]): Seeds; empty for those of the plan.
+        shared (bool): Whether the options of the plan apply.
+    """
+    name: str
+    config: str
+    options: Mapping[str, object] = field(default_factory=dict)
+    starts_from: str = ''
+    seeds: Sequence[int] = ()
+    shared: bool = True
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A measurement of the last checkpoints of trainings with one of the tools.
+
+    Attributes:
+        name (str): What results and the command line call it.
+        tool (str): The tool, relative to ``tools/``.
+        arguments (Sequence[str]): Its arguments, in which ``{config}``, ``{checkpoint}`` and ``{work_dir}`` stand for
+            those of the training.
+        keep (str): Pattern of the one file, relative to the work directory, in which the tool puts down what it
+            measures (:mod:`mmgcp.utils.records`).
+        of (Sequence[str]): Names of the trainings to measure, each seed by itself.
+        seeds (Sequence[int]): Seeds; empty for those of the trainings.
+    """
+    name: str
+    tool: str
+    arguments: Sequence[str]
+    keep: str
+    of: Sequence[str]
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Trainings and measurements, carried out in this order as far as they do not wait for one another.
+
+    Attributes:
+        title (str): What was done, in a sentence that stands above the results.
+        trainings (Sequence[Training]): The trainings.
+        measurements (Sequence[Measurement]): What is measured of them.
+        seeds (Sequence[int]): Each training runs once with each.
+        options (Mapping[str, object]): Settings of all trainings, under those of each.
+        name (str): Name of the file that it was read from; names the folders of results and work directories.
+
+    Raises:
+        SetupError: If two have the same name, a config does not exist, or one needs a training that is not there.
+    """
+    title: str
+    trainings: Sequence[Training]
+    measurements: Sequence[Measurement] = ()
+    seeds: Sequence[int] = (0, )
+    options: Mapping[str, object] = field(default_factory=dict)
+    name: str = ''
+
+    def __post_init__(self) -> None:
+        names = [item.name for item in (*self.trainings, *self.measurements)]
+        for name in names:
+            if names.count(name) > 1:
+                raise SetupError(f"the plan has several trainings or measurements called '{name}': give each its own")
+        known = {training.name for training in self.trainings}
+        for training in self.trainings:
+            if not (configs_folder() / training.config).is_file():
+                raise SetupError(f"the training '{training.name}' has the config configs/{training.config}, which does "
+                                 'not exist')
+            if training.starts_from and training.starts_from not in known:
+                raise SetupError(f"the training '{training.name}' starts from '{training.starts_from}', which the plan "
+                                 'does not train')
+        for measurement in self.measurements:
+            for name in measurement.of:
+                if name not in known:
+                    raise SetupError(f"the measurement '{measurement.name}' is of '{name}', which the plan does not "
+                                     'train')
+
+
+def read_plan(path: str | Path) -> Plan:
+    """Read a plan from the Python file that assigns it to ``plan``.
+
+    Args:
+        path (str | Path): The file; its name without ending becomes the plan's.
+
+    Raises:
+        SetupError: If there is no such file, it is no Python, or assigns no plan.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SetupError(f'the plan {path} does not exist: there are '
+                         f"{', '.join(sorted(str(other) for other in path.parent.glob('*.py'))) or 'none beside it'}")
+    try:
+        plan = runpy.run_path(str(path)).get('plan')
+    except SyntaxError as error:
+        raise SetupError(f'the plan {path} cannot be read: {error}') from error
+    if not isinstance(plan, Plan):
+        raise SetupError(f'the plan {path} must assign a Plan of mmgcp.experiments to plan')
+    return Plan(**{**vars(plan), 'name': path.stem})

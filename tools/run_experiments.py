@@ -1,0 +1,61 @@
+"""Carries out a plan of trainings and measurements with several seeds, and tells the results.
+
+What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run; tables
+and figures are made from them: RESULTS.csv beside them, docs/results.md and docs/figures/.
+
+Examples:
+    python tools/run_experiments.py plans/imagenette_gpu.py --at-once 8    # everything, 8 runs at a time
+    python tools/run_experiments.py plans/imagenette_cpu.py --only resnet18_gap_lr-norm --seeds 0 --again    # one run
+    python tools/run_experiments.py plans/imagenette_cpu.py --report       # tables and figures, without training
+"""
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from mmgcp.experiments import read_plan
+from mmgcp.experiments.driver import run, threads_per_job, with_needed
+from mmgcp.experiments.jobs import choose, jobs_of
+from mmgcp.utils.launch import reported
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('plan', metavar='PLAN', help='Python file of the plan, such as plans/imagenette_cpu.py')
+    parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
+                        help='names of trainings or measurements, * for any part (default: all)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
+    parser.add_argument('--again', action='store_true', help='do again what is done')
+    parser.add_argument('--at-once', type=int, metavar='N',
+                        help='runs at a time; they share GPUs or cores (default: one per GPU, or one)')
+    parser.add_argument('--list', action='store_true', help='tell what is done and what is not, and do nothing')
+    parser.add_argument('--report', action='store_true', help='make tables and figures, train nothing')
+    parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
+                        help='(default: %(default)s)')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    at_once = args.at_once or torch.cuda.device_count() or 1
+    with reported(ValueError, OSError):
+        plan = read_plan(args.plan)
+        jobs = choose(jobs_of(plan), args.only, args.seeds)
+        todo = [] if args.report else with_needed(jobs, args.results, args.again)
+        done = sum(job.is_done(args.results) for job in jobs)
+        print(f'{plan.name}: {len(jobs)} runs, {done} of them done, {len(todo)} to do')
+        for job in todo:
+            print(f"  {job}{' (goes on)' if job.is_begun() else ''}")
+        if args.list:
+            return
+        failed = []
+        if todo:
+            print(f'{at_once} at a time, {threads_per_job(at_once)} CPU threads each', flush=True)
+            failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
+    if failed:
+        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
+
+
+if __name__ == '__main__':
+    main()
