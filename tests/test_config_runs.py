@@ -17,7 +17,8 @@ from mmgcp.utils.launch import build_runner, load_config
 from mmgcp.utils.setup_env import configs_folder
 
 CONFIGS = [path.relative_to(configs_folder()) for path in sorted(configs_folder().rglob('*.py'))
-           if not {'_base_', 'robustness'} & set(path.parts)]
+           if not {'_base_', 'robustness'} & set(path.parts)
+           and not ('imagenette' in path.parts and '_lr-' in path.stem)]  # the same networks
 CLASSIFIER_SIZE, DETECTOR_SIZE = 64, 128
 # Fewer regions per image, in keeping with its size; DINO's queries are the best pixels of its feature maps.
 FEW_REGIONS = {

@@ -17,13 +17,15 @@ from mmgcp.utils.setup_env import configs_folder
 
 CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
+IMAGENETTE = [name for name, path in CONFIGS.items() if path.parent.name == 'imagenette' and 'kfac' not in name]
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
 DETECTORS = [name for name, path in CONFIGS.items() if path.parent == configs_folder()]
 RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
 ARCHS = [*RESNETS, 'mobilenetv2', 'shufflenetv2']
-DOWNSAMPLING = {'gap': 'stride', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+DOWNSAMPLING = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride',
+                'gcp_m': 'max_pool'}
 
 
 @functools.cache
@@ -53,7 +55,7 @@ def _built(scope, settings):
 
 def variant(name):
     """Pooling variant that a name stands for."""
-    return re.search(r'_(gap|gcp_d|gcp_m|gcp_128|gcp)(_|$)', name)[1]
+    return re.search(r'_(gap_wo-ds|gap|gcp_d|gcp_m|gcp_128|gcp)(_|$)', name)[1]
 
 
 def family_of(name):
@@ -63,7 +65,7 @@ def family_of(name):
 
 def schedule(name):
     """Schedule that the name of an ImageNet config stands for: LR_norm for GAP and LR_adju for GCP, unless it says."""
-    return name.partition('_lr-')[2] or ('norm' if variant(name) == 'gap' else 'adju')
+    return name.partition('_lr-')[2] or ('norm' if variant(name).startswith('gap') else 'adju')
 
 
 def test_all_rows_of_the_paper_have_a_config():
@@ -83,9 +85,12 @@ def test_all_rows_of_the_paper_have_a_config():
     expected |= {f'faster_rcnn_{arch}_gcp_d_w-ds' for arch in ('r18', 'r50', 'r101')}
     assert set(DETECTORS) == expected | {f'{d}_r50_{v}' for d in ('retinanet', 'dino') for v in ('gap', 'gcp_m')}
 
-    expected = {f'{arch}_{v}_{data}' for arch in ('resnet18', 'mobilenetv2') for v in ('gap', 'gcp')
-                for data in ('imagenet_landscape', 'imagenette')}
-    assert set(LANDSCAPE) == expected | {'resnet18_gap_imagenette_kfac'}
+    assert set(LANDSCAPE) == {f'{arch}_{v}_imagenet_landscape' for arch in ('resnet18', 'mobilenetv2')
+                              for v in ('gap', 'gcp')}
+    suffixes = {'gap': ['', '_lr-fast', '_lr-adju'], 'gcp': ['', '_lr-norm', '_lr-fast']}
+    poolings = {'resnet18': [*DOWNSAMPLING], 'resnet50': [*DOWNSAMPLING], 'mobilenetv2': ['gap', 'gcp']}
+    assert set(IMAGENETTE) == {f'{arch}_{v}_imagenette{suffix}' for arch, variants in poolings.items()
+                               for v in variants if v != 'gcp_128' for suffix in suffixes[v[:3]]}
     assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
 
     assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
@@ -95,11 +100,11 @@ def test_all_rows_of_the_paper_have_a_config():
     assert CONFIGS['faster_rcnn_r50_gcp_m'] == configs_folder() / 'faster_rcnn_r50_gcp_m.py'
 
 
-@pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + LANDSCAPE + KFAC[-1:])
+@pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + IMAGENETTE + LANDSCAPE + KFAC[-1:])
 def test_networks_of_classifiers(name):
     cfg, arch = load(name), name.partition('_')[0]
     model = built(cfg)
-    if variant(name) == 'gap':
+    if variant(name).startswith('gap'):
         assert type(model.neck).__name__ == 'GlobalAveragePooling'
     else:
         assert isinstance(model.neck, GlobalCovariancePooling)
@@ -109,7 +114,7 @@ def test_networks_of_classifiers(name):
         assert type(model.neck.reduction.activate).__name__ == ('ReLU' if arch in RESNETS else 'ReLU6')
     if arch in RESNETS:
         assert model.backbone.depth == int(arch.removeprefix('resnet'))
-        if variant(name) != 'gap':
+        if variant(name) != 'gap':  # MMPretrain's own ResNet
             assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
     dropout = model.head.dropout.p if isinstance(model.head, DropoutLinearClsHead) else 0
     assert dropout == (0.2 if arch == 'mobilenetv2' and name not in LANDSCAPE else 0)
@@ -150,6 +155,18 @@ def test_learning_rate_of_every_epoch_is_that_of_table_3(name):
     first = 1 if family == 'resnet' else 0
     assert cfg.train_cfg.max_epochs == epochs
     assert lr_curve(cfg) == pytest.approx([formula(e) for e in range(first, first + epochs)], rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize('name', IMAGENETTE)
+def test_learning_rates_on_imagenette_are_those_of_table_3_in_fewer_epochs(name):
+    cfg, family = load(name), family_of(name)
+    epochs, formula = RATES[family, schedule(name)]
+    share = 5 if family == 'resnet' else 25
+    first, start = (1, 0.05 / 0.1) if family == 'resnet' else (0, 1)
+    assert cfg.train_cfg.max_epochs == epochs // share
+    assert lr_curve(cfg, epoch_length=148) == pytest.approx(
+        [start * formula(first + share * e) for e in range(epochs // share)], rel=1e-9)
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 64
 
 
 @pytest.mark.parametrize('name', IMAGENET)

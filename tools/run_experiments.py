@@ -1,7 +1,7 @@
 """Carries out a plan of trainings and measurements with several seeds, and tells the results.
 
 What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run; tables
-and figures are made from them: RESULTS.csv beside them, docs/results.md and docs/figures/.
+and figures are made from them: CSV files beside them, docs/results.md and docs/figures/.
 
 Examples:
     python tools/run_experiments.py plans/imagenette_gpu.py --at-once 8    # everything, 8 runs at a time
@@ -15,8 +15,10 @@ from pathlib import Path
 import torch
 
 from mmgcp.experiments import read_plan
+from mmgcp.experiments.blocks import table
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
+from mmgcp.experiments.report import report
 from mmgcp.utils.launch import reported
 
 
@@ -26,13 +28,15 @@ def parse_args():
     parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
-    parser.add_argument('--again', action='store_true', help='do again what is done')
+    parser.add_argument('--again', action='store_true', help='do again what is done, from the start')
     parser.add_argument('--at-once', type=int, metavar='N',
                         help='runs at a time; they share GPUs or cores (default: one per GPU, or one)')
     parser.add_argument('--list', action='store_true', help='tell what is done and what is not, and do nothing')
     parser.add_argument('--report', action='store_true', help='make tables and figures, train nothing')
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
                         help='(default: %(default)s)')
+    parser.add_argument('--root', type=Path, default=Path(), metavar='FOLDER',
+                        help='where docs/ and other pages are (default: this folder)')
     return parser.parse_args()
 
 
@@ -46,13 +50,18 @@ def main():
         done = sum(job.is_done(args.results) for job in jobs)
         print(f'{plan.name}: {len(jobs)} runs, {done} of them done, {len(todo)} to do')
         for job in todo:
-            print(f"  {job}{' (goes on)' if job.is_begun() else ''}")
+            print(f"  {job}{' (goes on)' if job.is_begun() and not args.again else ''}")
         if args.list:
             return
         failed = []
         if todo:
+            for job in jobs if args.again else ():
+                job.clear()
             print(f'{at_once} at a time, {threads_per_job(at_once)} CPU threads each', flush=True)
             failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
+        changed = report(plan, args.plan, args.results, args.root)
+        print('\n' + table(args.results / plan.name / 'accuracy.csv'))
+        print('\nPages:', *changed or ['unchanged'])
     if failed:
         sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
 

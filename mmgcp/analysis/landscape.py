@@ -122,10 +122,21 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
             records = [record for record in records if record['iter'] < first] + start.records
     if not records:
         raise ValueError(f"'{work_dir}' holds no measurement of its landscape yet: wait for the first one.")
+    return landscape_of(settings, records, name or work_dir.resolve().name)
+
+
+def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> Landscape:
+    """Put measurements together.
+
+    Args:
+        settings (Mapping): What the hook notes first: place, direction, step sizes.
+        records (Sequence[Mapping]): Its measurements, at least one.
+        name (str): Name of the run.
+    """
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
               for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
     return Landscape(
-        name=name or work_dir.resolve().name,
+        name=name,
         at=settings['at'],
         layer=settings['layer'],
         direction=settings['direction'],

@@ -125,7 +125,7 @@ def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str |
         path.write_text(markdown_table(header, rows) + '\n', encoding='utf-8')
         return
     with path.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file, lineterminator='\n').writerows([header, *rows])
 
 
 def _by_network(trainings):

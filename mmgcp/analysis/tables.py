@@ -6,19 +6,21 @@ import numpy as np
 from .runs import Run
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table whose first column is text and hangs left, the others numbers that hang right.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
+    """Write a table whose first columns are text and hang left, the others numbers that hang right.
 
     Args:
         header (Sequence[str]): Names of the columns.
         rows (Sequence[Sequence[str]]): Cells, as many per row as there are columns.
+        text (int): Number of columns with text.
 
     Returns:
         str: One line per row under two lines of header.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])]
-    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in [header, rule, *rows]]
+    rule = [*('-' * width for width in widths[:text]), *('-' * (width - 1) + ':' for width in widths[text:])]
+    lines = [[*map(str.ljust, line[:text], widths), *map(str.rjust, line[text:], widths[text:])]
+             for line in [header, rule, *rows]]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
 
 

@@ -113,11 +113,24 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
         ValueError: If the file is missing or no file of measurements.
     """
     records = read_records(measurements(cfg, checkpoint, benchmark)).records
-    read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark.name]
-    sets = {record['set']: read(record['metrics']) for record in records if record['set'] in benchmark.sets}
+    return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
+                     benchmark.difficulty)
+
+
+def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
+    """Put the measurements of :class:`mmgcp.engine.BenchmarkLoop` together.
+
+    Args:
+        name (str): Name of the network.
+        benchmark (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
+        records (Sequence[dict]): What the loop notes of each set.
+        difficulty (int): Of ImageNet-P.
+    """
+    read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark]
+    sets = {record['set']: read(record['metrics']) for record in records}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
-    return RobustnessResult(name, benchmark.name, sets, unreadable, benchmark.difficulty)
+    return RobustnessResult(name, benchmark, sets, unreadable, difficulty)
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:

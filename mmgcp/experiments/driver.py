@@ -72,7 +72,8 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
                 waiting.remove(job)
                 failed.append(job)
                 say(f'{job}: left out, because {job.needs} failed')
-            ready = [job for job in waiting if job.needs not in waiting and job.needs not in [p.job for p in running]]
+            under_way = [process.job for process in running]
+            ready = [job for job in waiting if job.needs not in waiting and job.needs not in under_way]
             for job in ready[:at_once - len(running)]:
                 waiting.remove(job)
                 slot = min(set(range(at_once)) - {process.slot for process in running})
@@ -89,8 +90,8 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
                 except (SetupError, ValueError) as error:
                     failed.append(process.job)
                     summary = f'failed: {error}'
-                say(f'[{ended}/{len(jobs)}] {process.job}: {summary} ({timedelta(seconds=round(seconds))}; about {left} '
-                    'left)')
+                took = timedelta(seconds=round(seconds))
+                say(f'[{ended}/{len(jobs)}] {process.job}: {summary} ({took}; about {left} left)')
     finally:
         for process in running:
             process.process.terminate()

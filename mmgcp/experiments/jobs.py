@@ -1,5 +1,7 @@
 """The single runs that a plan amounts to: one training or measurement with one seed, in a process of its own."""
 import json
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -92,14 +94,24 @@ class Job:
         path = results / self.result
         return path.is_file() and read_records(path).settings.get('identity') == self.identity()
 
+    def clear(self) -> None:
+        """Forget what it left in its work directory, so that it starts anew."""
+        if self.measurement:
+            for path in self.work_dir.glob(self.measurement.keep):
+                path.unlink()
+        elif self.work_dir.is_dir():
+            shutil.rmtree(self.work_dir)
+
     def command(self) -> list[str]:
-        """Command that carries it out, in the root of the project."""
-        config = str(configs_folder() / self.training.config)
+        """Command that carries it out, from the folder that work directories are made in."""
+        root = Path(os.path.relpath(configs_folder().resolve().parent))
         if not self.measurement:
-            return [sys.executable, 'tools/train.py', config, '--work-dir', str(self.work_dir), '--resume',
-                    '--cfg-options', *(f'{key}={_text(value)}' for key, value in self.options.items())]
-        places = dict(config=config, checkpoint=self.needs.checkpoint(), work_dir=str(self.work_dir))
-        return [sys.executable, f'tools/{self.measurement.tool}',
+            return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
+                    '--work-dir', str(self.work_dir), '--resume', '--cfg-options',
+                    *(f'{key}={_text(value)}' for key, value in self.options.items())]
+        config = self.work_dir / Path(self.training.config).name  # as trained, with all options
+        places = dict(config=str(config), checkpoint=self.needs.checkpoint(), work_dir=str(self.work_dir))
+        return [sys.executable, str(root / 'tools' / self.measurement.tool),
                 *(argument.format(**places) for argument in self.measurement.arguments)]
 
     def _epochs(self) -> int:

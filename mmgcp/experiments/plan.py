@@ -37,7 +37,7 @@ class Measurement:
         name (str): What results and the command line call it.
         tool (str): The tool, relative to ``tools/``.
         arguments (Sequence[str]): Its arguments, in which ``{config}``, ``{checkpoint}`` and ``{work_dir}`` stand for
-            those of the training.
+            those of the training; the config is that which the training left, with all its options.
         keep (str): Pattern of the one file, relative to the work directory, in which the tool puts down what it
             measures (:mod:`mmgcp.utils.records`).
         of (Sequence[str]): Names of the trainings to measure, each seed by itself.
@@ -61,6 +61,7 @@ class Plan:
         measurements (Sequence[Measurement]): What is measured of them.
         seeds (Sequence[int]): Each training runs once with each.
         options (Mapping[str, object]): Settings of all trainings, under those of each.
+        test_images (int): Images that accuracies are measured on, from which their sampling error is told.
         name (str): Name of the file that it was read from; names the folders of results and work directories.
 
     Raises:
@@ -71,6 +72,7 @@ class Plan:
     measurements: Sequence[Measurement] = ()
     seeds: Sequence[int] = (0, )
     options: Mapping[str, object] = field(default_factory=dict)
+    test_images: int = 0
     name: str = ''
 
     def __post_init__(self) -> None:

@@ -1,12 +1,10 @@
 """Files of results: what a job logged or measured, under a line that tells how, where and with what it was made."""
-import json
 import shlex
-import sys
 from pathlib import Path
 
-from mmgcp.analysis.runs import Run, read_run
+from mmgcp.analysis.runs import read_run
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.records import Records, append_record, open_records, read_lines, read_records
+from mmgcp.utils.records import append_record, open_records, read_records
 
 from .environment import environment
 from .jobs import Job
@@ -48,21 +46,6 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         _write(path, {**settings, 'measured': measured[-1].settings}, [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
     return f'{name} {run.curve(name)[1][-1]:.4g}'
-
-
-def read_training(path: Path, name: str) -> tuple[Run, dict]:
-    """The log of a training, and how it was made.
-
-    Args:
-        path (Path): File of the result.
-        name (str): Name of the run.
-
-    Raises:
-        ValueError: If the file is missing or no file of records.
-    """
-    settings, records = read_records(path)
-    train = tuple(record for record in records if 'iter' in record)
-    return Run(name, 'epoch', train, tuple(record for record in records if 'iter' not in record)), settings
 
 
 def _only(folder, pattern):

@@ -125,7 +125,8 @@ def use_amp(cfg: Config) -> None:
         raise SetupError(f"--amp trains with AmpOptimWrapper in place of the config's {wrapper}: leave out --amp, or "
                          'set optim_wrapper.type=OptimWrapper')
     if not torch.cuda.is_available():
-        raise SetupError('--amp needs a GPU, and none is visible')
+        raise SetupError('--amp needs a GPU, and none is visible: for bfloat16 on a CPU set --cfg-options '
+                         'optim_wrapper.type=mmgcp.BFloat16OptimWrapper')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 

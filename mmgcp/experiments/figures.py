@@ -1,0 +1,92 @@
+"""Figures of a plan's results."""
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mmgcp.analysis.convergence import METRIC_NAMES
+from mmgcp.analysis.landscape import plot_landscape
+from mmgcp.analysis.panels import add_legends, looks_of
+from mmgcp.analysis.robustness import summaries
+from mmgcp.analysis.robustness_figure import plot_robustness
+from mmgcp.analysis.runs import Run
+from mmgcp.analysis.style import save_figure, use_style
+
+from .measured import Measured
+from .names import NETWORKS, network, short_title
+from .tables import averaged_robustness
+
+CURVES = {  # panels of each network by what they show
+    '': ('gap_lr-norm', 'gap_lr-adju', 'gap_lr-fast', 'gcp_m_lr-norm', 'gcp_m_lr-adju', 'gcp_m_lr-fast'),
+    ', down-sampling': ('gap_lr-adju', 'gap_wo-ds_lr-adju', 'gcp_lr-adju', 'gcp_d_lr-adju', 'gcp_m_lr-adju'),
+}
+
+
+def make_figures(measured: Measured, folder: Path) -> None:
+    """Draw the figures of which there are results: convergence, landscape, robustness."""
+    panels = {NETWORKS.get(name, name) + suffix: _runs(measured, name, poolings)
+              for name in dict.fromkeys(map(network, measured.runs)) for suffix, poolings in CURVES.items()}
+    panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
+    if panels:
+        plot_curves(panels, folder / 'results_convergence.png', target='GAP, LR_norm')
+    landscapes = {}
+    for name in measured.runs:
+        for landscape in list(measured.landscapes(name).values())[:1]:
+            named = replace(landscape, name=short_title(name))
+            landscapes.setdefault(NETWORKS.get(network(name), network(name)), []).append(named)
+    if landscapes:
+        plot_landscape(landscapes, folder / 'results_landscape.png', log=True, formats=())
+    averaged = averaged_robustness(measured, 'robustness_c')
+    if averaged:
+        plot_robustness(summaries(averaged, partial=True), folder / 'results_robustness.png', formats=())
+
+
+def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, metric: str = 'accuracy/top1',
+                target: str | None = None) -> list[Path]:
+    """Draw a metric against epochs, the mean over the seeds in the band between the smallest and the largest (Fig. 3).
+
+    Args:
+        panels (Mapping[str, Mapping[str, Sequence[Run]]]): By title of the panel and by name of the training, the runs
+            of its seeds, all as long.
+        path (Path): The PNG file to write.
+        metric (str): The metric.
+        target (str, optional): Training whose final mean is drawn as a line across its panel.
+
+    Returns:
+        list[Path]: The files written.
+    """
+    with use_style():
+        figure = Figure(figsize=(6.4 if len(panels) == 1 else 4.2 * len(panels), 3.7))  # inches
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        looks = looks_of([list(trainings) for trainings in panels.values()])
+        for ax, (title, trainings), some in zip(axes, panels.items(), looks, strict=True):
+            for (name, runs), look in zip(trainings.items(), some, strict=True):
+                _draw(ax, name, runs, metric, look)
+                if name == target:
+                    ax.axhline(np.mean([run.curve(metric)[1][-1] for run in runs]), color='0.45', linewidth=0.9,
+                               linestyle=':', label=f'final of {name}')
+            ax.set_title(title)
+            ax.set_xlabel('Epoch')
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+        add_legends(figure, [[ax] for ax in axes])
+        return save_figure(figure, path, formats=())
+
+
+def _runs(measured, name, poolings):
+    """Runs of trainings of a network by title."""
+    return {short_title(f'{name}_{pooling}'): list(measured.runs[f'{name}_{pooling}'].values())
+            for pooling in poolings if f'{name}_{pooling}' in measured.runs}
+
+
+def _draw(ax: Axes, name, runs, metric, look):
+    epochs = runs[0].curve(metric)[0]
+    values = np.stack([run.curve(metric)[1] for run in runs])
+    style = list(rcParams['axes.prop_cycle'])[look % len(rcParams['axes.prop_cycle'])]
+    ax.plot(epochs, values.mean(axis=0), **style, label=name)
+    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style['color'], alpha=0.15, linewidth=0)

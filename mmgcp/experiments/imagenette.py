@@ -1,0 +1,130 @@
+"""What the plans on Imagenette have in common: networks, schedules and measurements by name."""
+from collections.abc import Mapping, Sequence
+
+from .plan import Measurement, Training
+
+TEST_IMAGES = 3925
+# A tenth of the paper's epochs for ResNets, a fiftieth for MobileNetV2: half of those of the configs.
+RESNET = {
+    'norm': {'train_cfg.max_epochs': 10, 'param_scheduler.milestones': [3, 6, 9]},
+    'fast': {'train_cfg.max_epochs': 3, 'param_scheduler.final_epoch': 1 + 52 / 10},
+    'adju': {'train_cfg.max_epochs': 5, 'param_scheduler.final_epoch': 1 + 49 / 10},
+    # LR_adju in fewer epochs still, for the many variations.
+    'short': {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50},
+}
+MOBILENETV2 = {
+    'norm': {'train_cfg.max_epochs': 8, 'param_scheduler.gamma': 0.98**50},
+    'fast': {'train_cfg.max_epochs': 2, 'param_scheduler.gamma': 0.92**50},
+    'adju': {'train_cfg.max_epochs': 3, 'param_scheduler.stage_length': 1,
+             'param_scheduler.stages': [[6e-2, 1e-3, 0], [1e-2, 1e-4, 1], [1e-3, 1e-5, 2]]},
+}
+CONV5 = {'gap': 'stride', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+COMMON = {
+    'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
+    'default_hooks.logger.interval': 20,
+    'default_hooks.checkpoint.max_keep_ckpts': 1,
+    'default_hooks.checkpoint.save_best': None,
+}
+
+
+def size(pixels: int) -> dict:
+    """Settings of an input size; the test images are cut from a seventh more, as at 224 px."""
+    return {
+        'train_dataloader.dataset.pipeline.1.scale': pixels,
+        **{f'{split}_dataloader.dataset.pipeline.{key}': value for split in ('val', 'test')
+           for key, value in (('1.scale', round(pixels * 8 / 7)), ('2.crop_size', pixels))},
+    }
+
+
+def landscape(**settings) -> dict:
+    """Settings that measure the landscape while training, see :class:`mmgcp.engine.LandscapeHook`."""
+    return {f'default_hooks.landscape.{key}': value for key, value in dict(
+        type='mmgcp.LandscapeHook', **settings).items()}
+
+
+def training(network: str, pooling: str, lr: str, variation: str = '', options: Mapping = (), **settings) -> Training:
+    """A classifier with one pooling and learning rate; a variation changes one more thing.
+
+    Args:
+        network (str): ``'resnet18'``, ``'resnet50'`` or ``'mobilenetv2'``.
+        pooling (str): ``'gap'``, ``'gap_wo-ds'``, ``'gcp'``, ``'gcp_d'`` or ``'gcp_m'``.
+        lr (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
+        variation (str): What the options change, for the name.
+        options (Mapping): Settings beyond those of the schedule.
+        **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
+    """
+    own, setting = 'norm' if pooling.startswith('gap') else 'adju', 'adju' if lr == 'short' else lr
+    config = f"imagenette/{network}_{pooling}_imagenette{'' if setting == own else f'_lr-{setting}'}.py"
+    schedule = (MOBILENETV2 if network == 'mobilenetv2' else RESNET)[lr]
+    return Training('_'.join(filter(None, (network, pooling, f'lr-{lr}', variation))), config,
+                    {**schedule, **dict(options)}, **settings)
+
+
+def detector(pooling: str) -> Training:
+    """Mask R-CNN on drawn shapes for three epochs, from the ResNet-18 with the same pooling under LR_adju."""
+    options = {
+        'model.backbone.conv5_downsample': CONV5[pooling], 'default_hooks.checkpoint.max_keep_ckpts': 1,
+        'train_cfg.max_epochs': 3, 'train_cfg.val_interval': 3, 'param_scheduler.0.final_epoch': 4}
+    return Training(f'mask_rcnn_r18_{pooling}', 'quickstart/mask_rcnn_r18_gcp_m_shapes.py', options,
+                    starts_from=f'resnet18_{pooling}_lr-adju', shared=False)
+
+
+def variations(network: str) -> list[Training]:
+    """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on; one seed."""
+
+    def variant(name, options, pooling='gcp_m'):
+        return training(network, pooling, 'short', name, options, seeds=(0, ))
+
+    def method(name, **options):
+        return variant(name, {'model.neck.method': name, **options})
+
+    def channels(number):
+        return variant(f'{number}-channels', {'model.neck.reduced_channels': number,
+                                              'model.head.in_channels': number * (number + 1) // 2})
+
+    return [
+        variant('', {}), variant('', {}, 'gap'),
+        method('covariance'), method('eigh'), method('log'), method('pade'), method('signed_power'),
+        method('gaussian', **{'model.head.in_channels': 257 * 258 // 2}),
+        method('compact_bilinear', **{'model.head.in_channels': 8192}),
+        method('dropcov'),
+        channels(64), channels(128),
+        variant('1-iteration', {'model.neck.num_iters': 1}),
+        variant('3-iterations', {'model.neck.num_iters': 3}),
+        variant('10-iterations', {'model.neck.num_iters': 10}),
+        variant('classifier-lr-0.1', {'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult': 0.1}),
+        variant('classifier-lr-10', {'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult': 10}),
+        variant('float32', {'optim_wrapper.type': 'OptimWrapper'}),
+    ]
+
+
+def sizes(network: str, pixels: Sequence[int]) -> list[Training]:
+    """GCP_M and GAP in two epochs at other input sizes, one seed."""
+    return [training(network, pooling, 'short', f'{number}-px', size(number), seeds=(0, ))
+            for number in pixels for pooling in ('gcp_m', 'gap')]
+
+
+def robustness(benchmark: str, step: int, of: Sequence[str]) -> Measurement:
+    """ImageNet-C or ImageNet-P made from every ``step``-th test image, as many of each class."""
+    images = '[' + ','.join(map(str, range(0, TEST_IMAGES, step))) + ']'
+    return Measurement(
+        f'robustness_{benchmark[-1]}', 'test_robustness.py',
+        ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', benchmark, '--out',
+         '{work_dir}/robustness.png', '--cfg-options', 'resume=False', f'test_dataloader.dataset.indices={images}'),
+        keep=f'robustness/{benchmark}_*.json', of=of)
+
+
+def curvature(of: Sequence[str]) -> Measurement:
+    """Largest eigenvalue and trace of the Hessian, on 32 training images."""
+    return Measurement(
+        'curvature', 'analysis_tools/measure_curvature.py',
+        ('{config}', '--work-dirs', '{work_dir}', '--out', '{work_dir}/curvature.png', '--tolerance', '0.01',
+         '--cfg-options', 'resume=False', 'train_dataloader.batch_size=32'), keep='curvature.json', of=of)
+
+
+def gradients(of: Sequence[str]) -> Measurement:
+    """The gradients of Table 1, first seed."""
+    return Measurement(
+        'gradients', 'analysis_tools/compare_gradients.py',
+        ('{config}', '--work-dir', '{work_dir}', '--out', '{work_dir}/gradients.png', '--cfg-options',
+         'resume=False'), keep='gradients.json', of=of, seeds=(0, ))

@@ -1,0 +1,233 @@
+"""The results of a plan as tables: CSV files for whoever wants to go on with the numbers, and what the pages show."""
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+import numpy as np
+
+from mmgcp.analysis.convergence import matching_epoch
+from mmgcp.analysis.robustness import RobustnessResult, rows_of, summaries
+from mmgcp.analysis.table_2 import save_table
+
+from .claims import Finding, findings
+from .measured import BENCHMARKS, Measured
+from .names import PARTS, network, title
+
+ACCURACIES = {'top-1': 'accuracy/top1', 'top-5': 'accuracy/top5'}
+PRECISIONS = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP'}
+SCHEDULES = ('_lr-norm', '_lr-fast', '_lr-adju')  # ends of names of trainings that vary nothing else
+SHARED = ('python', 'torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp', 'hardware', 'threads',
+          'commit')
+
+
+class Table(NamedTuple):
+    """A table of text.
+
+    Attributes:
+        header (list[str]): Names of the columns.
+        rows (list[list[str]]): Cells.
+    """
+    header: list[str]
+    rows: list[list[str]]
+
+
+def make_tables(measured: Measured) -> dict[str, Table]:
+    """All tables of a plan by the names of their files; without those that would be empty."""
+    made = {
+        'runs': run_table(measured),
+        'curves': curve_table(measured),
+        'accuracy': accuracy_table(measured),
+        'variants': variant_table(measured),
+        'landscape': landscape_table(measured),
+        'curvature': curvature_table(measured),
+        'gradients': gradients_table(measured),
+        'robustness_c': robustness_table(measured, 'robustness_c'),
+        'corruptions': corruption_table(measured, 'robustness_c', 'error'),
+        'robustness_p': robustness_table(measured, 'robustness_p'),
+        'perturbations': corruption_table(measured, 'robustness_p', 'FP'),
+        'detection': detection_table(measured),
+        'made_on': environment_table(measured),
+    }
+    made |= {f'claims_{subject}': findings_table(found) for subject, found in findings(measured).items()}
+    return {name: table for name, table in made.items() if table.rows}
+
+
+def save_tables(made: Mapping[str, Table], folder: Path) -> None:
+    """Write tables as CSV files, and remove those that are no longer made."""
+    for path in folder.glob('*.csv'):
+        path.unlink()
+    for name, table in made.items():
+        save_table(*table, folder / f'{name}.csv')
+
+
+def run_table(measured: Measured) -> Table:
+    """How every run was made and what it ended with: a row per training and seed."""
+    metrics = ACCURACIES | PRECISIONS
+    rows = []
+    for name, logs in measured.trainings.items():
+        for seed, log in logs.items():
+            made, run = log.settings['environment'], measured.runs[name][seed]
+            rows.append([name, seed, run.val[-1]['step'], *(
+                f'{run.curve(metric)[1][-1]:.6g}' if metric in run.metrics else '' for metric in metrics.values()),
+                f"{_seconds_per_iteration(run):.4f}", f"{log.settings['seconds']:.0f}",
+                *(made.get(key, '') for key in SHARED), log.settings['command']])
+    return _table(['training', 'seed', 'epochs', *metrics, 's per iteration', 'seconds', *SHARED, 'command'], rows)
+
+
+def curve_table(measured: Measured) -> Table:
+    """Every validation of every run."""
+    metrics = ACCURACIES | PRECISIONS
+    return _table(['training', 'seed', 'epoch', *metrics], [
+        [name, seed, record['step'], *(f'{record[metric]:.6g}' if metric in record else ''
+                                       for metric in metrics.values())]
+        for name, runs in measured.runs.items() for seed, run in runs.items() for record in run.val])
+
+
+def accuracy_table(measured: Measured) -> Table:
+    """Table 2: accuracy after the last epoch, and when a run first reaches what GAP under LR_norm ends with."""
+    rows = []
+    for name, runs in measured.runs.items():
+        if not name.endswith(SCHEDULES):
+            continue
+        goal = f'{network(name)}_gap_lr-norm'
+        goals = measured.final(goal)
+        epochs = [matching_epoch(run.curve(ACCURACIES['top-1']), goals[seed]) for seed, run in runs.items()
+                  if seed in goals]
+        matching = 'N/A' if name == goal else ', '.join('-' if epoch is None else str(epoch) for epoch in epochs)
+        rows.append([title(name), _epochs(runs), len(runs),
+                     *(mean_and_spread(measured.final(name, metric).values()) for metric in ACCURACIES.values()),
+                     matching])
+    return _table(['training', 'epochs', 'seeds', *ACCURACIES, 'matching epoch, by seed'], rows)
+
+
+def variant_table(measured: Measured) -> Table:
+    """Trainings that differ from another in one thing: their accuracy, and its difference from that of the other."""
+    variants = {name: name[:-len(_variation(name)) - 1] for name in measured.runs if _variation(name)}
+    rows = []
+    for base in dict.fromkeys(variants.values()):
+        reference = measured.final(base)
+        for name in [base, *(name for name, other in variants.items() if other == base)]:
+            final = measured.final(name)
+            differences = [final[seed] - reference[seed] for seed in final if seed in reference]
+            if final:
+                rows.append([title(name), len(final), mean_and_spread(final.values()),
+                             f'{fmean(differences):+.1f}' if differences and name != base else ''])
+    return _table(['training', 'seeds', 'top-1', 'difference, same seeds'], rows)
+
+
+def landscape_table(measured: Measured) -> Table:
+    """Fig. 2 in numbers: ranges over the step sizes, averaged over the measurements, by seed."""
+    rows = []
+    for name in measured.runs:
+        for seed, landscape in measured.landscapes(name).items():
+            ranges = [np.mean(np.subtract(*landscape.bounds(quantity)[::-1])) for quantity in ('losses', 'distances')]
+            beta = landscape.bounds('smoothness')[1]
+            rows.append([title(name), seed, len(landscape.iters), *(f'{value:.4g}' for value in (
+                *ranges, beta.max(), np.median(beta)))])
+    return _table(['training', 'seed', 'measurements', 'loss range', 'gradient range', 'largest beta', 'median beta'],
+                 rows)
+
+
+def robustness_table(measured: Measured, kind: str) -> Table:
+    """Table 4 in plain means, by seed."""
+    tested = [result._replace(name=f'{title(name)}, seed {seed}') for name in measured.runs
+              for seed, result in measured.robustness(kind, name).items()]
+    numbers = summaries(tested, partial=True) if tested else []
+    metrics = list(numbers[0].metrics) if numbers else []
+    return _table(['network', *metrics],
+                 [[summary.result.name, *(f'{summary.metrics[metric]:.1f}' for metric in metrics)]
+                  for summary in numbers])
+
+
+def corruption_table(measured: Measured, kind: str, metric: str) -> Table:
+    """A metric by corruption or perturbation: a column per network, means over the seeds."""
+    averaged = averaged_robustness(measured, kind)
+    numbers = summaries(averaged, partial=True) if averaged else []
+    return _table([metric, *(summary.result.name for summary in numbers)], [
+        [f'{group}: {name}'.replace('_', ' '), *(f'{summary.corruptions[name][metric]:.1f}' for summary in numbers)]
+        for group, name in rows_of(numbers, metric)])
+
+
+def averaged_robustness(measured: Measured, kind: str) -> list[RobustnessResult]:
+    """Networks with their measurements averaged over the seeds, set by set."""
+    averaged = []
+    for name in measured.runs:
+        results = list(measured.robustness(kind, name).values())
+        if results:
+            sets = {key: {entry: fmean(result.sets[key][entry] for result in results) for entry in values}
+                    for key, values in results[0].sets.items()}
+            averaged.append(RobustnessResult(title(name), BENCHMARKS[kind], sets))
+    return averaged
+
+
+def detection_table(measured: Measured) -> Table:
+    """Tables 6 and 7: average precision after the last epoch, in %."""
+    rows = [[title(name), _epochs(measured.runs[name]), len(measured.runs[name]), *(
+        mean_and_spread([100 * value for value in measured.final(name, metric).values()])
+        for metric in PRECISIONS.values())] for name in measured.runs if measured.final(name, PRECISIONS['box AP'])]
+    return _table(['detector', 'epochs', 'seeds', *PRECISIONS], rows)
+
+
+def curvature_table(measured: Measured) -> Table:
+    """Largest eigenvalue and trace of the Hessian after the training, by seed."""
+    rows = []
+    for name in measured.runs:
+        for seed, found in measured.measurements('curvature', name).items():
+            last = found.records[-1]
+            rows.append([title(name), seed, f"{last['loss']:.4g}", f"{max(last['eigenvalues']):.4g}",
+                         f"{last['trace']:.4g} ± {last['trace_error']:.2g}"])
+    return _table(['training', 'seed', 'loss', 'lambda_1', 'trace'], rows)
+
+
+def gradients_table(measured: Measured) -> Table:
+    """Table 1 in cosines, by network and seed."""
+    rows, names = [], []
+    for name in measured.runs:
+        for seed, found in measured.measurements('gradients', name).items():
+            last = found.records[-1]['rows']
+            names = list(last)
+            rows += [[f'{title(name)}, seed {seed}: {row}', *(f"{values['cosines'][other]:.3f}" for other in names)]
+                     for row, values in last.items()]
+    return _table(['gradient', *names], rows)
+
+
+def environment_table(measured: Measured) -> Table:
+    """On what the trainings ran: a row per combination of hardware and versions, with the hours of its runs."""
+    hours = {}
+    for logs in measured.trainings.values():
+        for log in logs.values():
+            made = log.settings['environment']
+            key = tuple(str(made.get(name, '')) for name in SHARED[:-1])
+            hours[key] = hours.get(key, 0) + log.settings['seconds'] / 3600
+    return _table([*SHARED[:-1], 'hours of all runs'], [[*key, f'{value:.1f}'] for key, value in hours.items()])
+
+
+def findings_table(found: Sequence[Finding]) -> Table:
+    """The claims and the verdicts."""
+    return _table(["claim of the paper", 'where', "the paper's number", 'compared here', 'measured', 'verdict'], found)
+
+
+def mean_and_spread(values: Iterable[float]) -> str:
+    """Mean over seeds, and their standard deviation where there are several."""
+    values = list(values)
+    return f'{fmean(values):.1f}' + (f' ± {stdev(values):.1f}' if len(values) > 1 else '')
+
+
+def _epochs(runs):
+    return next(iter(runs.values())).val[-1]['step']
+
+
+def _variation(name):
+    parts = PARTS.fullmatch(name)
+    return parts and parts['variation']
+
+
+def _seconds_per_iteration(run):
+    """Median of what the log tells, which is smoothed over some iterations; NaN if it does not."""
+    times = [record['time'] for record in run.train if 'time' in record]
+    return float(np.median(times)) if times else float('nan')
+
+
+def _table(header, rows):
+    return Table(list(header), [list(map(str, row)) for row in rows])

@@ -1,0 +1,49 @@
+"""Three networks on Imagenette at 128 px, three seeds: about 100 trainings, for a GPU that many of them share.
+
+    python tools/run_experiments.py plans/imagenette_gpu.py --at-once 12
+
+Needs the photos (configs/imagenette/README.md) and, for the detectors, drawn shapes:
+python tools/dataset_tools/make_shapes.py --layout coco --det-train 400 --det-val 200 --overwrite
+"""
+from mmgcp.experiments import Plan
+from mmgcp.experiments.imagenette import (
+    COMMON,
+    TEST_IMAGES,
+    curvature,
+    detector,
+    gradients,
+    landscape,
+    robustness,
+    size,
+    sizes,
+    training,
+    variations,
+)
+
+POOLINGS = {network: ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m') for network in ('resnet18', 'resnet50')}
+POOLINGS['mobilenetv2'] = ('gap', 'gcp')
+STEP_RANGES = {'resnet18': [0.1, 75], 'resnet50': [0.1, 75], 'mobilenetv2': [0.045, 1.5]}
+MEASURED = tuple(f'{network}_{name}' for network in POOLINGS for name in (
+    'gap_lr-norm', 'gap_lr-adju', 'gcp_lr-adju' if network == 'mobilenetv2' else 'gcp_m_lr-adju'))
+
+plan = Plan(
+    title="ResNet-18, ResNet-50 and MobileNetV2 on Imagenette at 128 px, in a tenth (MobileNetV2: a fiftieth) of the "
+          "paper's epochs",
+    seeds=(0, 1, 2),
+    test_images=TEST_IMAGES,
+    options={**COMMON, 'env_cfg.cudnn_benchmark': True, **size(128)},
+    trainings=[
+        *(training(network, pooling, lr, options=landscape(step_range=STEP_RANGES[network], interval=74)
+                   if lr == 'adju' else {})
+          for network, poolings in POOLINGS.items() for pooling in poolings for lr in ('norm', 'adju', 'fast')),
+        *map(detector, ('gap', 'gcp_d', 'gcp_m')),
+        *variations('resnet18'),
+        *sizes('resnet18', (64, 192)),
+    ],
+    measurements=[
+        robustness('imagenet-c', 4, MEASURED),
+        robustness('imagenet-p', 13, MEASURED),
+        curvature(MEASURED),
+        gradients(('resnet18_gcp_m_lr-adju', 'resnet50_gcp_m_lr-adju')),
+    ],
+)

@@ -1,0 +1,106 @@
+"""The driver with jobs that are small scripts."""
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmgcp.experiments import driver
+from mmgcp.experiments.driver import run, with_needed
+
+
+class Script:
+    """Stands for a job: waits a moment, writes when it ran, and may fail."""
+    measurement = None
+
+    def __init__(self, name, needs=None, fails=False, has_checkpoint=False, done=False):
+        self.name, self.needs, self.fails, self.has_checkpoint, self.done = name, needs, fails, has_checkpoint, done
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def work_dir(self):
+        return Path('work', self.name)
+
+    def checkpoint(self):
+        return 'file' if self.has_checkpoint else None
+
+    def is_done(self, results):
+        return self.done
+
+    def command(self):
+        text = f'''
+import os, time
+start = time.time()
+time.sleep(0.3)
+open('work/{self.name}/ran', 'w').write(f"{{start}} {{time.time()}} {{os.environ['OMP_NUM_THREADS']}}")
+if {self.fails}:
+    print('something')
+    raise SystemExit('Stopped: it is broken.')
+'''
+        return [sys.executable, '-c', text]
+
+    def times(self):
+        start, end, _ = (self.work_dir / 'ran').read_text().split()
+        return float(start), float(end)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kept = []
+    monkeypatch.setattr(driver, 'keep', lambda job, *_: kept.append(job.name) or 'kept')
+    return kept
+
+
+def test_one_after_another(here):
+    jobs = [Script('a'), Script('b'), Script('c')]
+    assert run(jobs, Path('results'), at_once=1, say=str) == []
+    assert here == ['a', 'b', 'c']
+    assert jobs[0].times()[1] <= jobs[1].times()[0] and jobs[1].times()[1] <= jobs[2].times()[0]
+
+
+def test_several_at_once_but_never_before_what_they_need(here):
+    first = Script('first')
+    jobs = [first, Script('second', needs=first), Script('third')]
+    run(jobs, Path('results'), at_once=3, say=str)
+    assert sorted(here) == ['first', 'second', 'third']
+    assert jobs[1].times()[0] >= first.times()[1]
+    assert jobs[2].times()[0] < first.times()[1]
+
+
+def test_a_failure_takes_along_what_needs_it_alone(here):
+    lines = []
+    broken = Script('broken', fails=True)
+    jobs = [broken, Script('needs-broken', needs=broken), Script('sound')]
+    failed = run(jobs, Path('results'), say=lines.append)
+    assert [job.name for job in failed] == ['broken', 'needs-broken'] and here == ['sound']
+    assert any('broken: failed: it is broken. (work/broken/training.log)' in line for line in lines)
+    assert 'needs-broken: left out, because broken failed' in lines
+    assert 'something' in Path('work/broken/training.log').read_text()
+
+
+def test_cores_are_shared(here):
+    run([Script('a')], Path('results'), at_once=1000, say=str)
+    assert Path('work/a/ran').read_text().split()[2] == '1'
+
+
+def test_processes_end_with_the_driver(here, monkeypatch):
+    started = []
+    monkeypatch.setattr(driver, 'keep', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(driver, '_start', lambda *arguments, start=driver._start: started.append(start(*arguments))
+                        or started[-1])
+    slow = Script('slow')
+    slow.command = lambda: [sys.executable, '-c', 'import time; time.sleep(60)']
+    with pytest.raises(KeyboardInterrupt):
+        run([slow, Script('quick')], Path('results'), at_once=2, say=str)
+    time.sleep(0.5)
+    assert started[0].process.poll() is not None
+
+
+def test_what_is_left_to_do():
+    trained, missing = Script('trained', has_checkpoint=True, done=True), Script('missing', done=True)
+    jobs = [trained, missing, Script('a', needs=trained), Script('b', needs=missing), Script('c', done=True)]
+    assert [job.name for job in with_needed(jobs, Path('results'))] == ['a', 'missing', 'b']
+    assert [job.name for job in with_needed(jobs, Path('results'), again=True)] == ['trained', 'missing', 'a', 'b', 'c']

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from mmgcp.experiments import Measurement, Training, read_plan
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.setup_env import configs_folder
+
+from .conftest import CONFIG, small_plan
+
+PLANS = sorted((configs_folder().resolve().parent / 'plans').glob('*.py'))
+
+
+@pytest.mark.parametrize('settings, sentence', [
+    (dict(trainings=[Training('a', CONFIG), Training('a', CONFIG)]), "several .* called 'a'"),
+    (dict(trainings=[Training('a', 'nowhere.py')]), "'a' has the config configs/nowhere.py, which does not exist"),
+    (dict(trainings=[Training('a', CONFIG, starts_from='b')], measurements=[]), "'a' starts from 'b', which"),
+    (dict(measurements=[Measurement('m', 't.py', (), '*', ('b', ))]), "'m' is of 'b', which the plan does not train"),
+])
+def test_impossible_plans_are_refused(settings, sentence):
+    with pytest.raises(SetupError, match=sentence):
+        small_plan(**settings)
+
+
+def test_plan_is_read_by_its_file(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(f"from mmgcp.experiments import Plan, Training\nplan = Plan('t', [Training('a', '{CONFIG}')])")
+    assert read_plan(path).name == 'mine'
+    for text, sentence in (('plan = 3', 'must assign a Plan'), ('plan = (', 'cannot be read')):
+        path.write_text(text)
+        with pytest.raises(SetupError, match=sentence):
+            read_plan(path)
+    with pytest.raises(SetupError, match=r'other\.py does not exist: there are .*mine\.py'):
+        read_plan(tmp_path / 'other.py')
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
+def test_plans_of_the_project(path):
+    plan = read_plan(path)
+    names = {training.name for training in plan.trainings}
+    assert {f'resnet18_{pooling}_lr-{lr}' for pooling, lr in (
+        ('gap', 'norm'), ('gap', 'adju'), ('gcp_d', 'adju'), ('gcp_m', 'adju'), ('gap_wo-ds', 'adju'))} <= names
+    assert len(plan.seeds) >= 2
+
+
+def test_there_are_plans():
+    assert Path('imagenette_cpu.py') in [Path(path.name) for path in PLANS]

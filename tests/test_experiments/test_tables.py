@@ -1,0 +1,39 @@
+import csv
+
+from mmgcp.experiments.measured import Measured
+from mmgcp.experiments.tables import make_tables, save_tables
+
+
+def test_tables(plan, results):
+    made = make_tables(Measured(plan, results))
+    rows = {name: {row[0]: row for row in table.rows} for name, table in made.items()}
+    assert rows['accuracy']['ResNet-18, GCP_M, LR_adju'] == [
+        'ResNet-18, GCP_M, LR_adju', '2', '2', '75.5 ± 0.7', '95.0 ± 0.0', '2, 2']
+    assert rows['accuracy']['ResNet-18, GAP, LR_norm'][-1] == 'N/A'
+    assert rows['accuracy']['ResNet-18, GAP, LR_adju'][-1] == '-, -'
+    assert rows['variants']['ResNet-18, GCP_M, LR_adju, 64 px'][1:] == ['1', '71.0', '-4.0']  # of seed 0 alone
+    assert rows['variants']['ResNet-18, GCP_M, LR_adju'][1:] == ['2', '75.5 ± 0.7', '']
+    assert rows['detection']['Mask R-CNN, GAP'] == ['Mask R-CNN, GAP', '5', '2', '20.0 ± 0.0', '19.0 ± 0.0']
+    assert rows['robustness_c']['ResNet-18, GCP_M, LR_adju, seed 1'][1:] == ['34.0', '50.0', '16.0']
+    assert rows['corruptions']['weather: fog'][1:] == ['55.5', '49.5']
+    assert made['made_on'].rows[0][-1] == '4.5'  # half an hour for each of 9 trainings
+
+
+def test_runs_and_curves_hold_every_run(plan, results):
+    made = make_tables(Measured(plan, results))
+    header = made['runs'].header
+    runs = [dict(zip(header, row, strict=True)) for row in made['runs'].rows]
+    assert len(runs) == 9 and len(made['curves'].rows) == 2 * (4 + 2 + 2 + 1) + 2
+    run = next(run for run in runs if run['training'] == 'resnet18_gap_lr-norm' and run['seed'] == '1')
+    assert (run['top-1'], run['epochs'], run['torch'], run['threads'], run['s per iteration']) == (
+        '71', '4', '2.11.0', '2', '0.5000')
+    assert run['command'] == 'train resnet18_gap_lr-norm seed 1'
+
+
+def test_files_that_are_no_longer_made_are_removed(plan, results):
+    made = make_tables(Measured(plan, results))
+    (results / 'small' / 'old.csv').write_text('a')
+    save_tables(made, results / 'small')
+    assert {path.stem for path in (results / 'small').glob('*.csv')} == set(made)
+    with (results / 'small' / 'accuracy.csv').open(newline='') as file:
+        assert list(csv.reader(file)) == [made['accuracy'].header, *made['accuracy'].rows]

@@ -1,0 +1,95 @@
+"""A plan of two trainings and a measurement, carried out, interrupted, repeated and told, at tiny scale."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+PLAN = '''
+from mmgcp.experiments import Measurement, Plan, Training
+
+plan = Plan(
+    title='Drawn shapes',
+    seeds=(0, ),
+    options={
+        'train_dataloader.batch_size': 8, 'train_cfg.max_epochs': 2, 'default_hooks.logger.interval': 1,
+        'param_scheduler.final_epoch': 3, 'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
+        'randomness.deterministic': True},
+    trainings=[
+        Training('resnet18_gap_lr-norm', 'quickstart/resnet18_gap_shapes.py'),
+        Training('resnet18_gcp_m_lr-adju', 'quickstart/resnet18_gcp_m_shapes.py', {
+            'default_hooks.landscape.type': 'mmgcp.LandscapeHook', 'default_hooks.landscape.step_range': [0.1, 10],
+            'default_hooks.landscape.num_steps': 2, 'default_hooks.landscape.interval': 4}),
+    ],
+    measurements=[Measurement(
+        'robustness_c', 'test_robustness.py',
+        ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', 'imagenet-c', '--corruptions', 'fog',
+         '--severities', '1', '--out', '{work_dir}/robustness.png', '--cfg-options', 'resume=False'),
+        keep='robustness/*.json', of=('resnet18_gcp_m_lr-adju', ))])
+'''
+GCP = 'shapes/resnet18_gcp_m_lr-adju'
+
+
+@pytest.fixture(scope='module')
+def plan(workplace):
+    """The plan, carried out; what the tool printed."""
+    (workplace.folder / 'docs').mkdir()
+    path = workplace.folder / 'shapes.py'
+    path.write_text(PLAN)
+    return path, workplace.run('run_experiments.py', path, '--at-once', '2')
+
+
+def read(path: Path):
+    """Settings and records of a file of results, without what differs from run to run."""
+    settings, *records = map(json.loads, path.read_text().splitlines())
+    return settings['settings'], [{key: value for key, value in record.items()
+                                   if 'time' not in key and key not in ('seconds', 'memory')} for record in records]
+
+
+def test_plan_is_carried_out(workplace, plan):
+    _, printed = plan
+    assert 'shapes: 3 runs, 0 of them done, 3 to do' in printed and '[3/3]' in printed
+    results = workplace.folder / 'results'
+    settings, records = read(results / GCP / 'seed_0.jsonl')
+    assert [record['step'] for record in records if 'accuracy/top1' in record] == [1, 2]
+    assert settings['identity']['config'] == 'quickstart/resnet18_gcp_m_shapes.py' and settings['seed'] == 0
+    assert {'torch', 'mmengine', 'hardware', 'threads', 'commit'} <= set(settings['environment'])
+    assert settings['command'].startswith('python ') and '--work-dir work_dirs/shapes/' in settings['command']
+    assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape.jsonl')[1]] == [0, 4, 8]
+    assert [record['set'] for record in read(results / GCP / 'seed_0_robustness_c.jsonl')[1]] == ['clean', 'fog/1']
+    assert (results / 'shapes/accuracy.csv').is_file() and '| ResNet-18, GCP_M, LR_adju ' in printed
+    page = (workplace.folder / 'docs/results.md').read_text()
+    assert 'Drawn shapes' in page and '## Robustness (Table 4)' in page
+    assert (workplace.folder / 'docs/figures/results_landscape.png').is_file()
+
+
+def test_what_is_done_is_not_done_again_and_told_without_training(workplace, plan):
+    before = (workplace.folder / 'docs/results.md').read_text()
+    shutil.rmtree(workplace.folder / 'docs')
+    printed = workplace.run('run_experiments.py', plan[0], '--report')
+    assert '3 of them done, 0 to do' in printed and 'seed 0' not in printed
+    assert (workplace.folder / 'docs/results.md').read_text() == before
+
+
+def test_a_repeated_run_and_one_that_was_cut_off_are_the_same(workplace, plan):
+    """Bit for bit, with as many threads."""
+    result = workplace.folder / 'results' / GCP / 'seed_0.jsonl'
+    landscape = result.with_name('seed_0_landscape.jsonl')
+    expected = read(result)[1], read(landscape)[1]
+    work_dir = workplace.folder / 'work_dirs' / GCP / 'seed_0'
+    (work_dir / 'epoch_2.pth').unlink()
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    result.unlink()
+    printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet18_gcp_m_*', '--at-once', '2')
+    assert 'resnet18_gcp_m_lr-adju seed 0 (goes on)' in printed
+    assert (read(result)[1], read(landscape)[1]) == expected
+    printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet18_gcp_m_lr-adju', '--again', '--at-once',
+                           '2')
+    assert '(goes on)' not in printed
+    assert (read(result)[1], read(landscape)[1]) == expected
+
+
+def test_bad_input_is_told_in_a_sentence(workplace, plan):
+    printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet', fails=True)
+    assert "Stopped: no training or measurement of the plan is called 'resnet'" in printed
+    assert 'Traceback' not in printed
