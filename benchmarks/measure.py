@@ -1,11 +1,20 @@
-"""Time, memory and arithmetic of PyTorch functions."""
+"""Time, memory and arithmetic of PyTorch functions, and the tables that they are told in."""
+import argparse
+import json
+import shlex
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+
+from mmgcp.analysis import markdown_table
+from mmgcp.analysis.table_2 import save_table
+from mmgcp.experiments.environment import environment
 
 
 def synchronize(device: torch.device) -> None:
@@ -80,3 +89,52 @@ def matrix_rate(device: torch.device, size: int = 2048, repeats: int = 5) -> flo
         synchronize(device)
         seconds.append(time.perf_counter() - start)
     return 2 * size**3 / min(seconds)
+
+
+def add_save_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--save', type=Path, metavar='FOLDER', help='write the tables to this folder, too')
+
+
+class Tables:
+    """Tables of a benchmark: printed, and with ``--save`` written to files, with one on how and where they were made.
+
+    The files are called ``<benchmark>_<table>.csv`` and ``<benchmark>.json``. Settings under which a run is not to
+    replace the files of another are part of the name: ``networks_fused-sgd_steps.csv``, ``networks_fused-sgd.json``.
+
+    Args:
+        benchmark (str): Name of the module.
+        parser (argparse.ArgumentParser): Its options, which :func:`add_save_option` has added to.
+        args (argparse.Namespace): What they are set to.
+        apart (Sequence[str]): Settings that are part of the name unless they have their defaults.
+    """
+
+    def __init__(self, benchmark: str, parser: argparse.ArgumentParser, args: argparse.Namespace,
+                 apart: Sequence[str] = ()) -> None:
+        self.benchmark = benchmark
+        self.folder = args.save
+        self.device = getattr(args, 'device', torch.device('cpu'))
+        unusual = (_in_a_name(name, getattr(args, name)) for name in apart
+                   if getattr(args, name) != parser.get_default(name))
+        self.name = '_'.join([benchmark, *unusual])
+
+    def show(self, table: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table, and write it if asked to."""
+        print(f'\n{markdown_table(header, rows)}', flush=True)
+        if not self.folder:
+            return
+        save_table(header, rows, self.folder / f'{self.name}_{table}.csv')
+        made = dict(command=shlex.join(['python', '-m', f'benchmarks.{self.benchmark}', *_without_save(sys.argv[1:])]),
+                    environment=environment(device=self.device))
+        (self.folder / f'{self.name}.json').write_text(json.dumps(made, indent=2) + '\n')
+
+
+def _in_a_name(name, value):
+    if value is True:
+        return name.replace('_', '-')
+    return '-'.join(map(str, value if isinstance(value, list) else [value]))
+
+
+def _without_save(arguments):
+    parser = argparse.ArgumentParser(add_help=False)
+    add_save_option(parser)
+    return parser.parse_known_args(arguments)[1]

@@ -1,9 +1,11 @@
 """One training step of whole networks with average and with covariance pooling: time, memory, and where it goes.
 
     python -m benchmarks.networks [--device cuda] [--batch 32] [--amp] [--fused-sgd] [--repeats 3] [--threads 2]
+                                  [--save results/benchmarks]
 
 A step is forward, loss, backward and SGD with momentum, for 1,000 classes. Prints Markdown tables: step times relative
-to average pooling, and what covariance pooling adds, measured part by part on inputs of the network's size.
+to average pooling, and what covariance pooling adds, measured part by part on inputs of the network's size. With
+--save they are written as CSV files, too.
 """
 import argparse
 import time
@@ -14,15 +16,14 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 import mmgcp  # noqa: F401 (registers the models)
-from benchmarks.measure import interleaved_medians, peak_bytes, synchronize
-from mmgcp.analysis import markdown_table
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes, synchronize
 
 POOLINGS = {'GAP': 'stride', 'GCP_D': 'stride', 'GCP_M': 'max_pool', 'GCP w/o DS': 'none'}
 CLASSES = 1000
 
 
-def build(network: str, pooling: str) -> nn.Module:
-    """An ``ImageClassifier``; MobileNetV2 has no conv5 to change."""
+def build(network: str, pooling: str, classes: int = CLASSES, **options) -> nn.Module:
+    """An ``ImageClassifier``, with options of ``GlobalCovariancePooling``; MobileNetV2 has no conv5 to change."""
     if network == 'mobilenet_v2':
         backbone, channels = dict(type='mmpretrain.MobileNetV2'), 1280
     else:
@@ -30,12 +31,13 @@ def build(network: str, pooling: str) -> nn.Module:
         backbone = dict(type='mmgcp.GCPResNet', depth=depth, conv5_downsample=POOLINGS[pooling])
         channels = 512 if depth < 50 else 2048
     if pooling == 'GAP':
-        neck, width = dict(type='mmpretrain.GlobalAveragePooling'), channels
+        neck, width = MODELS.build(dict(type='mmpretrain.GlobalAveragePooling')), channels
     else:
-        neck, width = dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels), 32896
+        neck = MODELS.build(dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels, **options))
+        width = neck.out_channels
     return MODELS.build(dict(
         type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck,
-        head=dict(type='mmpretrain.LinearClsHead', num_classes=CLASSES, in_channels=width)))
+        head=dict(type='mmpretrain.LinearClsHead', num_classes=classes, in_channels=width)))
 
 
 class Step:
@@ -72,7 +74,7 @@ class Network(nn.Module):
     def __init__(self, model: nn.Module, args) -> None:
         super().__init__()
         self.model = model
-        self.labels = torch.randint(CLASSES, (args.batch, ), device=args.device)
+        self.labels = torch.randint(model.head.num_classes, (args.batch, ), device=args.device)
 
     def forward(self, x):
         logits = self.model.head(self.model.extract_feat(x))
@@ -96,7 +98,7 @@ def measure(network: str, args) -> tuple[list, list]:
         with torch.no_grad():
             shape = model.backbone(step.x[:2])[-1].shape[1:]
         pieces = [Step(model.neck.reduction, args, *shape), Step(model.neck.pooling, args, 256, *shape[1:]),
-                  Step(model.head.fc, args, 32896), gap_head]
+                  Step(model.head.fc, args, model.head.in_channels), gap_head]
         reduction, operator, classifier, before = (s for s, in interleaved_medians(pieces, 3 * args.repeats))
         parts.append([network, name, ' x '.join(map(str, shape)), f'{1e3 * reduction:.1f}', f'{1e3 * operator:.1f}',
                       f'{100 * operator / second:.2f} %', f'{1e3 * (classifier - before):.1f}',
@@ -114,6 +116,7 @@ def main() -> None:
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
     parser.add_argument('--fused-sgd', action='store_true', help='SGD in one pass over the weights (torch >= 2.4)')
+    add_save_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -126,9 +129,10 @@ def main() -> None:
         rows += new_rows
         parts += new_parts
         print(f'{network}: done', flush=True)
-    print('\n' + markdown_table(['network', 'pooling', 'step (s)', 'times GAP', 'peak memory (MiB)'], rows) + '\n')
-    print(markdown_table(['network', 'pooling', 'features', 'reduction (ms)', 'operator (ms)', 'operator, of the step',
-                          'classifier beyond that of GAP (ms)', 'whole extra (ms)'], parts))
+    tables = Tables('networks', parser, args, apart=['device', 'amp', 'fused_sgd'])
+    tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP', 'peak memory (MiB)'], rows)
+    tables.show('parts', ['network', 'pooling', 'features', 'reduction (ms)', 'operator (ms)', 'operator, of the step',
+                          'classifier beyond that of GAP (ms)', 'whole extra (ms)'], parts)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,11 @@
 """Covariance pooling from features to vector, forward and backward: time, memory and arithmetic, in one process.
 
     python -m benchmarks.operator [--device cuda] [--batch 32] [--repeats 9] [--threads 2] [--methods]
+                                  [--save results/benchmarks]
 
 Prints Markdown tables: Newton-Schulz pooling against (a) iSQRT-COV as published and (b) autograd through the
-eigendecomposition, its arithmetic, and with --methods every other method at every size.
+eigendecomposition, its arithmetic, and with --methods every other method at every size. With --save
+they are written as CSV files, too.
 """
 import argparse
 from functools import partial
@@ -11,6 +13,8 @@ from functools import partial
 import torch
 
 from benchmarks.measure import (
+    Tables,
+    add_save_option,
     forward_and_backward,
     held_bytes,
     interleaved_medians,
@@ -19,7 +23,6 @@ from benchmarks.measure import (
     peak_bytes,
 )
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
-from mmgcp.analysis import markdown_table
 from mmgcp.ops import METHODS, CovariancePooling, covariance_pool
 
 SIZES = [(256, 7), (128, 7), (256, 14), (128, 14), (256, 28), (128, 28)]
@@ -43,7 +46,7 @@ def relative_errors(x, weight) -> list[float]:
     return [((a - b).norm() / b.norm()).item() for a, b in zip(*results, strict=True)]
 
 
-def against_textbook(args) -> None:
+def against_textbook(args, tables: Tables) -> None:
     """Time, memory and error of Newton-Schulz pooling."""
     rows = []
     for channels, side in SIZES:
@@ -57,12 +60,12 @@ def against_textbook(args) -> None:
             f'{eigh:.0f}', f'{textbook / ours:.1f}', f'{eigh / ours:.1f}', f'{held:.0f}', f'{held_textbook:.0f}',
             f'1/{held_textbook / held:.1f}', *(f'{error:.1e}' for error in relative_errors(x, weight))
         ])
-    print(markdown_table(['C x H x W', 'mmgcp, forward + backward (ms)', '(a) (ms)', '(b) (ms)', 'times (a)',
-                          'times (b)', 'held (KiB/image)', '(a) held', 'share', 'error', 'of the gradient'], rows))
+    tables.show('textbook', ['C x H x W', 'mmgcp, forward + backward (ms)', '(a) (ms)', '(b) (ms)', 'times (a)',
+                             'times (b)', 'held (KiB/image)', '(a) held', 'share', 'error', 'of the gradient'], rows)
 
 
-def arithmetic(args) -> None:
-    """Operations of the matrix products, the share of the machine's rate, and the least memory traffic."""
+def arithmetic(args, tables: Tables) -> None:
+    """Operations of the matrix products, their share of the rate of one large product, and the least memory traffic."""
     rate = matrix_rate(args.device)
     rows = []
     for channels, side in SIZES:
@@ -73,30 +76,32 @@ def arithmetic(args) -> None:
         rows.append([f'{channels} x {side} x {side}', f'{flops / 1e9:.2f}', f'{textbook / 1e9:.2f}',
                      f'{1e3 * flops / rate:.1f}', f'{1e3 * sum(times):.1f}', f'{100 * flops / rate / sum(times):.0f} %',
                      f'{traffic / 2**20:.1f}'])
-    print(f'\nLargest matrix-product rate measured: {rate / 1e9:.0f} GFLOP/s (2048 x 2048)\n')
-    print(markdown_table(['C x H x W', 'GFLOP', '(a) GFLOP', 'at that rate (ms)', 'measured (ms)', 'share of the rate',
-                          'least traffic (MiB)'], rows))
+    print(f'\nLargest matrix-product rate measured: {rate / 1e9:.0f} GFLOP/s (2048 x 2048)')
+    tables.show('arithmetic', ['C x H x W', 'GFLOP', '(a) GFLOP', 'at the full rate (ms)', 'measured (ms)',
+                               'share of the rate', 'least traffic (MiB)'], rows)
 
 
-def all_methods(args) -> None:
-    """Time and memory of every method."""
-    for channels, side in SIZES:
-        x, _ = inputs(channels, side, args)
-        modules = {name: CovariancePooling(channels, name).to(args.device) for name in METHODS}
-        weights = {name: torch.randn(args.batch, module.out_channels, device=args.device)
-                   for name, module in modules.items()}
-        times = interleaved_medians(
-            [partial(forward_and_backward, modules[name], x, weights[name]) for name in METHODS], args.repeats)
-        by_name = dict(zip(METHODS, times, strict=True))
-        rows = []
-        for name, (forward, backward) in by_name.items():
-            peak = peak_bytes(partial(forward_and_backward, modules[name], x, weights[name]), args.device)
-            rows.append([name, f'{1e3 * forward:.1f}', f'{1e3 * backward:.1f}',
-                         f'{(forward + backward) / sum(by_name["newton_schulz"]):.2f}',
-                         f'{held_bytes(modules[name], x) / args.batch / 1024:.0f}', f'{peak / args.batch / 1024:.0f}'])
-        print(f'\n{channels} x {side} x {side}\n')
-        print(markdown_table(['method', 'forward (ms)', 'backward (ms)', 'times newton_schulz', 'held (KiB/image)',
-                              'peak (KiB/image)'], rows), flush=True)
+def all_methods(args, tables: Tables) -> None:
+    """Time and memory of every method, a column per size."""
+    sizes = [f'{channels} x {side} x {side}' for channels, side in SIZES]
+    times, memories = zip(*(methods_at(channels, side, args) for channels, side in SIZES), strict=True)
+    tables.show('methods_time', ['forward + backward (ms)', *sizes],
+                [[name, *cells] for name, *cells in zip(METHODS, *times, strict=True)])
+    tables.show('methods_memory', ['held / peak (KiB/image)', *sizes],
+                [[name, *cells] for name, *cells in zip(METHODS, *memories, strict=True)])
+
+
+def methods_at(channels: int, side: int, args) -> tuple[list[str], list[str]]:
+    """Time and memory of every method at one size."""
+    x, _ = inputs(channels, side, args)
+    modules = [CovariancePooling(channels, name).to(args.device) for name in METHODS]
+    steps = [partial(forward_and_backward, module, x, torch.randn(args.batch, module.out_channels, device=args.device))
+             for module in modules]
+    times = interleaved_medians(steps, args.repeats)
+    memories = [(held_bytes(module, x), peak_bytes(step, args.device))
+                for module, step in zip(modules, steps, strict=True)]
+    return ([f'{1e3 * forward:.1f} + {1e3 * backward:.1f}' for forward, backward in times],
+            [f'{held / args.batch / 1024:.0f} / {peak / args.batch / 1024:.0f}' for held, peak in memories])
 
 
 def main() -> None:
@@ -106,15 +111,17 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--methods', action='store_true', help='all methods, too')
+    add_save_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'float32, batch {args.batch}, {args.device}, {args.threads} threads, torch {torch.__version__}, medians of '
-          f'{args.repeats}\n', flush=True)
-    against_textbook(args)
-    arithmetic(args)
+          f'{args.repeats}', flush=True)
+    tables = Tables('operator', parser, args, apart=['device'])
+    against_textbook(args, tables)
+    arithmetic(args, tables)
     if args.methods:
-        all_methods(args)
+        all_methods(args, tables)
 
 
 if __name__ == '__main__':

@@ -1,52 +1,41 @@
 """One training step of a classifier under each training option, relative to plain float32: time and memory.
 
     python -m benchmarks.options [--config FILE] [--device cuda] [--batch 32] [--options channels_last bfloat16 ...]
+                                 [--save results/benchmarks]
 
 The step is MMEngine's ``model.train_step`` on the network and the optimiser of a config, with random images: scaling of
 the images, forward, loss, backward, update of the weights. Every option has its own copy of the network, and they take
-turns. Prints a Markdown table. ``compile`` is left out unless named: it compiles for minutes before the first step.
+turns. Prints a Markdown table, with --save written as a CSV file, too. ``compile`` is left out unless named: it
+compiles for minutes before the first step.
 """
 import argparse
 import copy
 import time
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import torch
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.registry import OPTIM_WRAPPERS, init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from benchmarks.measure import interleaved_medians, peak_bytes, synchronize
-from mmgcp.analysis import markdown_table
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes, synchronize
 from mmgcp.engine.hooks import ChannelsLastHook
 
 PARTS = 4  # of a batch whose gradients are accumulated
-AMP = dict(type='AmpOptimWrapper', loss_scale='dynamic')
 # What an option changes in `optim_wrapper`; the others are set up in `Step`.
 CPU_WRAPPERS = dict(
     plain={}, channels_last={}, ema={}, accumulation=dict(accumulative_counts=PARTS),
-    bfloat16=dict(type='CPUAutocastOptimWrapper'), compile={})
+    bfloat16=dict(type='mmgcp.BFloat16OptimWrapper'), compile={})
 CUDA_WRAPPERS = dict(
-    CPU_WRAPPERS, fused_sgd=dict(optimizer=dict(fused=True)), bfloat16=dict(AMP, dtype='bfloat16'),
-    float16=dict(AMP, dtype='float16'))
+    CPU_WRAPPERS, fused_sgd=dict(optimizer=dict(fused=True)),
+    float16=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'))
 NOTES = dict(
     accumulation=f'the same images in {PARTS} parts',
     ema='`ExponentialMovingAverage` after the step')
-
-
-@OPTIM_WRAPPERS.register_module()
-class CPUAutocastOptimWrapper(OptimWrapper):
-    """Forward in bfloat16 on the CPU, where ``AmpOptimWrapper`` refuses to work."""
-
-    @contextmanager
-    def optim_context(self, model: nn.Module):
-        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
-            yield
 
 
 class Step:
@@ -107,6 +96,7 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=224, help='pixels a side')
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
+    add_save_option(parser)
     args = parser.parse_args()
     known = CUDA_WRAPPERS if args.device.type == 'cuda' else CPU_WRAPPERS
     options = args.options or [option for option in known if option != 'compile']
@@ -118,14 +108,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'{args.config}, batch {args.batch}, {args.size} px, {args.device}, {args.threads} threads, '
-          f'torch {torch.__version__}, medians of {args.repeats}\n', flush=True)
+          f'torch {torch.__version__}, medians of {args.repeats}', flush=True)
     measured = steps(options, args)
     seconds = [s for s, in interleaved_medians(measured, args.repeats)]
     peaks = [peak_bytes(step, args.device) for step in measured]
     rows = [[option, f'{1e3 * second:.0f}', f'{second / seconds[0]:.3f}', f'{peak / 2**20:.0f}',
              f'{peak / peaks[0]:.3f}', NOTES.get(option, type(step.optim_wrapper).__name__)]
             for option, step, second, peak in zip(options, measured, seconds, peaks, strict=True)]
-    print(markdown_table(['option', 'step (ms)', 'times plain', 'peak memory (MiB)', 'times plain', 'how'], rows))
+    tables = Tables('options', parser, args, apart=['device', 'options'])
+    tables.show('steps', ['option', 'step (ms)', 'times plain', 'peak memory (MiB)', 'times plain', 'how'], rows)
 
 
 if __name__ == '__main__':

@@ -1,17 +1,18 @@
 """Error of Newton-Schulz pooling, value and gradient, when matrix products round their operands.
 
-    python -m benchmarks.precision [--batch 8]
+    python -m benchmarks.precision [--batch 8] [--save results/benchmarks]
 
 TF32 and bfloat16 products are simulated: operands rounded to 10 and 7 bits of mantissa, sums in float32, as tensor
-cores do. Errors are relative to a float64 evaluation of the same polynomial. Prints a Markdown table.
+cores do. Errors are relative to a float64 evaluation of the same polynomial. Prints a Markdown table, with --save
+written as a CSV file, too.
 """
 import argparse
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.measure import Tables, add_save_option
 from benchmarks.textbook import isqrt_cov_vector
-from mmgcp.analysis import markdown_table
 from mmgcp.ops import covariance_pool
 
 SIZES = [(256, 7), (256, 14), (128, 14)]
@@ -58,11 +59,12 @@ def errors(channels: int, side: int, batch: int, bits: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--batch', type=int, default=8, help='images')
+    add_save_option(parser)
     args = parser.parse_args()
     torch.manual_seed(0)
     rows = [[f'{channels} x {side} x {side}', name, *(f'{e:.1e}' for e in errors(channels, side, args.batch, bits))]
             for channels, side in SIZES for name, bits in MANTISSA_BITS.items()]
-    print(markdown_table(['C x H x W', 'products', 'error', 'of the gradient'], rows))
+    Tables('precision', parser, args).show('errors', ['C x H x W', 'products', 'error', 'of the gradient'], rows)
 
 
 if __name__ == '__main__':

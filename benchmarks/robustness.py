@@ -1,11 +1,13 @@
 """Cost of a robustness benchmark: set by set in one process against one plain test of the same files, and corruptions.
 
     python -m benchmarks.robustness [--images 96] [--size 224] [--workers 1] [--depth 18] [--repeats 3]
+                                    [--save results/benchmarks]
 
 Both sides test one network on the same files, written before in the layout of ImageNet-C, with MMEngine's Runner:
 ``plain`` in one loop over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as
 ``tools/test_robustness.py`` does. They take turns, after a first round that warms up; numbers are medians. The second
 table has the time that one process takes to make a corrupted image, mean over severities, or a sequence of 30 frames.
+With --save both are written as CSV files, too.
 """
 import argparse
 import itertools
@@ -21,8 +23,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from benchmarks.measure import interleaved_medians
-from mmgcp.analysis import markdown_table
+from benchmarks.measure import Tables, add_save_option, interleaved_medians
 from mmgcp.datasets.corruptions import corrupt_image
 from mmgcp.datasets.perturbations import perturb_image
 from mmgcp.datasets.shapes import Settings, make_imagenet
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    add_save_option(parser)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
@@ -131,11 +133,11 @@ def main() -> None:
         images = len(list((folder / 'c').rglob('*.JPEG')))
         arguments = folder, args.depth, args.workers
         (one,), (many,) = interleaved_medians([lambda: plain(*arguments), lambda: set_by_set(*arguments)], args.repeats)
-    print(markdown_table(['test', 'images per second', 'share'],
-                         [['plain', f'{images / one:.1f}', '1'],
-                          ['set by set', f'{images / many:.1f}', f'{one / many:.3f}']]))
-    print()
-    print(markdown_table(['corruption', 'of', 'ms', 'per second'], seconds_to_make(args.size, args.repeats)))
+    tables = Tables('robustness', parser, args, apart=['size'])
+    tables.show('speed', ['test', 'images per second', 'share'],
+                [['plain', f'{images / one:.1f}', '1'],
+                 ['set by set', f'{images / many:.1f}', f'{one / many:.3f}']])
+    tables.show('corruptions', ['corruption', 'of', 'ms', 'per second'], seconds_to_make(args.size, args.repeats))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,6 @@ from mmgcp.experiments import Plan
 from mmgcp.experiments.imagenette import (
     COMMON,
     TEST_IMAGES,
-    curvature,
     detector,
     gradients,
     landscape,
@@ -38,12 +37,11 @@ plan = Plan(
         training('resnet18', 'gcp_m', 'norm'),
         *map(detector, ('gap', 'gcp_d', 'gcp_m')),
         *variations('resnet18'),
-        *sizes('resnet18', (64, 112)),
+        *sizes('resnet18', (64, )),
     ],
     measurements=[
         robustness('imagenet-c', 16, ('resnet18_gap_lr-norm', GAP, GCP_M, GCP_D)),
-        robustness('imagenet-p', 78, ('resnet18_gap_lr-norm', GAP, GCP_M)),
-        curvature((GAP, GCP_M)),
+        robustness('imagenet-p', 78, (GAP, GCP_M)),
         gradients((GCP_M, )),
     ],
 )

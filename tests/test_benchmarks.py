@@ -1,12 +1,17 @@
+import argparse
+import csv
+import json
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks import networks, operator, options, precision, robustness
+from benchmarks import methods, networks, operator, options, precision, robustness
+from benchmarks.measure import Tables, add_save_option
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
-from mmgcp.ops import triu_vector
+from mmgcp.experiments.blocks import fill_blocks
+from mmgcp.ops import METHODS, triu_vector
 
 from .test_ops.reference import exact_root, isqrt_cov, value_and_gradient
 
@@ -29,27 +34,94 @@ def run(module, monkeypatch, capsys, *arguments):
     return [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')]
 
 
-def test_operator(monkeypatch, capsys):
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def parser():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--size', type=int, default=224)
+    parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
+    parser.add_argument('--fused-sgd', action='store_true')
+    parser.add_argument('--options', nargs='+')
+    add_save_option(parser)
+    return parser
+
+
+def test_tables_are_printed_and_kept(parser, monkeypatch, capsys, tmp_path):
+    folder = tmp_path / 'results' / 'benchmarks'
+    arguments = ['--size', '32', '--save', str(folder), '--options', 'a b', 'c']
+    monkeypatch.setattr(sys, 'argv', ['benchmark', *arguments])
+    tables = Tables('letters', parser, parser.parse_args(arguments))
+    tables.show('count', ['letter', 'times'], [['a', '1,000'], ['b', '2']])
+    assert names(folder) == {'letters_count.csv', 'letters.json'}
+    with (folder / 'letters_count.csv').open(newline='') as file:
+        assert list(csv.reader(file)) == [['letter', 'times'], ['a', '1,000'], ['b', '2']]
+    made = json.loads((folder / 'letters.json').read_text())
+    assert made['command'] == "python -m benchmarks.letters --size 32 --options 'a b' c"
+    assert made['environment']['threads'] == torch.get_num_threads()
+    blocks = ''.join(f'<!-- results: {name} -->\n<!-- /results -->\n' for name in names(folder))
+    page = fill_blocks(blocks, folder)
+    assert made['command'] in page and capsys.readouterr().out.strip() in page
+
+
+@pytest.mark.parametrize('arguments, name', [
+    ([], 'letters'),
+    (['--size', '32'], 'letters_32'),
+    (['--device', 'cuda', '--fused-sgd'], 'letters_cuda_fused-sgd'),
+    (['--options', 'ema', 'plain'], 'letters_ema-plain'),
+])
+def test_runs_with_other_settings_are_kept_apart(parser, arguments, name):
+    tables = Tables('letters', parser, parser.parse_args(arguments), ['device', 'size', 'fused_sgd', 'options'])
+    assert tables.name == name
+
+
+def test_nothing_is_kept_unasked(parser, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Tables('letters', parser, parser.parse_args([])).show('count', ['letter'], [['a']])
+    assert not names(tmp_path)
+
+
+def test_operator(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(operator, 'SIZES', [(32, 3), (16, 5)])
-    rows = run(operator, monkeypatch, capsys, '--batch', '2', '--repeats', '1', '--methods')
+    rows = run(operator, monkeypatch, capsys, '--batch', '2', '--repeats', '1', '--methods', '--save', str(tmp_path))
     main = {row[0]: row for row in rows if len(row) == 11}
     for size in ('32 x 3 x 3', '16 x 5 x 5'):
         assert float(main[size][9]) < 2e-6 and float(main[size][10]) < 5e-6
         assert float(main[size][6]) < float(main[size][7])
-    assert [row[0] for row in rows if len(row) == 6].count('newton_schulz') == 2
+    assert [row[0] for row in rows if row[0] in METHODS] == 2 * list(METHODS)
+    assert names(tmp_path) == {'operator_textbook.csv', 'operator_arithmetic.csv', 'operator_methods_time.csv',
+                               'operator_methods_memory.csv', 'operator.json'}
 
 
-def test_networks(monkeypatch, capsys):
+def test_networks(monkeypatch, capsys, tmp_path):
     rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '32', '--repeats', '1', '--networks',
-               'resnet18')
+               'resnet18', '--save', str(tmp_path))
     assert [row[1] for row in rows if len(row) == 5][2:] == ['GAP', 'GCP_D', 'GCP_M', 'GCP w/o DS']
     assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 1 x 1', '512 x 1 x 1', '512 x 2 x 2']
+    assert names(tmp_path) == {'networks_steps.csv', 'networks_parts.csv', 'networks.json'}
 
 
-def test_options(monkeypatch, capsys):
+def test_methods(monkeypatch, capsys, tmp_path):
+    rows = run(methods, monkeypatch, capsys, '--batch', '2', '--size', '32', '--repeats', '1', '--amp', '--save',
+               str(tmp_path))[2:]
+    numbers = {row[0]: row[1] for row in rows}
+    assert list(numbers) == ['GAP', *METHODS, 'newton_schulz, 64 channels', 'newton_schulz, 128 channels',
+                             'newton_schulz, 1 iteration', 'newton_schulz, 3 iterations',
+                             'newton_schulz, 10 iterations']
+    assert numbers['GAP'] == '512' and numbers['newton_schulz'] == numbers['newton_schulz, 1 iteration'] == '32,896'
+    assert numbers['newton_schulz, 64 channels'] == '2,080' and numbers['compact_bilinear'] == '8,192'
+    assert rows[0][3] == rows[0][5] == '1.000' and all(float(row[3]) > 0 and float(row[5]) > 0 for row in rows)
+    assert names(tmp_path) == {'methods_amp_32_steps.csv', 'methods_amp_32.json'}
+
+
+def test_options(monkeypatch, capsys, tmp_path):
     rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
-               '--size', '32', '--repeats', '1')[2:]
+               '--size', '32', '--repeats', '1', '--save', str(tmp_path))[2:]
     assert [row[0] for row in rows] == ['plain', 'channels_last', 'ema', 'accumulation', 'bfloat16']
+    assert rows[-1][5] == 'BFloat16OptimWrapper'
+    assert names(tmp_path) == {'options_steps.csv', 'options.json'}
     assert rows[0][2] == rows[0][4] == '1.000' and all(float(row[2]) > 0 for row in rows)
 
 
@@ -76,20 +148,23 @@ def test_rounding_of_operands():
         1 + 2**-10, 1, 1 + 2**-9]  # TF32, ties to even
 
 
-def test_precision(monkeypatch, capsys):
+def test_precision(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(precision, 'SIZES', [(32, 4)])
-    monkeypatch.setattr(sys, 'argv', ['precision', '--batch', '2'])
+    monkeypatch.setattr(sys, 'argv', ['precision', '--batch', '2', '--save', str(tmp_path)])
     precision.main()
-    lines = capsys.readouterr().out.splitlines()[2:]
+    lines = capsys.readouterr().out.strip().splitlines()[2:]
     errors = [float(line.strip('|').split('|')[2]) for line in lines]
     assert errors[0] < 2e-6 < 1e-5 < errors[1] < errors[2] < 0.1
+    assert names(tmp_path) == {'precision_errors.csv', 'precision.json'}
 
 
-def test_robustness(monkeypatch, capsys):
+def test_robustness(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(robustness, 'CORRUPTIONS', ('fog', ))
-    rows = run(robustness, monkeypatch, capsys, '--images', '12', '--size', '32', '--workers', '0', '--repeats', '1')
+    rows = run(robustness, monkeypatch, capsys, '--images', '12', '--size', '32', '--workers', '0', '--repeats', '1',
+               '--save', str(tmp_path))
     speeds = {row[0]: row[1:] for row in rows if len(row) == 3}
     assert float(speeds['set by set'][0]) / float(speeds['plain'][0]) == pytest.approx(
         float(speeds['set by set'][1]), abs=0.01)
     costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
     assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0
+    assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_corruptions.csv', 'robustness_32.json'}

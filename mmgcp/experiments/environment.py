@@ -10,17 +10,18 @@ import torch
 LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp')
 
 
-def environment(threads: int | None = None) -> dict:
+def environment(threads: int | None = None, device: torch.device | None = None) -> dict:
     """Describe this machine, its libraries and the state of the code.
 
     Args:
         threads (int, optional): CPU threads of a job; by default those of this process.
+        device (torch.device, optional): What computes; by default the GPU if there is one.
 
     Returns:
         dict: ``python`` and the versions of the libraries (those that are installed), ``hardware`` (name of the GPU, or
         of the processor), ``threads``, and ``commit``, which ends in ``+`` where files were changed since; JSON values.
     """
-    on_gpu = torch.cuda.is_available()
+    on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
     return dict(python=platform.python_version(), **_versions(),
                 hardware=torch.cuda.get_device_name(0) if on_gpu else _processor(),
                 threads=threads or torch.get_num_threads(), commit=_commit())

@@ -35,7 +35,7 @@ def make_figures(measured: Measured, folder: Path) -> None:
     if panels:
         plot_curves(panels, folder / 'results_convergence.png', target='GAP, LR_norm')
     landscapes = {}
-    for name in measured.runs:
+    for name in sorted(measured.runs, key=lambda name: '_gcp' in name):  # GAP first, in the looks of the other figures
         for landscape in list(measured.landscapes(name).values())[:1]:
             named = replace(landscape, name=short_title(name))
             landscapes.setdefault(NETWORKS.get(network(name), network(name)), []).append(named)

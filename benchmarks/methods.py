@@ -1,0 +1,60 @@
+"""One training step of a ResNet-18 with GCP_M under each method of pooling, relative to average pooling.
+
+    python -m benchmarks.methods [--device cuda] [--batch 64] [--size 80] [--classes 10] [--amp] [--repeats 3]
+                                 [--threads 2] [--save results/benchmarks]
+
+A step is forward, loss, backward and SGD with momentum. Measured are average pooling, every method at 256 channels, and
+Newton-Schulz pooling with fewer channels and with other numbers of iterations, in turns. Prints a Markdown table, with
+--save written as a CSV file, too.
+"""
+import argparse
+
+import torch
+
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes
+from benchmarks.networks import Network, Step, build
+from mmgcp.ops import METHODS
+
+# Pooling and options of the neck; the first is what the others are compared with.
+VARIANTS = {
+    'GAP': ('GAP', {}),
+    **{method: ('GCP_M', dict(method=method)) for method in METHODS},
+    **{f'newton_schulz, {channels} channels': ('GCP_M', dict(reduced_channels=channels)) for channels in (64, 128)},
+    **{f'newton_schulz, {steps} iteration{"s"[:steps != 1]}': ('GCP_M', dict(num_iters=steps)) for steps in (1, 3, 10)},
+}
+
+
+def measure(args: argparse.Namespace) -> list[list[str]]:
+    """Rows of the table."""
+    models = [build('resnet18', pooling, args.classes, **options) for pooling, options in VARIANTS.values()]
+    steps = [Step(Network(model, args), args, 3, args.size, args.size) for model in models]
+    seconds = [s for s, in interleaved_medians(steps, args.repeats)]
+    peaks = [peak_bytes(step, args.device) for step in steps]
+    return [[variant, f'{model.head.in_channels:,}', f'{1e3 * second:.1f}', f'{second / seconds[0]:.3f}',
+             f'{peak / 2**20:.0f}', f'{peak / peaks[0]:.3f}']
+            for variant, model, second, peak in zip(VARIANTS, models, seconds, peaks, strict=True)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--threads', type=int, default=2, help='CPU threads')
+    parser.add_argument('--batch', type=int, default=64, help='images')
+    parser.add_argument('--size', type=int, default=80, help='pixels a side')
+    parser.add_argument('--classes', type=int, default=10)
+    parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
+    parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.set_defaults(fused_sgd=False)  # Step asks for it; with few classes there is little to update
+    add_save_option(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    print(f'{"bfloat16 autocast" if args.amp else "float32"}, batch {args.batch}, {args.size} px, {args.device}, '
+          f'{args.threads} threads, torch {torch.__version__}, medians of {args.repeats}', flush=True)
+    tables = Tables('methods', parser, args, apart=['device', 'amp', 'size'])
+    tables.show('steps', ['variant', 'numbers in the representation', 'step (ms)', 'times GAP', 'peak memory (MiB)',
+                          'times GAP'], measure(args))
+
+
+if __name__ == '__main__':
+    main()
