@@ -61,10 +61,8 @@ def training(network: str, pooling: str, lr: str, variation: str = '', options: 
 
 
 def detector(pooling: str) -> Training:
-    """Mask R-CNN on drawn shapes for three epochs, from the ResNet-18 with the same pooling under LR_adju."""
-    options = {
-        'model.backbone.conv5_downsample': CONV5[pooling], 'default_hooks.checkpoint.max_keep_ckpts': 1,
-        'train_cfg.max_epochs': 3, 'train_cfg.val_interval': 3, 'param_scheduler.0.final_epoch': 4}
+    """Mask R-CNN on drawn shapes, from the ResNet-18 with the same pooling under LR_adju."""
+    options = {'model.backbone.conv5_downsample': CONV5[pooling], 'default_hooks.checkpoint.max_keep_ckpts': 1}
     return Training(f'mask_rcnn_r18_{pooling}', 'quickstart/mask_rcnn_r18_gcp_m_shapes.py', options,
                     starts_from=f'resnet18_{pooling}_lr-adju', shared=False)
 

@@ -39,7 +39,8 @@ SECTIONS = (
     Section('Down-sampling (Table 8), and a control', ('resolution', ), ''),
     Section(
         'The landscape of the loss (Fig. 2)', ('landscape', ),
-        'Ranges over the step sizes, averaged over the measurements, and the effective beta-smoothness:',
+        'Ranges over the step sizes, averaged over the measurements, and the effective beta-smoothness. All of these '
+        'trainings are far shorter than the 20 epochs of ImageNet that Fig. 2 shows.',
         ('landscape', ), ('results_landscape', 'Loss and gradient distance along the gradient, first seed')),
     Section(
         'Curvature', (), 'Largest eigenvalue and trace of the Hessian by the weights after training, on 32 training '
