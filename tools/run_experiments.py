@@ -9,6 +9,7 @@ Examples:
     python tools/run_experiments.py plans/imagenette_cpu.py --report       # tables and figures, without training
 """
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def parse_args():
 
 def main():
     args = parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped by a signal.'))  # and the runs with it
     at_once = args.at_once or torch.cuda.device_count() or 1
     with reported(ValueError, OSError):
         plan = read_plan(args.plan)

@@ -166,7 +166,7 @@ class _Judge:
                 means = [fmean(pair[index].metrics[metric] for pair in pairs.values()) if pairs else math.nan
                          for index in (0, 1)]
                 title = self.pooling(self.gcp)
-                yield self._finding(f'GCP {claim}', 'Table 4', f"{name} {self.paper.get(name, '')}",
+                yield self._finding(f'GCP {claim}', 'Table 4', f"{name} {self.paper.get(name, '')}".strip(),
                                     f'GAP LR_{lr}, {title} LR_adju', _said(
                                         verdict, f'{metric} {means[0]:.1f}, {means[1]:.1f}'), verdict.word)
 

@@ -79,7 +79,9 @@ class Job:
         if not self.work_dir.is_dir():
             return None
         latest = find_latest_checkpoint(str(self.work_dir))
-        return latest if latest and Path(latest).stem == f'epoch_{self._epochs()}' else None
+        if not latest or Path(latest).stem != f'epoch_{self._epochs()}':
+            return None
+        return str(self.work_dir / Path(latest).name)  # the folder may have been moved since the path was noted
 
     def is_begun(self) -> bool:
         """Whether a checkpoint is there to go on from."""

@@ -80,14 +80,15 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise SetupError(f"the plan has several trainings or measurements called '{name}': give each its own")
-        known = {training.name for training in self.trainings}
+        known = set()
         for training in self.trainings:
             if not (configs_folder() / training.config).is_file():
                 raise SetupError(f"the training '{training.name}' has the config configs/{training.config}, which does "
                                  'not exist')
             if training.starts_from and training.starts_from not in known:
                 raise SetupError(f"the training '{training.name}' starts from '{training.starts_from}', which the plan "
-                                 'does not train')
+                                 'does not train before it')
+            known.add(training.name)
         for measurement in self.measurements:
             for name in measurement.of:
                 if name not in known:

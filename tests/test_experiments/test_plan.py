@@ -14,7 +14,9 @@ PLANS = sorted((configs_folder().resolve().parent / 'plans').glob('*.py'))
 @pytest.mark.parametrize('settings, sentence', [
     (dict(trainings=[Training('a', CONFIG), Training('a', CONFIG)]), "several .* called 'a'"),
     (dict(trainings=[Training('a', 'nowhere.py')]), "'a' has the config configs/nowhere.py, which does not exist"),
-    (dict(trainings=[Training('a', CONFIG, starts_from='b')], measurements=[]), "'a' starts from 'b', which"),
+    (dict(trainings=[Training('a', CONFIG, starts_from='b'), Training('b', CONFIG)], measurements=[]),
+     "'a' starts from 'b', which the plan does not train before it"),
+    (dict(trainings=[Training('a', CONFIG, starts_from='a')], measurements=[]), "'a' starts from 'a', which"),
     (dict(measurements=[Measurement('m', 't.py', (), '*', ('b', ))]), "'m' is of 'b', which the plan does not train"),
 ])
 def test_impossible_plans_are_refused(settings, sentence):
