@@ -49,7 +49,7 @@ def test_robustness(found):
 
 def test_landscape_is_compared_by_the_ratio_of_ranges(plan, results):
     for name, high in (('resnet18_gap_lr-adju', 3.), ('resnet18_gcp_m_lr-adju', 2.)):
-        for seed in (0, 1):
+        for seed in (0, 1, 2):
             records = [dict(iter=i, loss=1., losses=[1., high], distances=[0.5, 1.], smoothness=[1., 2.], seconds=1)
                        for i in (0, 10)]
             write(results / 'small' / name / f'seed_{seed}_landscape.jsonl', dict(

@@ -15,6 +15,8 @@ from mmgcp.experiments.verdict import HOLDS, MISSING, OPEN, REVERSED, judge, sam
     ([4], 0, OPEN),            # one seed is none
     ([0, 0], 0, OPEN),
     ([], 0, MISSING),
+    ([4, 5], None, OPEN),      # of two seeds, where nothing is known of the test
+    ([4, 5, 4], None, HOLDS),
 ])
 def test_words(differences, noise, word):
     assert judge(dict(enumerate(differences)), noise).word == word
