@@ -168,7 +168,7 @@ class _Judge:
                 title = self.pooling(self.gcp)
                 yield self._finding(f'GCP {claim}', 'Table 4', f"{name} {self.paper.get(name, '')}".strip(),
                                     f'GAP LR_{lr}, {title} LR_adju', _said(
-                                        verdict, f'{metric} {means[0]:.1f}, {means[1]:.1f}'), verdict.word)
+                                        verdict, f'{metric} {means[0]:.3g}, {means[1]:.3g}'), verdict.word)
 
     def reduction(self) -> Iterator[Finding]:
         claim = '128 reduced channels are less accurate than 256'

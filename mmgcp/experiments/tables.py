@@ -135,9 +135,10 @@ def robustness_table(measured: Measured, kind: str) -> Table:
               for seed, result in measured.robustness(kind, name).items()]
     numbers = summaries(tested, partial=True) if tested else []
     metrics = list(numbers[0].metrics) if numbers else []
+    digits = {metric: 2 if 'uT5D' in metric else 1 for metric in metrics}
     return _table(['network', *metrics],
-                 [[summary.result.name, *(f'{summary.metrics[metric]:.1f}' for metric in metrics)]
-                  for summary in numbers])
+                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits[metric]}f}' for metric in metrics)]
+                   for summary in numbers])
 
 
 def corruption_table(measured: Measured, kind: str, metric: str) -> Table:
