@@ -1,0 +1,270 @@
+"""Stand-in for ``mmcv._ext``, mmcv's compiled operators: torchvision's, behind mmcv's signatures.
+
+=========================================  ==============================================================
+operator of mmcv                           computed by
+=========================================  ==============================================================
+``nms``                                    ``torchvision.ops.nms``
+``softnms``                                PyTorch, below: torchvision has none
+``roi_align_{forward,backward}``           ``torchvision.ops.roi_align`` and its gradient (average pooling)
+``roi_pool_{forward,backward}``            ``torchvision.ops.roi_pool`` and its gradient, one call per bin
+``deform_conv_*``                          ``torchvision.ops.deform_conv2d`` and its gradient
+``modulated_deform_conv_*``                the same, with a mask
+``sigmoid_focal_loss_{forward,backward}``  ``torchvision.ops.sigmoid_focal_loss``
+``ms_deform_attn_{forward,backward}``      mmcv's own PyTorch version
+=========================================  ==============================================================
+
+Every other name exists, so that ``mmcv.ops`` can be imported, and raises an error that names a cure when it is called.
+
+Functions have the names, arguments and order of arguments of mmcv's C++ functions; most write their results into
+tensors that they are given. Inputs of 16 bits are computed in float32: torchvision's CPU operators have no bfloat16.
+:mod:`mmgcp.utils.mmcv_operators` decides when this module is used.
+"""
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+import torchvision
+from torch import Tensor
+
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.mmcv_operators import compile_command
+
+_ops = torch.ops.torchvision
+
+
+def __getattr__(name: str) -> Callable[..., NoReturn]:
+    if name.startswith('__'):  # what Python asks of modules
+        raise AttributeError(name)
+    return partial(_fail, name)
+
+
+def _fail(name: str, *args: Any, **kwargs: Any) -> NoReturn:
+    raise SetupError(f'mmcv is installed without compiled operators and torchvision has no {name}: to compile them, '
+                     f'run: {compile_command()}')
+
+
+def get_compiler_version() -> str:
+    return f'torchvision {torchvision.__version__}'
+
+
+def get_compiling_cuda_version() -> str:
+    return torch.version.cuda or 'none'
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    boxes, scores = _wide(boxes), _wide(scores)
+    # mmcv measures lengths as x2 - x1 + offset, and compares in float32.
+    boxes = boxes + offset * boxes.new_tensor([0, 0, 1, 1])
+    return torchvision.ops.nms(boxes, scores.to(boxes.dtype), torch.tensor(iou_threshold).item())
+
+
+def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
+            method: int, offset: int) -> Tensor:
+    """Soft-NMS (Bodla et al., ICCV 2017): boxes that overlap a better one lose score in place of being dropped.
+
+    Equal scores are taken in the order that mmcv's swaps lead to.
+
+    Args:
+        boxes (Tensor): (N, 4) corners.
+        scores (Tensor): (N, ).
+        dets (Tensor): (N, 5), of which the first K rows are filled with boxes and new scores.
+        iou_threshold (float): Overlap from which methods 0 and 1 act.
+        sigma (float): Width of the Gaussian.
+        min_score (float): Boxes whose score falls below it are dropped.
+        method (int): 0 drops, 1 scales linearly, 2 by a Gaussian.
+        offset (int): Lengths are ``x2 - x1 + offset``.
+
+    Returns:
+        Tensor: (K, ) indices of the boxes that are left.
+    """
+    left, scores = torch.arange(len(boxes), device=boxes.device), scores.clone()
+    kept = []
+    while len(left):
+        best = scores[left].argmax()
+        kept.append(left[best].item())
+        left[best] = left[0]
+        dets[len(kept) - 1] = torch.cat([boxes[kept[-1]], scores[kept[-1], None]])
+        left = left[1:]
+        overlap = _overlap(boxes[kept[-1]], boxes[left], offset)
+        if method == 2:
+            scores[left] *= torch.exp(-overlap**2 / sigma)
+        else:
+            scores[left] *= torch.where(overlap >= iou_threshold, 1 - overlap if method else 0., 1.)
+        left = _without(left, scores[left] < min_score)
+    return torch.tensor(kept, dtype=torch.long, device=boxes.device)
+
+
+def _overlap(box: Tensor, others: Tensor, offset: int) -> Tensor:
+    area, areas = ((b[..., 2:] - b[..., :2] + offset).prod(-1) for b in (box, others))
+    inner = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2]) + offset).clamp(min=0)
+    return inner.prod(-1) / (area + areas - inner.prod(-1))
+
+
+def _without(values: Tensor, dropped: Tensor) -> Tensor:
+    """Values without those dropped, whose places the last values take."""
+    count = len(values) - int(dropped.sum())
+    values[:count][dropped[:count]] = values[count:][~dropped[count:]].flip(0)
+    return values[:count]
+
+
+def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
+                      aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
+                      pool_mode: int, aligned: bool) -> None:
+    if pool_mode == 0:
+        _fail("RoIAlign with pool_mode='max'")
+    input = _wide(input)
+    output.copy_(_ops.roi_align(input, rois.to(input.dtype), spatial_scale, aligned_height, aligned_width,
+                                sampling_ratio, aligned))
+
+
+def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
+                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
+                       pool_mode: int, aligned: bool) -> None:
+    grad_output = _wide(grad_output)
+    grad_input.copy_(_ops._roi_align_backward(grad_output, rois.to(grad_output.dtype), spatial_scale, aligned_height,
+                                              aligned_width, *grad_input.shape, sampling_ratio, aligned))
+
+
+def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
+                     pooled_width: int, spatial_scale: float) -> None:
+    bins, empty = _bins(rois, input.shape[-2:], pooled_height, pooled_width, spatial_scale)
+    input = _wide(input)
+    values, indices = _ops.roi_pool(input, bins.to(input.dtype), 1., 1, 1)
+    output.copy_(_of_rois(values.masked_fill(empty, 0), output))
+    argmax.copy_(_of_rois(indices.masked_fill(empty, -1), output))
+
+
+def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
+                      pooled_width: int, spatial_scale: float) -> None:
+    bins, _ = _bins(rois, grad_input.shape[-2:], pooled_height, pooled_width, spatial_scale)
+    grads, indices = (t.permute(0, 2, 3, 1).reshape(len(bins), -1, 1, 1) for t in (_wide(grad_output), argmax))
+    grad_input.copy_(_ops._roi_pool_backward(grads, bins.to(grads.dtype), indices, 1., 1, 1, *grad_input.shape))
+
+
+def _bins(rois: Tensor, size: tuple[int, int], height: int, width: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Cells of the feature map under each bin of each RoI, as RoIs of their own.
+
+    torchvision rounds a RoI to whole cells before it divides it into bins, as Fast R-CNN did; mmcv divides it first and
+    takes all cells that a bin touches. Bins on whole cells are the same to both.
+
+    Returns:
+        tuple[Tensor, Tensor]: (N height width, 5) first and last cells, and (N height width, 1, 1, 1) which are empty.
+    """
+    start, end = _wide(rois[:, 1:3]) * scale, (_wide(rois[:, 3:]) + 1) * scale
+    step = (end - start) / start.new_tensor([width, height])
+    x, y = torch.arange(width, device=rois.device), torch.arange(height, device=rois.device)
+    index = torch.stack(torch.meshgrid(x, y, indexing='xy'), -1).flatten(0, 1)  # (height width, 2)
+    limits = start.new_tensor([size[1], size[0]])
+    first = (index * step[:, None] + start[:, None]).floor().clamp(min=0).minimum(limits)
+    last = ((index + 1) * step[:, None] + start[:, None]).ceil().clamp(min=0).minimum(limits) - 1
+    empty = (last < first).any(-1) | (end <= start).any(-1)[:, None]
+    # torchvision pools at least one cell, which must be of the map; what it finds for an empty bin is masked.
+    first, last = (cells.masked_fill(empty[..., None], 0) for cells in (first, last))
+    image = rois[:, None, :1].to(first).expand(-1, len(index), 1)
+    return torch.cat([image, first, last], -1).flatten(0, 1), empty.reshape(-1, 1, 1, 1)
+
+
+def _of_rois(bins: Tensor, output: Tensor) -> Tensor:
+    n, channels, height, width = output.shape
+    return bins.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
+                        **settings: int) -> None:
+    output.copy_(_ops.deform_conv2d(*_deform_arguments(input, weight, offset), *_geometry(**settings), False))
+
+
+def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor,
+                               grad_offset: Tensor, weight: Tensor, columns: Tensor, **settings: int) -> None:
+    grads = _deform_gradients(grad_output, input, weight, offset, **settings)
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor,
+                                    columns: Tensor, ones: Tensor, scale: float, **settings: int) -> None:
+    weight = grad_weight  # their gradient does not depend on the weights, of which mmcv passes none
+    grad_weight.copy_(scale * _deform_gradients(grad_output, input, weight, offset, **settings)[1])
+
+
+def _deform_gradients(grad_output, input, weight, offset, **settings):
+    return _ops._deform_conv2d_backward(_wide(grad_output), *_deform_arguments(input, weight, offset),
+                                        *_geometry(**settings), False)
+
+
+def _deform_arguments(input, weight, offset):
+    input, weight, offset = map(_wide, (input, weight, offset))
+    return input, weight, offset, input.new_zeros(len(input), 1), input.new_zeros(len(weight))
+
+
+def _geometry(kW, kH, dW, dH, padW, padH, dilationW, dilationH, group, deformable_group, im2col_step):
+    return dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
+
+
+def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                  mask: Tensor, output: Tensor, columns: Tensor, with_bias: bool,
+                                  **settings: int) -> None:
+    bias = bias if with_bias else input.new_zeros(len(weight))
+    output.copy_(_ops.deform_conv2d(*map(_wide, (input, weight, offset, mask, bias)),
+                                    *_modulated_geometry(**settings), True))
+
+
+def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
+                                   mask: Tensor, columns: Tensor, grad_input: Tensor, grad_weight: Tensor,
+                                   grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor,
+                                   with_bias: bool, **settings: int) -> None:
+    grads = _ops._deform_conv2d_backward(
+        *map(_wide, (grad_output, input, weight, offset, mask, bias if with_bias else input.new_zeros(len(weight)))),
+        *_modulated_geometry(**settings), True)
+    for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads[:4]):
+        target.copy_(grad)
+    if with_bias:
+        grad_bias.copy_(grads[4])
+
+
+def _modulated_geometry(kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group,
+                        deformable_group):
+    return stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group
+
+
+def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
+                               alpha: float) -> None:
+    output.copy_(_focal_loss(_wide(input), target, weight, gamma, alpha))
+
+
+def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
+                                alpha: float) -> None:
+    with torch.enable_grad():
+        input = _wide(input.detach()).requires_grad_()
+        loss = _focal_loss(input, target, weight, gamma, alpha).sum()
+    grad_input.copy_(torch.autograd.grad(loss, input)[0])
+
+
+def _focal_loss(input, target, weight, gamma, alpha):
+    is_class = (target[:, None] == torch.arange(input.shape[1], device=target.device)).to(input.dtype)
+    loss = torchvision.ops.sigmoid_focal_loss(input, is_class, alpha, gamma)
+    return loss * weight[target, None] if len(weight) else loss
+
+
+def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
+                           sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int) -> Tensor:
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+    return multi_scale_deformable_attn_pytorch(value, value_spatial_shapes, sampling_locations, attention_weights)
+
+
+def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
+                            sampling_locations: Tensor, attention_weights: Tensor, grad_output: Tensor,
+                            grad_value: Tensor, grad_sampling_loc: Tensor, grad_attn_weight: Tensor,
+                            im2col_step: int) -> None:
+    with torch.enable_grad():
+        inputs = [t.detach().requires_grad_() for t in (value, sampling_locations, attention_weights)]
+        output = ms_deform_attn_forward(inputs[0], value_spatial_shapes, value_level_start_index, *inputs[1:],
+                                        im2col_step)
+    for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight),
+                            torch.autograd.grad(output, inputs, grad_output.view_as(output))):
+        target.copy_(grad)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 2 else tensor
