@@ -3,9 +3,13 @@ import importlib
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.mmcv_operators import operators
 
 LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp')
 
@@ -18,8 +22,9 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
         device (torch.device, optional): What computes; by default the GPU if there is one.
 
     Returns:
-        dict: ``python`` and the versions of the libraries (those that are installed), ``hardware`` (name of the GPU, or
-        of the processor), ``threads``, and ``commit``, which ends in ``+`` where files were changed since; JSON values.
+        dict: ``python`` and the versions of the libraries (those that are installed), ``mmcv operators`` (torchvision's
+        or compiled), ``hardware`` (name of the GPU, or of the processor), ``threads``, and ``commit``, which ends in
+        ``+`` where files were changed since; JSON values.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
     return dict(python=platform.python_version(), **_versions(),
@@ -34,6 +39,8 @@ def _versions():
             versions[name] = importlib.import_module(name).__version__
         except ImportError:  # MMDetection is optional
             continue
+    with suppress(SetupError, ImportError):
+        versions['mmcv operators'] = operators()
     return versions
 
 

@@ -98,7 +98,7 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
 def _overlap(box: Tensor, others: Tensor, offset: int) -> Tensor:
     area, areas = ((b[..., 2:] - b[..., :2] + offset).prod(-1) for b in (box, others))
     inner = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2]) + offset).clamp(min=0)
-    return inner.prod(-1) / (area + areas - inner.prod(-1))
+    return (inner.prod(-1) / (area + areas - inner.prod(-1))).nan_to_num(0)  # two boxes of size zero
 
 
 def _without(values: Tensor, dropped: Tensor) -> Tensor:
@@ -138,7 +138,9 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
 def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
                       pooled_width: int, spatial_scale: float) -> None:
     bins, _ = _bins(rois, grad_input.shape[-2:], pooled_height, pooled_width, spatial_scale)
-    grads, indices = (t.permute(0, 2, 3, 1).reshape(len(bins), -1, 1, 1) for t in (_wide(grad_output), argmax))
+    # torchvision reads the indices as if they were contiguous.
+    grads, indices = (t.permute(0, 2, 3, 1).reshape(len(bins), t.shape[1], 1, 1).contiguous()
+                      for t in (_wide(grad_output), argmax))
     grad_input.copy_(_ops._roi_pool_backward(grads, bins.to(grads.dtype), indices, 1., 1, 1, *grad_input.shape))
 
 
@@ -217,7 +219,7 @@ def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, 
     grads = _ops._deform_conv2d_backward(
         *map(_wide, (grad_output, input, weight, offset, mask, bias if with_bias else input.new_zeros(len(weight)))),
         *_modulated_geometry(**settings), True)
-    for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads[:4]):
+    for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads[:4], strict=True):
         target.copy_(grad)
     if with_bias:
         grad_bias.copy_(grads[4])
@@ -262,7 +264,7 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
         output = ms_deform_attn_forward(inputs[0], value_spatial_shapes, value_level_start_index, *inputs[1:],
                                         im2col_step)
     for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight),
-                            torch.autograd.grad(output, inputs, grad_output.view_as(output))):
+                            torch.autograd.grad(output, inputs, grad_output.view_as(output)), strict=True):
         target.copy_(grad)
 
 

@@ -5,27 +5,20 @@ MMDetection calls a few operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which lo
 :mod:`mmgcp.utils.mmcv_ext` offers them under mmcv's names.
 
 ``import mmgcp`` is enough if it comes before the first import of ``mmcv.ops``, which is that of ``mmdet.models`` or
-``mmdet.apis``. For programs that import those first, ``python -m mmgcp.utils.mmcv_operators`` makes it last: it writes
-a module ``mmcv/_ext.py`` into the environment. Python prefers a compiled module in the same folder, whichever came
-first.
+``mmdet.apis``. For programs that import those first, :mod:`mmgcp.serve_mmcv` makes it last.
 """
 import importlib
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .errors import SetupError
+
 NAME = 'mmcv._ext'
-LASTING = f'''"""torchvision's operators under the names of mmcv's compiled ones, as long as mmcv has none (see mmgcp)."""
-import sys
-
-import mmgcp.utils.mmcv_ext
-
-sys.modules['{NAME}'] = mmgcp.utils.mmcv_ext
-'''
+_REINSTALL = '--force-reinstall --no-deps --no-cache-dir'
 
 
 class _StandIn(ModuleType):
@@ -39,52 +32,61 @@ class _StandIn(ModuleType):
 
 def serve_mmcv() -> None:
     """Let ``mmcv.ops`` find torchvision's operators where mmcv has no compiled ones; costs nothing until it looks."""
-    if NAME not in sys.modules and find_spec('mmcv') and not _installed():
+    if NAME not in sys.modules and find_spec('mmcv') and not installed():
         sys.modules[NAME] = _StandIn(NAME, __doc__)
         sys.modules[NAME].__spec__ = ModuleSpec(NAME, None)
 
 
-def _installed() -> ModuleSpec | None:
-    """The module ``mmcv._ext`` in mmcv's folder, found without importing mmcv."""
+def installed() -> ModuleSpec | None:
+    """The module ``mmcv._ext`` in the folder of mmcv, which is not imported for it."""
     return PathFinder.find_spec(NAME, find_spec('mmcv').submodule_search_locations)
 
 
-def operators() -> str:
-    """Tell which operators ``mmcv.ops`` computes with, for logs and records.
-
-    Returns:
-        str: Such as ``'torchvision 0.26.0'`` or ``'compiled by GCC 12.2'``.
+def are_compiled() -> bool:
+    """Whether ``mmcv.ops`` computes with compiled operators of its own.
 
     Raises:
-        ImportError: If mmcv has no operators, or its compiled ones cannot be loaded.
+        SetupError: If they were compiled for another torch, or torchvision does not fit torch.
     """
-    compiler = importlib.import_module(NAME).get_compiler_version()
-    return compiler if 'torchvision' in compiler else f'compiled by {compiler}'
+    return 'torchvision' not in _compiler()
+
+
+def operators() -> str:
+    """Tell which operators ``mmcv.ops`` computes with, for logs and records: ``'torchvision 0.26.0'``, say.
+
+    Raises:
+        SetupError: As :func:`are_compiled`.
+    """
+    return f'compiled by {_compiler()}' if are_compiled() else _compiler()
+
+
+def _compiler():
+    try:
+        return importlib.import_module(NAME).get_compiler_version()
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+    torch = f'torch {version("torch")} ({reason})'
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, OSError, RuntimeError):
+        raise SetupError(f'torchvision {version("torchvision")} does not work with {torch}: install versions that '
+                         'belong together, as in requirements/*.txt') from None
+    raise SetupError(f"mmcv's compiled operators do not work with {torch}: compile them anew with "
+                     f'`{compile_command()}`, or leave them out with `{plain_command()}`')
 
 
 def compile_command() -> str:
     """The command that compiles mmcv's operators in this environment."""
+    return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
+
+
+def plain_command() -> str:
+    """The command that installs mmcv without compiled operators."""
+    return f'pip install {_REINSTALL} {_distribution()}'
+
+
+def _distribution():
     try:
-        name = f'onedl-mmcv=={version("onedl-mmcv")}'
+        return f'onedl-mmcv=={version("onedl-mmcv")}'
     except PackageNotFoundError:
-        name = 'mmcv==' + version('mmcv')
-    return (f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
-            f'--no-binary :all: {name}')
-
-
-def main() -> None:
-    """Write ``mmcv/_ext.py``, unless mmcv has such a module."""
-    if find_spec('mmcv') is None:
-        sys.exit('Stopped: mmcv is not installed in this environment.')
-    found = _installed()
-    if found is not None:
-        print(f'Nothing to do: {found.origin} is there.')
-        return
-    target = Path(find_spec('mmcv').origin).with_name('_ext.py')
-    target.write_text(LASTING)
-    print(f"Wrote {target}: torchvision's operators serve mmcv for all programs of this environment. "
-          'Delete it to undo this.')
-
-
-if __name__ == '__main__':
-    main()
+        return f'mmcv=={version("mmcv")}'

@@ -4,6 +4,7 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.mmcv_operators import are_compiled
 
 
 @HOOKS.register_module()
@@ -14,16 +15,16 @@ class ChannelsLastHook(Hook):
     CUDA (cuDNN), and what follows keeps it. So the images need no conversion of their own. Values change by rounding
     alone; names, shapes and checkpoints do not change at all.
 
-    MMCV's compiled operators take the memory of their input for contiguous, whatever its strides, and so RoIAlign would
-    read wrong pixels without a word: their inputs are made contiguous.
+    Compiled operators of mmcv take the memory of their input for contiguous, whatever its strides, and RoIAlign would
+    read wrong pixels without a word: their inputs are made contiguous. torchvision's operators need no such guard.
     """
 
     priority = 'VERY_HIGH'
 
     def before_run(self, runner) -> None:
-        for module in runner.model.modules():
-            if type(module).__module__.startswith('mmcv.ops.'):
-                module.register_forward_pre_hook(_contiguous)
+        operators = [m for m in runner.model.modules() if type(m).__module__.startswith('mmcv.ops.')]
+        for module in operators if operators and are_compiled() else ():
+            module.register_forward_pre_hook(_contiguous)
 
     def before_train(self, runner) -> None:
         # Not in before_run, which comes before the weights are drawn: they would be drawn in another order.
