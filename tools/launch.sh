@@ -17,10 +17,23 @@ fi
 
 stop() { echo "Stopped: $1." >&2; exit 2; }
 
+# What does not tell the machines apart, or where they meet, would leave them waiting for one another.
+check_machines() {
+  local machines=${NNODES:-1} rank=${NODE_RANK-} port=${PORT:-29500}
+  [[ $machines =~ ^[1-9][0-9]*$ ]] || stop "NNODES must be a number of at least 1, got '$machines'"
+  [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && (( port < 65536 )) || stop "PORT must be a number from 1 to 65535, got '$port'"
+  (( machines > 1 )) || rank=${rank:-0}
+  [[ $rank =~ ^(0|[1-9][0-9]*)$ ]] && (( rank < machines )) ||
+    stop "NODE_RANK must be a number below NNODES=$machines, another one on each machine, got '$rank'"
+  (( machines == 1 )) || [[ -n ${MASTER_ADDR:-} ]] ||
+    stop "NNODES is $machines, but MASTER_ADDR is not set: set it to the address of the machine with NODE_RANK=0"
+}
+
 # launch SCRIPT GPUS ARGUMENTS...: one process per GPU, or per CPU process where no GPU is visible.
 launch() {
   local script=$1 gpus=$2; shift 2
   [[ $gpus =~ ^[1-9][0-9]*$ ]] || stop "GPUS must be a number of at least 1, got '$gpus'"
+  check_machines
   local available
   available=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count())') || stop "$PYTHON has no torch: run tools/setup_env.sh"
   (( available == 0 || gpus <= available )) || stop "GPUS is $gpus, but only $available GPUs are visible"

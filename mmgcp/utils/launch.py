@@ -17,12 +17,11 @@ from mmgcp.engine.hooks import NonFiniteLossError
 from mmgcp.models import GlobalCovariancePooling
 
 from .checkpoint import assert_fits, load_state_dict, under_prefix
-from .errors import SetupError
+from .errors import REASON_FILE, SetupError
+from .machines import machines, stop_with_other_machines, tell_other_machines, use_machines
+from .mmcv_operators import operators
 from .preflight import check_data
 from .setup_env import nearest_config
-
-# dist_train.sh shows what is in this file once all processes have ended, below what torchrun prints of them.
-REASON_FILE = 'MMGCP_REASON_FILE'
 
 
 @contextmanager
@@ -32,16 +31,21 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
     Args:
         *errors: Error types beside :class:`SetupError` and :class:`NonFiniteLossError`.
     """
+    stop_with_other_machines()
     try:
         yield
     except (SetupError, NonFiniteLossError, *errors) as error:
         sentence = str(error.args[0]).strip().rstrip('.')
         if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
             sentence = sentence.splitlines()[-1].partition(': ')[2]
+        tell_other_machines(sentence)
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
             sys.exit(1)
         sys.exit(f'\nStopped: {sentence}.')
+    except Exception as error:
+        tell_other_machines(f'{type(error).__name__}, see its output')
+        raise
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:
@@ -144,9 +148,14 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         SetupError: If something is missing or does not fit.
     """
     check_data(cfg, splits)
-    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    detects = cfg.get('default_scope') == 'mmdet'
+    if detects:
+        operators()  # MMEngine would report what cannot be loaded as types that are not registered
     if not torch.cuda.is_available():
         _use_cpu(cfg)
+    if cfg.launcher == 'pytorch' and machines() > 1:
+        use_machines(cfg)
+    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if state_dict is not None:
@@ -161,6 +170,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, neck, cfg.load_from)
     if 'train' in splits:
         _note_batch_size(cfg, runner)
+    if detects:
+        runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
 
 

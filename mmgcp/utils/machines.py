@@ -1,0 +1,95 @@
+"""Runs on several machines, started by torchrun: they need share no folder, and stop together."""
+import functools
+import os
+import threading
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import torch.distributed
+from mmengine.config import Config
+from mmengine.dist import init_dist
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.distributed import TCPStore
+
+from .checkpoint import WORKDIR_SCHEME, load_checkpoint
+from .errors import REASON_FILE, SetupError
+from .processes import on_main_process
+
+STOPPED = 'mmgcp/stopped'  # where the store tells why a machine stopped
+RANK_0_SCHEME = 'rank0://'
+
+
+def machines() -> int:
+    """Number of machines on which torchrun started the run."""
+    return int(os.environ.get('GROUP_WORLD_SIZE', 1))
+
+
+def _this_machine() -> str:
+    return f"machine {os.environ['GROUP_RANK']}: "
+
+
+def _store() -> TCPStore:
+    """What all machines can read and write, kept by torchrun on the first of them."""
+    return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
+                    timeout=timedelta(seconds=10))
+
+
+def tell_other_machines(sentence: str) -> None:
+    """Say why this machine stops: torchrun does not, and the others would wait for it until a time limit ends."""
+    if machines() > 1:
+        with suppress(RuntimeError):  # the first machine has ended before, and the store with it
+            _store().set(STOPPED, _this_machine() + sentence)
+
+
+@functools.cache
+def stop_with_other_machines() -> None:
+    """End the processes of this machine as soon as another machine stops."""
+    if machines() > 1 and os.environ['LOCAL_RANK'] == '0':
+        threading.Thread(target=_wait_for_a_stop, daemon=True).start()
+
+
+def _wait_for_a_stop() -> None:
+    with suppress(RuntimeError):
+        store = _store()
+        store.wait([STOPPED], timedelta(days=20))  # 2^31 ms are 24 days
+        sentence = store.get(STOPPED).decode()
+        if sentence.startswith(_this_machine()):
+            return
+        if os.environ.get(REASON_FILE):
+            Path(os.environ[REASON_FILE]).write_text(sentence)
+        # The main thread may wait in a collective. torchrun ends the processes beside this one.
+        os._exit(1)
+
+
+def use_machines(cfg: Config) -> None:
+    """Run on machines that need not share a folder.
+
+    Rank 0 reads the checkpoint for all, and the results of a test are collected without files.
+    """
+    if not torch.distributed.is_initialized():
+        env_cfg = cfg.get('env_cfg', {})
+        set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)  # as MMEngine's Runner does it
+        init_dist(cfg.launcher, **env_cfg.get('dist_cfg', {}))
+    if cfg.get('resume') and not cfg.get('load_from'):
+        cfg.load_from = on_main_process(find_latest_checkpoint, cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+    if cfg.get('load_from') and ('://' not in cfg.load_from or cfg.load_from.startswith(WORKDIR_SCHEME)):
+        cfg.load_from = RANK_0_SCHEME + cfg.load_from
+    for evaluator in filter(None, (cfg.get('val_evaluator'), cfg.get('test_evaluator'))):
+        for metric in evaluator.get('metrics', [evaluator]) if isinstance(evaluator, dict) else evaluator:
+            metric.setdefault('collect_device', 'gpu')  # through the process group, on a CPU too
+
+
+@CheckpointLoader.register_scheme(prefixes=RANK_0_SCHEME, force=True)
+def load_from_rank_0(filename: str, map_location=None) -> dict:
+    """Load what rank 0 finds under the rest of the name; all ranks must call it.
+
+    Raises:
+        SetupError: On all ranks, if rank 0 cannot read it.
+    """
+    try:
+        return on_main_process(load_checkpoint, filename.removeprefix(RANK_0_SCHEME))
+    except SetupError as error:
+        raise SetupError(f'{error} (machine 0 reads it for all)') from error
