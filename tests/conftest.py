@@ -1,17 +1,25 @@
 """What all tests share."""
-import functools
+import gc
 import os
 
-import mmengine.config.utils
 import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+from . import shortcuts  # noqa: F401
+
 # A stray setting of the shell must not reach the tools that tests start.
 os.environ.pop('MMGCP_REASON_FILE', None)
 
-# For each base inherited from MMPretrain or MMDetection, MMEngine reads all metafiles of that library anew: seconds.
-mmengine.config.utils.load = functools.cache(mmengine.config.utils.load)
+
+def pytest_collection_modifyitems(items):
+    """Files of few long tests go first, so that all workers end at about the same time."""
+    items.sort(key=lambda item: 'test_tools' not in item.path.parts)
+
+
+def pytest_collection_finish():
+    """Spares the collector, which data sets call, the objects of the libraries."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""Every config reads its data, trains a step and evaluates: on drawn images, smaller than those that it is for."""
+"""Every config reads its data, trains a step and evaluates: on drawn images, smaller than those that it is for.
+
+Configs that differ in the schedule alone, or in the checkpoint that they start from, share a run.
+"""
 import argparse
 import gc
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,20 +14,20 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
 
-from mmgcp.datasets.shapes import Settings, make_coco, make_imagenet
+from mmgcp.datasets.shapes import CLASSES, Settings, make_coco, make_imagenet
 from mmgcp.engine.hooks import SanityCheckHook
+from mmgcp.engine.schedulers import lr_curve
 from mmgcp.registry import HOOKS
 from mmgcp.utils.launch import build_runner, load_config
 from mmgcp.utils.setup_env import configs_folder
 
 CONFIGS = [path.relative_to(configs_folder()) for path in sorted(configs_folder().rglob('*.py'))
-           if not {'_base_', 'robustness'} & set(path.parts)
-           and not ('imagenette' in path.parts and '_lr-' in path.stem)]  # the same networks
+           if not {'_base_', 'robustness'} & set(path.parts)]
 CLASSIFIER_SIZE, DETECTOR_SIZE = 64, 128
 # Fewer regions per image, in keeping with its size; DINO's queries are the best pixels of its feature maps.
 FEW_REGIONS = {
     'RCNN': {'train_cfg.rpn_proposal.nms_pre': 100, 'train_cfg.rcnn.sampler.num': 32, 'test_cfg.rpn.nms_pre': 20,
-             'test_cfg.rcnn.score_thr': 0.},
+             'test_cfg.rcnn.score_thr': 0., 'test_cfg.rcnn.max_per_img': 10},
     'RetinaNet': {'test_cfg.score_thr': 0., 'test_cfg.nms_pre': 100},
     'DINO': {'num_queries': 50},
 }
@@ -56,7 +60,7 @@ def workplace(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def no_remains():
-    """Runners and their hooks refer to each other: 130 networks would wait for the collector, which counts objects."""
+    """Runners and their hooks refer to each other: all networks would wait for the collector, which counts objects."""
     yield
     gc.collect()
 
@@ -64,7 +68,7 @@ def no_remains():
 @pytest.fixture
 def in_workplace(workplace, monkeypatch):
     monkeypatch.chdir(workplace)
-    # The Runner prints its config four times, which takes longer than all the rest.
+    # The Runner prints its config four times.
     monkeypatch.setattr(Config, 'pretty_text', '')
 
 
@@ -84,11 +88,14 @@ def reduced(settings, size):
     return smaller
 
 
-def configured(path):
-    """Config as tools/train.py reads it, for one epoch of one iteration on the drawn data."""
-    args = argparse.Namespace(config=str(configs_folder() / path), work_dir=f'runs/{path.stem}', cfg_options={},
-                              launcher='none', local_rank=0)
-    cfg = load_config(args)
+def read(path):
+    """Config as tools/train.py reads it."""
+    return load_config(argparse.Namespace(config=str(configs_folder() / path), work_dir=f'runs/{path.stem}',
+                                          cfg_options={}, launcher='none', local_rank=0))
+
+
+def shorten(cfg):
+    """Make it one epoch of one iteration on the drawn data."""
     size = CLASSIFIER_SIZE if cfg.default_scope == 'mmpretrain' else DETECTOR_SIZE
     for split in ('train', 'val', 'test'):
         loader = reduced(cfg[f'{split}_dataloader'].to_dict(), size)
@@ -98,6 +105,8 @@ def configured(path):
         cfg[f'{split}_dataloader'] = loader
     if cfg.default_scope == 'mmdet':
         cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
+    else:
+        cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(CLASSES)
     few_regions = next((few for kind, few in FEW_REGIONS.items() if kind in cfg.model.type), {})
     cfg.merge_from_dict({f'model.{key}': value for key, value in few_regions.items()})
     for hook in cfg.custom_hooks:
@@ -109,7 +118,6 @@ def configured(path):
     cfg.train_cfg.val_interval = 1
     cfg.default_hooks.checkpoint = None
     cfg.custom_hooks.append(dict(type='mmgcp.SnapshotHook'))
-    return cfg
 
 
 def provide(checkpoint):
@@ -137,9 +145,30 @@ def provide(checkpoint):
     (folder / 'last_checkpoint').write_text('epoch_1.pth')
 
 
+def what_runs(cfg):
+    """A config but for its schedule, the checkpoint that it starts from, and where it leaves its results."""
+    settings = cfg.to_dict()
+    for name in ('param_scheduler', 'auto_scale_lr', 'load_from', 'work_dir'):
+        settings.pop(name, None)
+    settings['optim_wrapper']['optimizer'].pop('lr')
+    (settings['model']['backbone'].get('init_cfg') or {}).pop('checkpoint', None)
+    return json.dumps(settings, sort_keys=True)
+
+
+@pytest.fixture(scope='module')
+def done():
+    """What of :func:`what_runs` has run."""
+    return set()
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_runs(path, in_workplace):
-    cfg = configured(path)
+def test_runs(path, in_workplace, done):
+    cfg = read(path)
+    assert all(math.isfinite(lr) for lr in lr_curve(cfg, epoch_length=2))
+    shorten(cfg)
+    settings = what_runs(cfg)
+    if settings in done:
+        return
     provide(cfg.get('load_from') or (cfg.model.backbone.get('init_cfg') or {}).get('checkpoint', ''))
     runner = build_runner(cfg, ['train', 'val'], whole_model=False)
     hooks = {type(hook): hook for hook in runner.hooks}
@@ -155,3 +184,4 @@ def test_runs(path, in_workplace):
         name.startswith(('backbone.conv1.', 'backbone.layer1.')) for name in trained)
     # A detector that has hardly begun may find nothing, of which COCO has no metric.
     assert runner.iter == 1 and ('accuracy/top1' in snapshot.metrics or cfg.default_scope == 'mmdet')
+    done.add(settings)

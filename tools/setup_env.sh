@@ -1,99 +1,289 @@
 #!/usr/bin/env bash
-# Build the Python environment of mmgcp from nothing but Python 3.10-3.12 and a C++ compiler (for a GPU also nvcc).
+# Build the Python environment of mmgcp from nothing but Python 3.10-3.13, in 2 to 4 minutes, without a compiler.
 #
 #   bash tools/setup_env.sh                        maintained line (onedl-*)   -> .venv
 #   MMGCP_STACK=openmmlab bash tools/setup_env.sh  original OpenMMLab line     -> .venv-openmmlab
 #
-# Finished steps are remembered: a second run takes seconds, an interrupted one goes on where it stopped.
-#   MMGCP_PYTHON  interpreter to use (default: the first of python3.11, 3.12, 3.10, python3 that fits)
-#   MMGCP_WHEELS  where built mmcv wheels are kept (default: ~/.cache/mmgcp/wheels)
-#   MAX_JOBS      parallel compiler processes (default: one per core)
+# Finished steps are kept: a second run takes seconds, an interrupted one goes on where it stopped.
+#   MMGCP_PYTHON       interpreter to use (default: the first that fits of python3.11, 3.12, 3.13, 3.10, python3)
+# The environment remembers these choices; an empty value returns to the default.
+#   MMGCP_TORCH        version of torch (default: the tested one)
+#   MMGCP_TORCH_INDEX  URL or folder of builds of torch and torchvision to take in place of PyPI's, which are for CUDA;
+#                      for the CPU alone: https://download.pytorch.org/whl/cpu
+#   MMGCP_MMCV         'torchvision' (default): its operators serve mmcv; 'compiled': mmcv's own
+#   MMGCP_MMCV_INDEX   URL or folder of compiled wheels of mmcv (default: compile one, with g++ and for a GPU nvcc:
+#                      25 minutes on 2 idle cores, up to an hour on busy ones)
+# Only for compiling:
+#   MMGCP_WHEELS       where the wheels are kept (default: ~/.cache/mmgcp/wheels)
+#   MAX_JOBS           compilers that run at once (default: one per core)
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+stop() { printf 'Stopped: %s.\n' "$1" >&2; exit 2; }
 
 STACK=${MMGCP_STACK:-onedl}
 case $STACK in
-  onedl)     VENV=.venv;           MMCV=onedl-mmcv MMDET=onedl-mmdetection MMPRETRAIN=onedl-mmpretrain MMENGINE=onedl-mmengine
-             VERSIONS="3.11 3.12 3.10" ;;
-  openmmlab) VENV=.venv-openmmlab; MMCV=mmcv MMDET=mmdet MMPRETRAIN=mmpretrain MMENGINE=mmengine
-             VERSIONS="3.11 3.10" ;;  # torch 2.1 has no build for Python 3.12
-  *) echo "MMGCP_STACK=$STACK is unknown: use 'onedl' (maintained line) or 'openmmlab' (original line)." >&2; exit 2 ;;
+  onedl)     VENV=.venv;           MMCV=onedl-mmcv VERSIONS="3.11 3.12 3.13 3.10" ;;
+  openmmlab) VENV=.venv-openmmlab; MMCV=mmcv       VERSIONS="3.11 3.10" ;;  # torch 2.1 has no build for Python 3.12
+  *) stop "MMGCP_STACK=$STACK is unknown: use 'onedl' (maintained line) or 'openmmlab' (original line)" ;;
 esac
-PINS=requirements/$STACK.txt
-PY=$VENV/bin/python
-WHEELS=${MMGCP_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmgcp/wheels}
-export MAX_JOBS=${MAX_JOBS:-$(nproc)} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+BOTH_LINES=(mmengine mmcv mmdet mmpretrain onedl-mmengine onedl-mmcv onedl-mmdetection onedl-mmpretrain)
 
-hint="see the message above"
-trap 'printf "\nsetup_env.sh stopped: %s. Then run the same command again; finished steps are kept.\n" "$hint" >&2' ERR
+# A folder is meant as seen from where the user stands.
+for name in MMGCP_TORCH_INDEX MMGCP_MMCV_INDEX; do
+  if [[ -d ${!name:-} ]]; then declare "$name=$(cd "${!name}" && pwd)"
+  elif [[ -n ${!name:-} && ${!name} != *://* ]]; then stop "$name=${!name} is neither a URL nor a folder"; fi
+done
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+PY=$VENV/bin/python
+NOTES=$VENV/.mmgcp
+STEPS=$NOTES/steps CHOICES=$NOTES/choices PINS=$NOTES/pins LOG=$NOTES/log
+WHEELS=${MMGCP_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmgcp/wheels}
+AGAIN="then run the same command again"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+unset PYTHONPATH PYTHONHOME  # pip would take what they lead to for installed
+
+# ------------------------------------------------------------------------------------------------ steps and commands
+
+finished=""
+# step LINE WHAT COMMAND...: runs COMMAND unless the notes say, after the lines of the steps before it, LINE.
+step() {
+  local line=$1 what=$2 started=$SECONDS
+  if [[ $(cat "$STEPS" 2>/dev/null)$'\n' == "$finished$line"$'\n'* ]]; then
+    echo "[kept]  $what"
+  else
+    echo "[start] $what"
+    printf '%s' "$finished" >"$STEPS"  # the steps after this one build on it
+    "${@:3}"
+    echo "$line" >>"$STEPS"
+    echo "[done]  $what: $((SECONDS - started)) s"
+  fi
+  finished+=$line$'\n'
+}
+
+# forget STEP: the next run does it and the ones after it anew.
+forget() { sed -i "/^$1 /,\$d" "$STEPS"; }
+
+quietly() {
+  local output
+  output=$("$@" 2>&1 | tee "$LOG" 2>/dev/null) || explain "$output"
+}
+
+pip() {
+  local info
+  for info in "$VENV"/lib/python*/site-packages/*.dist-info; do
+    [[ -e $info/INSTALLER ]] || rm -rf "$info"  # pip writes it last: an installation was cut off
+  done
+  rm -rf "$VENV"/lib/python*/site-packages/~*   # what pip had put aside then
+  quietly "$PY" -m pip "$@"
+}
+
+install() { pip install --constraint "$PINS" --build-constraint "$PINS" "$@"; }
+
+free_mb() { df -Pk "$1" | awk 'NR == 2 { print int($4 / 1000) }'; }
+
+# explain OUTPUT: the end of what a failed command printed, and what that means.
+explain() {
+  grep -v '^WARNING: Location\|^$\|^To fix\|^[12]\. ' <<<"$1" | tail -n 12 | sed 's/^/        /' >&2 || true
+  case $1 in
+    *"No space left on device"* | *"Disk quota exceeded"*)
+      stop "a disk is full: $PWD has $(free_mb .) MB left, ${TMPDIR:-/tmp} for temporary files (TMPDIR names another) \
+$(free_mb "${TMPDIR:-/tmp}") MB. Make room, $AGAIN" ;;
+    *"connection broken by"* | *"timed out"*)
+      stop "a package index was not reached. Check the network (HTTPS_PROXY names a proxy), $AGAIN" ;;
+    *"No matching distribution found"* | *"no matching distributions available"*)
+      stop "no index has the version above for this Python. Name another version, index or Python, $AGAIN" ;;
+    *"Killed signal"*)
+      stop "memory ran out while compiling. Lower MAX_JOBS (now ${MAX_JOBS:-$(nproc)}), $AGAIN" ;;
+  esac
+  stop "the command failed; all of its output is in $PWD/$LOG. Mend what it names, $AGAIN"
+}
+
+# ------------------------------------------------------------------------------------------------ what the steps do
 
 find_python() {
-  local candidate version
-  for candidate in ${MMGCP_PYTHON:-$(printf 'python%s ' $VERSIONS) python3}; do
-    version=$("$candidate" -c 'import sys, venv, ensurepip; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-    [[ " $VERSIONS " == *" $version "* ]] && echo "$candidate" && return
+  local python version faults=""
+  for python in ${MMGCP_PYTHON:-$(printf 'python%s ' $VERSIONS) python3}; do
+    if ! version=$(version_of "$python"); then
+      faults+=", $python does not run"
+    elif [[ " $VERSIONS " != *" $version "* ]]; then
+      faults+=", $python is $version"
+    elif ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+      faults+=", $python has no venv (Debian: apt-get install python$version-venv)"
+    else
+      echo "$python"
+      return
+    fi
   done
-  return 1
+  stop "no Python of ${VERSIONS// /, } was found: ${faults#, }. Install one, or name it with MMGCP_PYTHON"
 }
 
-pip_install() { "$PY" -m pip install --quiet --constraint "$PINS" "$@"; }
-
-# step NAME "WHAT (EXPECTED TIME)" "WHAT TO DO IF IT FAILS" COMMAND...: runs COMMAND unless it has succeeded with these pins.
-step() {
-  local stamp=$VENV/.mmgcp-steps/$1 what=$2; hint=$3; shift 3
-  if cmp -s "$PINS" "$stamp"; then echo "[done]  $what"; return; fi
-  echo "[start] $what"
-  "$@"
-  mkdir -p "$(dirname "$stamp")" && cp "$PINS" "$stamp"
-}
+version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 make_venv() {
-  local python
-  python=$(find_python) || { echo "No Python of ${VERSIONS// /, } with venv found among: ${MMGCP_PYTHON:-python3.x on PATH}." >&2; return 1; }
-  "$python" -m venv --clear "$VENV"
-  "$PY" -m pip install --quiet --upgrade pip
+  rm -rf "$VENV"/[!.]*
+  quietly "$python" -m venv "$VENV"
+  pip install --upgrade 'pip>=25.3'  # the first that knows --build-constraint
 }
 
-# A wheel of mmcv fits one torch, one Python and either CPU or CUDA: pip's own cache knows only the Python.
-build_mmcv() {
-  local key kept
-  key=$("$PY" -c 'import sys, torch; print("torch{}-cp{}{}-{}".format(torch.__version__.split("+")[0],
-        *sys.version_info[:2], "cuda" if torch.cuda.is_available() else "cpu"))')
-  kept=$WHEELS/$key
-  if ! ls "$kept/${MMCV//-/_}"-*.whl >/dev/null 2>&1; then
-    command -v g++ >/dev/null || { echo "No C++ compiler (g++) found." >&2; return 1; }
-    local scratch; scratch=$(mktemp -d)
-    MMCV_WITH_OPS=1 "$PY" -m pip wheel --quiet --no-cache-dir --no-build-isolation --no-deps --no-binary "$MMCV" \
-      --constraint "$PINS" --wheel-dir "$scratch" "$MMCV"
-    # Without torch in sight mmcv's setup.py makes a wheel that lacks them, and says nothing.
-    "$PY" -m zipfile --list "$scratch"/*.whl | grep 'mmcv/_ext' >/dev/null || { echo "The wheel has no compiled ops." >&2; return 1; }
-    mkdir -p "$kept" && mv "$scratch"/*.whl "$kept" && rmdir "$scratch"
+# from_index INDEX: sets the options with which pip takes packages from it alone (only), or from it too.
+from_index() {
+  only=() too=()
+  if [[ -d $1 || $1 == *.html ]]; then
+    only=(--no-index --find-links "$1") too=(--find-links "$1")
+  elif [[ -n $1 ]]; then
+    only=(--index-url "$1") too=(--extra-index-url "$1")
   fi
-  pip_install --no-cache-dir --only-binary "$MMCV" --find-links "$kept" "$MMCV"
+}
+
+install_torch() {
+  local only too need=7000
+  from_index "$MMGCP_TORCH_INDEX"
+  [[ -z $MMGCP_TORCH_INDEX ]] || need=3000
+  (( $(free_mb "$VENV") + $(du -sk "$VENV" | cut -f 1) / 1000 > need )) ||
+    stop "the environment takes about $need MB, and $PWD has $(free_mb "$VENV") MB free. Make room, $AGAIN"
+  if [[ -z $MMGCP_TORCH_INDEX ]]; then
+    install --force-reinstall torch torchvision
+  else
+    install --force-reinstall --no-deps "${only[@]}" torch  # PyPI has the same version: pip might take that one
+    pip uninstall --yes torchvision
+    install "${too[@]}" torch torchvision
+  fi
+}
+
+# First the wheel, then the exchange: without a wheel the environment stays as it is.
+install_mmcv() {
+  local only too wheels=$NOTES/wheels
+  rm -rf "$wheels"
+  from_index "$MMGCP_MMCV_INDEX"
+  if [[ $MMGCP_MMCV == torchvision ]]; then
+    mmcv_wheel --no-binary "$MMCV" --build-constraint "$PINS"  # built out of sight of torch: no operators
+  elif [[ -n $MMGCP_MMCV_INDEX ]]; then
+    mmcv_wheel --only-binary "$MMCV" "${only[@]}"
+  else
+    compiled_mmcv_wheel
+  fi
+  pip uninstall --yes "${BOTH_LINES[@]}"  # they share folders: what is left of one line breaks the other
+  install --no-deps --no-index --find-links "$wheels" "$MMCV"
+}
+
+# pip's cache does not know whether a wheel of mmcv is compiled, nor for which torch.
+mmcv_wheel() { pip wheel --no-cache-dir --no-deps --constraint "$PINS" --wheel-dir "$wheels" "$@" "$MMCV"; }
+
+# A compiled wheel fits one torch, one Python and either the CPU or one CUDA.
+compiled_mmcv_wheel() {
+  local kept
+  kept=$WHEELS/$("$PY" -c 'import sys, torch; print("torch{}-cp{}{}-{}".format(torch.__version__.split("+")[0],
+    *sys.version_info[:2], f"cuda{torch.version.cuda}" if torch.cuda.is_available() else "cpu"))')
+  if ! ls "$kept/${MMCV//-/_}-$(sed -n "s/^$MMCV==//p" "$PINS")-cp"*.whl >/dev/null 2>&1; then
+    need_compiler g++
+    [[ $kept == *-cpu ]] || need_compiler nvcc
+    install setuptools wheel ninja psutil packaging
+    echo "        compiling 78 files: 25 minutes on 2 idle cores, up to an hour on busy ones"
+    MAX_JOBS=${MAX_JOBS:-$(nproc)} MMCV_WITH_OPS=1 mmcv_wheel --no-binary "$MMCV" --no-build-isolation
+    mkdir -p "$kept"
+    mv "$wheels"/*.whl "$kept"
+  fi
+  wheels=$kept
+}
+
+need_compiler() {
+  command -v "$1" >/dev/null || stop "compiling mmcv takes $1, which is not on PATH. Install it (g++: apt-get install \
+g++; nvcc: CUDA toolkit), name compiled wheels with MMGCP_MMCV_INDEX, or do without (MMGCP_MMCV=torchvision), $AGAIN"
 }
 
 check() {
-  "$PY" - <<'PYTHON'
-import importlib
-import mmcv._ext, mmgcp
-for name in ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain', 'mmgcp'):
-    print(f'        {name:12s}', importlib.import_module(name).__version__)
+  local report step
+  if report=$("$PY" -I -W ignore - "$MMGCP_MMCV" 2>&1 <<'PYTHON'
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+
+def load(*names):
+    for name in names:
+        print(f'        {name:12s}', import_module(name).__version__)
+
+
+step, fault = 'torch', 'torch does not work'
+try:
+    load('torch')
+    import torch
+    fault = f'torchvision {version("torchvision")} does not fit torch {version("torch")}'
+    load('torchvision')
+    torch.ops.torchvision.nms
+    step, fault = 'mmcv', 'mmgcp and its libraries do not work together'
+    load('mmgcp', 'mmengine', 'mmcv', 'mmdet', 'mmpretrain')
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    fault = f'the operators of mmcv do not fit torch {version("torch")} on {device}'
+    operators = import_module('mmgcp.utils.mmcv_operators').operators()
+    # Those compiled for another torch may load all the same.
+    import_module('mmcv.ops').nms(torch.ones(1, 4, device=device), torch.ones(1, device=device), 0.5)
+    if sys.argv[1] == 'compiled' and 'compiled' not in operators:
+        raise ImportError(f'they are those of {operators}')
+except Exception as error:
+    reason = str(error).partition('\n')[0].partition(': uninstall')[0]  # the next run does that
+    sys.exit(f'{step}|{fault} ({type(error).__name__}: {reason})')
+print('        operators   ', operators)
 PYTHON
+  ); then
+    echo "$report"
+  else
+    [[ $report == *"|"* ]] || report="torch|Python crashed after the import of$(tail -n 1 <<<"$report" | tr -s ' ')"
+    step=$(sed -n '$s/|.*//p' <<<"$report")
+    forget "$step"
+    stop "in $PWD/$VENV $(sed -n '$s/[^|]*|//p' <<<"$report"). $(remedy "$step")"
+  fi
 }
 
-started=$SECONDS
-step venv       "1/6 virtual environment in $VENV (10 s)" \
-  "install a Python out of ${VERSIONS// /, } with its venv module, or name one with MMGCP_PYTHON=" make_venv
-step torch      "2/6 torch and torchvision (2 to 10 min, about 5 GB)" \
-  "check the network and the free disk space" pip_install torch torchvision
-step build      "3/6 build tools (10 s)" \
-  "check the network" pip_install setuptools wheel ninja psutil packaging
-step mmcv       "4/6 $MMCV with compiled ops (6 to 15 min on 2 cores; seconds when a wheel is kept in $WHEELS)" \
-  "install a C++ compiler (Debian: apt-get install g++) and, for a GPU, the CUDA toolkit (nvcc); if memory ran out, lower MAX_JOBS=$MAX_JOBS" build_mmcv
-step libraries  "5/6 $MMENGINE, $MMPRETRAIN, $MMDET (1 min)" \
-  "check the network" pip_install --no-build-isolation "$MMENGINE" "$MMPRETRAIN" "$MMDET"
-step mmgcp      "6/6 mmgcp, editable, with its test tools (20 s)" \
-  "check the network" pip_install --no-build-isolation --editable '.[test]'
-hint="the environment does not import: remove $VENV"
+remedy() {
+  if [[ $1 == mmcv && $MMGCP_MMCV == compiled ]]; then
+    echo "Name wheels for this torch with MMGCP_MMCV_INDEX, or do without (MMGCP_MMCV=torchvision), $AGAIN"
+  else
+    echo "Run the same command again: it installs $1 and what builds on it anew (if that does not help, remove $VENV)"
+  fi
+}
+
+# ------------------------------------------------------------------------------------------------ the run
+
+[[ ! -e $VENV/pyvenv.cfg || -d $NOTES ]] ||
+  stop "$PWD/$VENV was not made by this version of the script. Move it away or remove it, $AGAIN"
+# shellcheck disable=SC1090
+[[ ! -e $CHOICES ]] || source "$CHOICES"
+MMGCP_MMCV=${MMGCP_MMCV:-torchvision}
+: "${MMGCP_MMCV_INDEX=}" "${MMGCP_TORCH=}" "${MMGCP_TORCH_INDEX=}"
+[[ $MMGCP_MMCV == torchvision || $MMGCP_MMCV == compiled ]] ||
+  stop "MMGCP_MMCV=$MMGCP_MMCV is unknown: use 'torchvision' (its operators serve mmcv) or 'compiled' (mmcv's own)"
+[[ $MMGCP_TORCH =~ ^([0-9][0-9a-z.+]*)?$ ]] || stop "MMGCP_TORCH=$MMGCP_TORCH is no version: write it as 2.11.0"
+mkdir -p "$NOTES"
+touch "$STEPS"
+# For another torch pip finds the torchvision that fits.
+sed "${MMGCP_TORCH:+s/^torch==.*/torch==$MMGCP_TORCH/; /^torchvision==/d}" "requirements/$STACK.txt" >"$PINS"
+
+made=$(sed -n 's/^venv //p' "$STEPS")
+version=$made
+if [[ -n $made ]] && ! version_of "$PY" >/dev/null; then
+  echo "The Python $made of $VENV is gone: the environment is built anew."
+  forget venv
+  version=""
+fi
+if [[ -z $version || -n ${MMGCP_PYTHON:-} ]]; then
+  python=$(find_python)
+  version=$(version_of "$python")
+  [[ -z $made || $made == "$version" ]] || echo "$VENV has Python $made: it is built anew with $version."
+fi
+case $MMGCP_MMCV in
+  torchvision) operators="torchvision's operators" ;;
+  compiled)    operators="compiled operators${MMGCP_MMCV_INDEX:+ from $MMGCP_MMCV_INDEX}" ;;
+esac
+
+step "venv $version" "1/4 virtual environment $VENV with Python $version" make_venv
+step "torch $(grep '^torch' "$PINS" | tr '\n' ' ')$MMGCP_TORCH_INDEX" "2/4 torch and torchvision" install_torch
+step "mmcv $(grep "^$MMCV==" "$PINS") $operators" "3/4 $MMCV with $operators" install_mmcv
+step "mmgcp $(cat "$PINS" setup.cfg | cksum)" "4/4 mmgcp, the other libraries and the tools for tests" \
+  install --editable ".[$STACK-det,test]"
 check
-echo "Environment $VENV is ready ($((SECONDS - started)) s). Use it with: source $VENV/bin/activate"
+for name in MMGCP_TORCH MMGCP_TORCH_INDEX MMGCP_MMCV MMGCP_MMCV_INDEX; do
+  printf ': ${%s=%q}\n' "$name" "${!name}"
+done >"$CHOICES"
+echo "Environment $VENV is ready ($SECONDS s). Use it with: source $VENV/bin/activate"

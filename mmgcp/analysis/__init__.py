@@ -1,4 +1,5 @@
 """Reads logs and measurements, returns tables and figures. Needs numpy and matplotlib, neither torch nor mm."""
+from .comparison import comparison_sentence, plot_comparison
 from .convergence import (
     ConvergenceRow,
     convergence_table,
@@ -32,12 +33,12 @@ from .tables import markdown_table, results_table
 
 __all__ = [
     'ConvergenceRow', 'Curvature', 'Landscape', 'RobustnessResult', 'RobustnessSummary', 'Run', 'Training',
-    'convergence_table', 'corruption_table', 'curvature_table', 'draw_convergence', 'draw_corruptions',
-    'draw_curvature', 'draw_curves', 'draw_landscape', 'draw_learning_rates', 'draw_severities', 'format_table',
-    'gradient_table', 'landscape_table', 'learning_rate_table', 'markdown_table', 'matching_epoch',
-    'merge_equal_curves', 'mosaic', 'plot_convergence', 'plot_convergence_panels', 'plot_curvature',
-    'plot_gradients', 'plot_landscape', 'plot_learning_rates', 'plot_robustness', 'read_curvature',
+    'comparison_sentence', 'convergence_table', 'corruption_table', 'curvature_table', 'draw_convergence',
+    'draw_corruptions', 'draw_curvature', 'draw_curves', 'draw_landscape', 'draw_learning_rates', 'draw_severities',
+    'format_table', 'gradient_table', 'landscape_table', 'learning_rate_table', 'markdown_table', 'matching_epoch',
+    'merge_equal_curves', 'mosaic', 'plot_comparison', 'plot_convergence', 'plot_convergence_panels',
+    'plot_curvature', 'plot_gradients', 'plot_landscape', 'plot_learning_rates', 'plot_robustness', 'read_curvature',
     'read_landscape', 'read_landscapes', 'read_run', 'read_runs', 'read_trainings', 'read_validated_runs',
-    'reference_of', 'results_table', 'robustness_table', 'save_figure', 'save_table', 'summaries', 'table_2', 'table_4',
-    'use_style', 'write_csv', 'write_json'
+    'reference_of', 'results_table', 'robustness_table', 'save_figure', 'save_table', 'summaries', 'table_2',
+    'table_4', 'use_style', 'write_csv', 'write_json'
 ]

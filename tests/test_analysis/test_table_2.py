@@ -102,11 +102,11 @@ class TestRead:
         ('gcp/resnet18_gcp_imagenet_lr-adju-release.py', ('ResNet-18', 'GCP', 'LR_adju (release)', 256, 50)),
         ('gcp/mobilenetv2_gcp_imagenet.py', ('MobileNetV2', 'GCP', 'LR_adju', 192, 150)),
         ('gcp/shufflenetv2_gcp_imagenet_lr-fast.py', ('ShuffleNetV2', 'GCP', 'LR_fast', 1024, 60)),
-        ('quickstart/resnet18_gcp_m_shapes.py', ('ResNet-18', 'GCP_M', 'PolynomialLR 0.02', 32, 6)),
+        ('quickstart/resnet18_gcp_m_shapes.py', ('ResNet-18', 'GCP_M', 'PolynomialLR 0.04', 32, 4)),
     ])
     def test_configs_of_the_project(self, tmp_path, configs, name, expected):
         cfg = configs(name)
-        gpus = 2 if 'shapes' in name else 4
+        gpus = 1 if 'shapes' in name else 4
         read, = read_trainings([leave(tmp_path, cfg, gpus=gpus)], ['run'])
         assert (read.network, read.pooling, read.lr, read.batch, read.planned) == expected
         assert (read.run.name, read.run.curve('accuracy/top1')[1].tolist()) == ('run', [50])

@@ -1,7 +1,7 @@
 """The generated set of textured shapes: what it draws, writes and refuses."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -234,19 +234,30 @@ def test_contact_sheet_shows_training_images():
     assert (names.min(axis=1) < 128).all()
 
 
-def run_tool(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the tool; its exit code and what it prints on both channels."""
+    def run(*arguments):
+        monkeypatch.setattr(sys, 'argv', ['make_shapes.py', *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
-def test_tool(tmp_path):
+def test_tool(run, tmp_path):
     out, preview = tmp_path / 'deep' / 'shapes', tmp_path / 'sheet.png'
     arguments = ['--out', out, '--seed', 7, '--preview', preview, '--image-size', 24, '--train-per-class', 2]
     arguments += ['--val-per-class', 1, '--det-image-size', 40, '--det-train', 3, '--det-val', 2]
-    done = run_tool(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert f'{out / "imagenet"}: 24 training and 12 validation images' in done.stdout
-    assert f'{out / "coco"}: 3 training and 2 validation images' in done.stdout
-    assert 'wavy_triangle' in done.stdout
+    code, printed, _ = run(*arguments)
+    assert code == 0
+    assert f'{out / "imagenet"}: 24 training and 12 validation images' in printed
+    assert f'{out / "coco"}: 3 training and 2 validation images' in printed
+    assert 'wavy_triangle' in printed
     assert len(list(out.glob('imagenet/train/*/*.png'))) == 24
     assert len(list(out.glob('imagenet/val/*/*.png'))) == 12
     assert len(list(out.glob('coco/train2017/*.png'))) == 3
@@ -254,15 +265,14 @@ def test_tool(tmp_path):
     with Image.open(preview) as sheet:
         assert sheet.height == 12 * 28
 
-    again = run_tool(*arguments)
-    assert again.returncode == 0 and again.stdout.count('nothing to do') == 2
-    other = run_tool(*arguments, '--seed', 8)
-    assert other.returncode == 2 and 'other settings' in other.stderr and 'Traceback' not in other.stderr
-    assert run_tool(*arguments, '--seed', 8, '--overwrite').returncode == 0
+    code, printed, _ = run(*arguments)
+    assert code == 0 and printed.count('nothing to do') == 2
+    code, _, errors = run(*arguments, '--seed', 8)
+    assert code == 2 and 'other settings' in errors
+    assert run(*arguments, '--seed', 8, '--overwrite')[0] == 0
 
 
-def test_tool_refuses_bad_input_before_drawing(tmp_path):
-    done = run_tool('--out', tmp_path / 'shapes', '--det-image-size', 8)
-    assert done.returncode == 2
-    assert done.stderr == 'make_shapes: image_size must be an integer of at least 16, but is 8.\n'
+def test_tool_refuses_bad_input_before_drawing(run, tmp_path):
+    code, _, errors = run('--out', tmp_path / 'shapes', '--det-image-size', 8)
+    assert (code, errors) == (2, 'make_shapes: image_size must be an integer of at least 16, but is 8.\n')
     assert not (tmp_path / 'shapes').exists()

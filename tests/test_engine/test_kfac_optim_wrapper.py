@@ -1,7 +1,6 @@
 import copy
 import io
 import os
-import socket
 from functools import partial
 
 import mmengine.dist
@@ -15,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 import mmgcp.engine.optimizers.kfac_optim_wrapper as module
 from mmgcp.engine.optimizers import KFACOptimWrapper
 from mmgcp.utils.errors import SetupError
+
+from ..processes import free_port, start_two
 
 
 def mlp(device='cpu'):
@@ -424,10 +425,7 @@ def work(rank, port, folder):
 
 
 def test_two_processes_are_one_with_the_joint_batch(tmp_path):
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    torch.multiprocessing.spawn(work, (port, tmp_path), nprocs=2)
+    start_two(work, free_port(), tmp_path)
     saved = {name: [torch.load(tmp_path / f'{name}_{rank}.pth', weights_only=True) for rank in range(2)]
              for name in DISTRIBUTED}
     for name in ('whole', 'parts'):

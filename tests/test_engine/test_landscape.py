@@ -4,7 +4,6 @@ import os
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
@@ -13,6 +12,8 @@ from torch import nn
 from mmgcp.engine.probes.landscape import PLACES, find_place, measure_landscape
 from mmgcp.engine.probes.probe import training_loss, undisturbed
 from mmgcp.utils.errors import SetupError
+
+from ..processes import start_two
 
 ETAS = [0.1, 3., 20.]
 
@@ -249,7 +250,7 @@ def without_batch_statistics(data):
 
 
 def test_two_processes_measure_the_joint_batch(tmp_path):
-    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path), ), nprocs=2)
+    start_two(_one_of_two, str(tmp_path))
     first, second = (torch.load(tmp_path / str(rank)) for rank in range(2))
     assert first == second
     for measured, expected in zip(first, without_batch_statistics(images()), strict=True):

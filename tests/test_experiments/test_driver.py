@@ -1,6 +1,6 @@
-"""The driver with jobs that are small scripts."""
+"""The driver with jobs that are small scripts, or that only seem to run."""
+import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from mmgcp.experiments.driver import run, with_needed
 
 
 class Script:
-    """Stands for a job: waits a moment, writes when it ran, and may fail."""
+    """Stands for a job: writes how many threads it has, and may fail."""
     measurement = None
 
     def __init__(self, name, needs=None, fails=False, has_checkpoint=False, done=False):
@@ -31,19 +31,13 @@ class Script:
 
     def command(self):
         text = f'''
-import os, time
-start = time.time()
-time.sleep(0.3)
-open('work/{self.name}/ran', 'w').write(f"{{start}} {{time.time()}} {{os.environ['OMP_NUM_THREADS']}}")
+import os
+open('work/{self.name}/threads', 'w').write(os.environ['OMP_NUM_THREADS'])
 if {self.fails}:
     print('something')
     raise SystemExit('Stopped: it is broken.')
 '''
         return [sys.executable, '-c', text]
-
-    def times(self):
-        start, end, _ = (self.work_dir / 'ran').read_text().split()
-        return float(start), float(end)
 
 
 @pytest.fixture(autouse=True)
@@ -51,23 +45,47 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     kept = []
     monkeypatch.setattr(driver, 'keep', lambda job, *_: kept.append(job.name) or 'kept')
+    monkeypatch.setattr(driver, 'POLL', 0.01)
     return kept
 
 
-def test_one_after_another(here):
+@pytest.fixture
+def under_way(monkeypatch):
+    """Lets processes only seem to run, for three looks at them; lists those under way at each start."""
+    running, seen = [], []
+
+    class Process:
+        returncode = 0
+
+        def __init__(self, command, **_):
+            self.looks = 0
+            running.append(self)
+            seen.append(len(running))
+
+        def poll(self):
+            self.looks += 1
+            if self.looks == 3:
+                running.remove(self)
+                return 0
+
+    monkeypatch.setattr(driver.subprocess, 'Popen', Process)
+    return seen
+
+
+def test_one_after_another(here, under_way):
     jobs = [Script('a'), Script('b'), Script('c')]
     assert run(jobs, Path('results'), at_once=1, say=str) == []
-    assert here == ['a', 'b', 'c']
-    assert jobs[0].times()[1] <= jobs[1].times()[0] and jobs[1].times()[1] <= jobs[2].times()[0]
+    assert here == ['a', 'b', 'c'] and under_way == [1, 1, 1]
 
 
-def test_several_at_once_but_never_before_what_they_need(here):
+def test_several_at_once_but_never_before_what_they_need(here, under_way):
     first = Script('first')
     jobs = [first, Script('second', needs=first), Script('third')]
-    run(jobs, Path('results'), at_once=3, say=str)
-    assert sorted(here) == ['first', 'second', 'third']
-    assert jobs[1].times()[0] >= first.times()[1]
-    assert jobs[2].times()[0] < first.times()[1]
+    started = []
+    run(jobs, Path('results'), at_once=3, say=started.append)
+    assert [line for line in started if 'started' in line] == [
+        f'{name}: started, work/{name}/training.log' for name in ('first', 'third', 'second')]
+    assert here == ['first', 'third', 'second'] and under_way == [1, 2, 1]
 
 
 def test_a_failure_takes_along_what_needs_it_alone(here):
@@ -83,7 +101,7 @@ def test_a_failure_takes_along_what_needs_it_alone(here):
 
 def test_cores_are_shared(here):
     run([Script('a')], Path('results'), at_once=1000, say=str)
-    assert Path('work/a/ran').read_text().split()[2] == '1'
+    assert Path('work/a/threads').read_text() == '1'
 
 
 def test_processes_end_with_the_driver(here, monkeypatch):
@@ -92,11 +110,10 @@ def test_processes_end_with_the_driver(here, monkeypatch):
     monkeypatch.setattr(driver, '_start', lambda *arguments, start=driver._start: started.append(start(*arguments))
                         or started[-1])
     slow = Script('slow')
-    slow.command = lambda: [sys.executable, '-c', 'import time; time.sleep(60)']
+    slow.command = lambda: [sys.executable, '-c', 'import signal; signal.pause()']
     with pytest.raises(KeyboardInterrupt):
         run([slow, Script('quick')], Path('results'), at_once=2, say=str)
-    time.sleep(0.5)
-    assert started[0].process.poll() is not None
+    assert started[0].process.wait(timeout=60) == -signal.SIGTERM
 
 
 def test_what_is_left_to_do():

@@ -45,7 +45,7 @@ def test_converges_to_the_exact_root(device):
 def test_derivatives_for_any_number_of_steps(shape, side, num_iters, device):
     x = features(1, *shape, device=device, grad=True)
     assert gradcheck(lambda x: covariance_pool(x, num_iters=num_iters, side=side), x)
-    assert gradgradcheck(lambda x: covariance_pool(x, num_iters=num_iters, side=side), x)
+    assert gradgradcheck(lambda x: covariance_pool(x, num_iters=num_iters, side=side), x, fast_mode=True)
 
 
 @pytest.mark.parametrize('side', ['gram', 'covariance'])

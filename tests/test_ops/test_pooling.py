@@ -94,8 +94,8 @@ def test_derivatives(method, shape, device):
     if x.shape[1] > 5 and method == 'pade':
         x = x.detach()[:, :6].requires_grad_()
     assert gradcheck(function, x, atol=1e-5)
-    if method != 'signed_power' or x.shape[1] < 12:
-        assert gradgradcheck(function, x, atol=1e-4, rtol=2e-3)
+    if method != 'signed_power' or x.shape[1] < 12:  # the second ones along random directions: there are thousands
+        assert gradgradcheck(function, x, atol=1e-4, rtol=2e-3, fast_mode=True)
 
 
 @pytest.mark.parametrize('method', METHODS)
@@ -342,8 +342,8 @@ def test_forward_mode_and_hessian(method, device):
     torch.testing.assert_close(forward_over_reverse, reverse_over_reverse, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize('shape', [(12, 2, 3), (5, 4, 3)])
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('method, shape', [
+    (method, shape) for method in METHODS for shape in ([(12, 2, 3), (5, 4, 3)] if method in SIDED else [(5, 4, 3)])])
 def test_compiled_without_graph_breaks_it_is_the_same(method, shape, device):
     if not COMPILES_FUNCTIONS and method in ('eigh', 'power', 'log', 'gaussian', 'pade'):
         pytest.skip('this torch.compile does not take their autograd functions')

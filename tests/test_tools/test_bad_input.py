@@ -9,15 +9,15 @@ from mmengine.registry import MODELS
 
 from mmgcp.engine.hooks import NonFiniteLossError
 from mmgcp.registry import HOOKS
-from mmgcp.utils.launch import build_runner, load_config, reported, scale_lr, use_amp
+from mmgcp.utils.launch import REASON_FILE, build_runner, load_config, reported, scale_lr, use_amp
 
-from .conftest import CLASSIFIER, DETECTOR, ROOT
+from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 
 
 def configure(workplace, config=CLASSIFIER, **options):
     """Config as tools/train.py reads it."""
     options = {key.replace('__', '.'): value for key, value in options.items()}
-    args = argparse.Namespace(config=str(ROOT / config), work_dir=str(workplace.folder / 'bad'), cfg_options=options,
+    args = argparse.Namespace(config=resolved([config])[0], work_dir=str(workplace.folder / 'bad'), cfg_options=options,
                               launcher='none', local_rank=0)
     return load_config(args)
 
@@ -38,7 +38,7 @@ def in_workplace(workplace, monkeypatch):
     (dict(model__neck__alpha=0.5), r"method='newton_schulz' has no option alpha: it has num_iters"),
     (dict(model__neck__num_iters=0), r'num_iters=0 must be an integer of at least 1'),
     (dict(model__neck__reduced_channels=0), r'reduced_channels=0 must be an integer of at least 1'),
-    (dict(model__head__in_channels=512), r'model.head.in_channels=512 does not match the neck, .* of 32896'),
+    (dict(model__head__in_channels=512), r'model.head.in_channels=512 does not match the neck, .* of 528'),
     (dict(train_dataloader__dataset__data_root='nowhere'), r'data root nowhere does not exist'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
 ])
@@ -158,11 +158,21 @@ def test_more_processes_than_gpus(workplace, tmp_path, monkeypatch):
     assert out.splitlines()[-1] == 'Stopped: GPUS is 3, but only 2 GPUs are visible.'
 
 
-def test_reason_stands_last_below_what_torchrun_prints(workplace):
-    out = workplace.run('dist_train.sh', CLASSIFIER, '2', '--cfg-options',
-                        'val_dataloader.dataset.data_root=nowhere', fails=True)
-    assert out.splitlines()[-1] == ('Stopped: the data root nowhere does not exist: put the data there or set '
-                                    '--cfg-options val_dataloader.dataset.data_root=FOLDER.')
+def test_a_process_of_several_leaves_its_reason_in_a_file(workplace, tmp_path, monkeypatch):
+    monkeypatch.setenv(REASON_FILE, str(tmp_path / 'reason'))
+    with pytest.raises(SystemExit, match='^1$'):
+        train(workplace, val_dataloader__dataset__data_root='nowhere')
+    assert (tmp_path / 'reason').read_text() == ('the data root nowhere does not exist: put the data there or set '
+                                                 '--cfg-options val_dataloader.dataset.data_root=FOLDER')
+
+
+def test_reason_stands_last_below_what_torchrun_prints(workplace, tmp_path, monkeypatch):
+    for script in ('dist_train.sh', 'launch.sh'):
+        shutil.copy(ROOT / 'tools' / script, tmp_path)
+    (tmp_path / 'train.py').write_text(f"import os, sys; open(os.environ['{REASON_FILE}'], 'w').write('it is cold'); "
+                                       "sys.exit(1)")
+    out = workplace.run(tmp_path / 'dist_train.sh', CLASSIFIER, '2', fails=True)
+    assert out.splitlines()[-1] == 'Stopped: it is cold.'
     assert out.count('Stopped:') == 1
 
 

@@ -23,8 +23,8 @@ def run(trained, tmp_path, monkeypatch, capsys):
     (tmp_path / 'data').symlink_to(trained.folder / 'data')
 
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['compare_gradients.py', str(ROOT / CLASSIFIER), *arguments, '--work-dir',
-                                          'run', '--cfg-options', 'train_dataloader.batch_size=8'])
+        monkeypatch.setattr(sys, 'argv', ['compare_gradients.py', str(trained.folder / CLASSIFIER), *arguments,
+                                          '--work-dir', 'run', '--cfg-options', 'train_dataloader.batch_size=8'])
         runpy.run_path(str(ROOT / 'tools/analysis_tools/compare_gradients.py'), run_name='__main__')
         return capsys.readouterr().out.splitlines()
 

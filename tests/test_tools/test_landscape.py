@@ -7,7 +7,7 @@ from mmgcp.utils.records import read_records
 from .conftest import SMALL
 
 CONFIG = '''
-_base_ = 'mmgcp::quickstart/resnet18_gcp_m_shapes.py'
+_base_ = 'resnet18_gcp_m_shapes.py'
 
 custom_hooks = [
     *_base_.custom_hooks,
@@ -20,7 +20,7 @@ custom_hooks = [
 def test_two_processes_train_as_without_measuring(trained):
     config = trained.folder / 'watched.py'
     config.write_text(CONFIG)
-    printed = trained.run('dist_train.sh', config, '2', '--cfg-options', *SMALL)
+    printed = trained.run('train.py', config, '--cfg-options', *SMALL, processes=2)
     assert 'LandscapeHook (stem): 3 measurements in' in printed
     assert 'Matching epoch of accuracy/top1 0: 1.' in printed
     plain, watched = (load_state_dict(str(trained.folder / f'work_dirs/{name}/epoch_3.pth'))

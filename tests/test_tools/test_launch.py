@@ -55,13 +55,13 @@ def test_slurm(run):
 
 
 @pytest.mark.parametrize('batch, accumulated, scaled, lr', [
-    (32, 1, False, 0.02), (8, 1, False, 0.02), (8, 4, False, 0.02), (8, 1, True, 0.005), (8, 4, True, 0.02),
-    (8, 2, True, 0.01)])
+    (32, 1, False, 0.04), (8, 1, False, 0.04), (8, 4, False, 0.04), (8, 1, True, 0.01), (8, 4, True, 0.04),
+    (8, 2, True, 0.02)])
 def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, lr, workplace, monkeypatch, capsys):
-    """The quick start's rate of 0.02 is for 32 images."""
+    """The quick start's rate of 0.04 is for 32 images."""
     monkeypatch.chdir(workplace.folder)
     options = {'train_dataloader.batch_size': batch, 'optim_wrapper.accumulative_counts': accumulated}
-    cfg = load_config(argparse.Namespace(config=str(ROOT / CLASSIFIER), work_dir='scaled', cfg_options=options,
+    cfg = load_config(argparse.Namespace(config=CLASSIFIER, work_dir='scaled', cfg_options=options,
                                          launcher='none', local_rank=0))
     if scaled:
         scale_lr(cfg)
@@ -76,11 +76,11 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
 def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):
     """Fine-tuning with a neck that the checkpoint does not have: it starts anew."""
     monkeypatch.chdir(workplace.folder)
-    args = argparse.Namespace(config=str(ROOT / CLASSIFIER), work_dir='lent', cfg_options={}, launcher='none',
+    args = argparse.Namespace(config=CLASSIFIER, work_dir='lent', cfg_options={}, launcher='none',
                               local_rank=0)
     cfg = load_config(args)
     average = MODELS.build(dict(cfg.model, neck=dict(type='GlobalAveragePooling'),
-                                head=dict(cfg.model.head, in_channels=512)))
+                                head=dict(cfg.model.head, in_channels=128)))
     torch.save(average.state_dict(), 'average.pth')
     cfg.load_from = 'average.pth'
     runner = build_runner(cfg, ['train'], whole_model=False)

@@ -37,7 +37,8 @@ def runs(workplace, tmp_path, monkeypatch):
     (tmp_path / 'data').symlink_to(workplace.folder / 'data')
     for name, neck in NECKS.items():
         channels = 4 if name == 'gap' else 21
-        (tmp_path / f'{name}.py').write_text(CONFIG.format(base=ROOT / CLASSIFIER, neck=neck, channels=channels))
+        config = CONFIG.format(base=workplace.folder / CLASSIFIER, neck=neck, channels=channels)
+        (tmp_path / f'{name}.py').write_text(config)
         for epoch in (1, 2, 3):
             save(tmp_path, name, epoch)
     return tmp_path

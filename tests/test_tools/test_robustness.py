@@ -17,7 +17,7 @@ from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
 from mmgcp.utils.trained import trained_model
 
-from .conftest import CLASSIFIER, DETECTOR, ROOT
+from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 
 NETWORK = (CLASSIFIER, 'workdir://resnet18_gcp_m_shapes')
 IMAGES = 'data/shapes/imagenet/val'
@@ -29,8 +29,7 @@ def tool(trained, monkeypatch, capsys):
     monkeypatch.chdir(trained.folder)
 
     def run(name, *arguments):
-        arguments = [str(ROOT / a) if str(a).startswith('configs/') else str(a) for a in arguments]
-        monkeypatch.setattr(sys, 'argv', [name, *arguments])
+        monkeypatch.setattr(sys, 'argv', [name, *resolved(arguments)])
         capsys.readouterr()
         runpy.run_path(str(ROOT / f'tools/{name}.py'), run_name='__main__')
         return capsys.readouterr().out
@@ -84,7 +83,7 @@ def photos(trained):
 
 @pytest.fixture(scope='module')
 def model(trained):
-    cfg = Config.fromfile(ROOT / CLASSIFIER)
+    cfg = Config.fromfile(trained.folder / CLASSIFIER)
     model, _ = trained_model(cfg, trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth')
     model.eval()
     return model
@@ -139,8 +138,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
 
 def test_two_processes_measure_the_same(trained, corrupted, measure):
     measure('one', *SETS, '--data-root', corrupted)
-    trained.run('dist_test.sh', *NETWORK, '2', '--work-dirs', 'two', '--out', 'two/figure.png', *SETS, '--data-root',
-                str(corrupted))
+    trained.run('test_robustness.py', *NETWORK, '--work-dirs', 'two', '--out', 'two/figure.png', *SETS, '--data-root',
+                corrupted, processes=2)
     # Batches of other sizes round differently, by which no prediction should change.
     assert measured(trained.folder / 'two') == measured(trained.folder / 'one')
 
@@ -184,7 +183,7 @@ def test_flips_are_those_of_a_loop(measure, trained, model, photos):
 
 def test_detectors_on_corrupted_coco(measure, trained):
     pytest.importorskip('mmdet')
-    cfg = Config.fromfile(ROOT / DETECTOR)
+    cfg = Config.fromfile(DETECTOR)
     cfg.model.backbone.init_cfg = None
     init_default_scope('mmdet')
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), 'detector.pth')

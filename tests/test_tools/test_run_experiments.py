@@ -14,10 +14,11 @@ plan = Plan(
     options={
         'train_dataloader.batch_size': 8, 'train_cfg.max_epochs': 2, 'default_hooks.logger.interval': 1,
         'param_scheduler.final_epoch': 3, 'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
-        'randomness.deterministic': True},
+        'randomness.deterministic': True, 'model.backbone.stem_channels': 8, 'model.backbone.base_channels': 8},
     trainings=[
-        Training('resnet18_gap_lr-norm', 'quickstart/resnet18_gap_shapes.py'),
+        Training('resnet18_gap_lr-norm', 'quickstart/resnet18_gap_shapes.py', {'model.head.in_channels': 64}),
         Training('resnet18_gcp_m_lr-adju', 'quickstart/resnet18_gcp_m_shapes.py', {
+            'model.neck.in_channels': 64, 'model.neck.reduced_channels': 16, 'model.head.in_channels': 136,
             'default_hooks.landscape.type': 'mmgcp.LandscapeHook', 'default_hooks.landscape.step_range': [0.1, 10],
             'default_hooks.landscape.num_steps': 2, 'default_hooks.landscape.interval': 4}),
     ],

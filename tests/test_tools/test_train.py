@@ -1,9 +1,5 @@
 """The real tools and the real Runner, from pre-training to detection."""
 import json
-import os
-import signal
-import subprocess
-import time
 
 import pytest
 import torch
@@ -12,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmgcp.utils.checkpoint import load_state_dict
 
-from .conftest import CLASSIFIER, DETECTOR, ROOT, SMALL
+from .conftest import CLASSIFIER, DETECTOR, SMALL
 
 
 def log_of(work_dir):
@@ -38,18 +34,15 @@ def test_two_processes_train_evaluate_and_save(trained):
 
 def test_a_killed_run_resumes_with_the_same_losses(trained):
     work_dir = trained.folder / 'killed'
-    command = trained.command('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--cfg-options', *SMALL)
-    process = subprocess.Popen(command, cwd=trained.folder, env=trained.environment, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 600
+    command = ('train.py', CLASSIFIER, '--work-dir', work_dir, '--cfg-options', *SMALL)
+    processes = trained.start(*command, processes=2)
     while not (work_dir / 'last_checkpoint').exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        assert not processes.ended(within=0.05), processes.wait()
+    processes.kill()
+    processes.wait()
     assert not (work_dir / 'epoch_3.pth').exists()
 
-    trained.run('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--resume', '--cfg-options', *SMALL)
+    trained.run('train.py', CLASSIFIER, '--work-dir', work_dir, '--resume', '--cfg-options', *SMALL, processes=2)
     losses, results = log_of(work_dir)
     expected_losses, expected_results = log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
     assert losses == expected_losses
@@ -63,8 +56,8 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
 def test_testing_gives_the_accuracy_of_training(trained):
     work_dir = trained.folder / 'work_dirs/resnet18_gcp_m_shapes'
     _, results = log_of(work_dir)
-    trained.run('dist_test.sh', CLASSIFIER, 'workdir://resnet18_gcp_m_shapes', '2', '--work-dir', 'tested',
-                '--out', 'scores.pkl')
+    trained.run('test.py', CLASSIFIER, 'workdir://resnet18_gcp_m_shapes', '--work-dir', 'tested', '--out', 'scores.pkl',
+                processes=2)
     tested, = (trained.folder / 'tested').glob('*/*.json')
     # The original line writes the same object once per process.
     tested, _ = json.JSONDecoder().raw_decode(tested.read_text())
@@ -75,7 +68,7 @@ def test_testing_gives_the_accuracy_of_training(trained):
 def test_transfer_loads_every_backbone_tensor(trained, monkeypatch):
     pytest.importorskip('mmdet')
     monkeypatch.chdir(trained.folder)
-    cfg = Config.fromfile(ROOT / DETECTOR)
+    cfg = Config.fromfile(DETECTOR)
     init_default_scope('mmdet')
     detector = MODELS.build(cfg.model)
     detector.init_weights()
@@ -90,7 +83,7 @@ def test_detector_trains_from_the_pretrained_weights(trained):
     pytest.importorskip('mmdet')
     small = ('train_cfg.max_epochs=1', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=2',
              'default_hooks.logger.interval=1', 'model.test_cfg.rcnn.score_thr=0.')
-    trained.run('dist_train.sh', DETECTOR, '2', '--cfg-options', *small)
+    trained.run('train.py', DETECTOR, '--cfg-options', *small, processes=2)
     work_dir = trained.folder / 'work_dirs/mask_rcnn_r18_gcp_m_shapes'
     losses, results = log_of(work_dir)
     assert len(losses) == 2

@@ -18,11 +18,11 @@ LIMIT = 300  # seconds; a machine that waited for the other would do so for at l
 
 @pytest.fixture
 def machines(trained, tmp_path):
-    """Starts a tool on both machines with one process each."""
+    """Starts a tool on both machines with one process each, for the classifier."""
     processes = []
 
     def start(*command):
-        command = trained.command(*command)
+        command = ['bash', str(ROOT / 'tools' / command[0]), str(trained.folder / CLASSIFIER), *command[1:]]
         environment = dict(trained.environment, NNODES='2', MASTER_ADDR='127.0.0.1')
         started = [subprocess.Popen(command, cwd=tmp_path / rank, env=dict(environment, NODE_RANK=rank), text=True,
                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
@@ -52,7 +52,7 @@ def ended(processes):
 
 def test_two_machines_train_and_resume_as_one(trained, machines, tmp_path):
     expected, found = trained.folder / 'work_dirs/resnet18_gcp_m_shapes', tmp_path / '0/run'
-    command = ('dist_train.sh', CLASSIFIER, '1', '--work-dir', 'run', '--resume', '--cfg-options', *SMALL)
+    command = ('dist_train.sh', '1', '--work-dir', 'run', '--resume', '--cfg-options', *SMALL)
     processes = machines(*command)
     assert any(re.search(r'Epoch\(train\) +\[2]', line) for line in processes[0].stdout)
     stop(processes)
@@ -75,7 +75,7 @@ def test_two_machines_train_and_resume_as_one(trained, machines, tmp_path):
 def test_what_one_machine_lacks_stops_the_other(trained, machines, tmp_path):
     (tmp_path / '1/data').unlink()
     checkpoint = trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth'
-    processes = machines('dist_test.sh', CLASSIFIER, checkpoint, '1')
+    processes = machines('dist_test.sh', checkpoint, '1')
     last = [output.splitlines()[-1] for output in ended(processes)]
     assert [process.returncode for process in processes] == [1, 1]
     assert last[1].startswith('Stopped: the data root data/shapes/imagenet does not exist: put the data there')

@@ -3,10 +3,11 @@ import os
 from pathlib import Path
 
 import torch
-import torch.multiprocessing as mp
 
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.processes import on_main_process
+
+from ..processes import start_two
 
 
 def _process(rank, folder):
@@ -30,7 +31,7 @@ def _process(rank, folder):
 
 
 def test_rank_0_reads_and_all_know(tmp_path):
-    mp.spawn(_process, (str(tmp_path), ), nprocs=2)
+    start_two(_process, str(tmp_path))
     for rank in range(2):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == [
             {'1': 70.47}, 'there is no log']

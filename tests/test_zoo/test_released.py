@@ -8,7 +8,8 @@ from torch import nn
 from mmgcp.utils.checkpoint import load_checkpoint
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.setup_env import configs_folder
-from mmgcp.zoo.released import convert
+from mmgcp.zoo import released
+from tests.shortcuts import no_initial_weights
 from tests.test_ops.reference import isqrt_cov
 
 FUNCTIONS = {**{f'resnet{depth}': f'resnet{depth}' for depth in (18, 34, 50, 101)},
@@ -75,6 +76,18 @@ def logits_of(network, x):
     return classifier(root[:, rows, columns])
 
 
+def convert(contents, name):
+    """What the tool converts, and the layout that it has found."""
+    with no_initial_weights():
+        return released.convert(contents, name)
+
+
+def built(found):
+    """Network of a layout, to be filled."""
+    with no_initial_weights():
+        return found.build_model()
+
+
 def released_file(network, prefix='module.'):
     return dict(epoch=50, arch='resnet', best_acc1=torch.tensor([78.5]), optimizer=dict(state={}, param_groups=[]),
                 state_dict={f'{prefix}{name}': value for name, value in network.state_dict().items()})
@@ -99,7 +112,7 @@ def test_every_layout_gives_the_logits_of_torchvisions_network(arch, reduced, tm
     assert found.cfg_options == ({} if num_classes == 1000 else {'model.head.num_classes': 10})
     assert found.dtypes == ()
 
-    model = found.build_model()
+    model = built(found)
     model.load_state_dict(converted['state_dict'], strict=True)
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64, device=device)
     with torch.no_grad():
@@ -152,7 +165,7 @@ def test_other_width_and_classes_say_which_settings_the_config_needs():
         'model.head.num_classes=20 model.head.in_channels=2080 model.neck.reduced_channels=64')
     assert any('No config has this size' in note for note in found.notes)
     assert 'dataset_meta' not in converted['meta']
-    model = found.build_model()
+    model = built(found)
     model.load_state_dict(converted['state_dict'], strict=True)
 
 

@@ -1,9 +1,9 @@
-"""Textured shapes in 12 classes, 64 px, made by ``tools/dataset_tools/make_shapes.py``; 16 images per process."""
+"""Textured shapes in 12 classes, 64 px, made by ``tools/dataset_tools/make_shapes.py``; 32 images per process."""
 _base_ = './imagenet.py'
 
 data_preprocessor = dict(num_classes=12)
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=32,
     num_workers=1,
     dataset=dict(
         data_root='data/shapes/imagenet',

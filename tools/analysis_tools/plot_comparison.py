@@ -1,0 +1,25 @@
+"""Draws what trainings of the same length learnt to tell apart, and how fast, for a first look."""
+import argparse
+import sys
+from pathlib import Path
+
+from mmgcp.analysis import plot_comparison, read_runs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
+    parser.add_argument('--labels', nargs='+', required=True, help='a name for each training')
+    parser.add_argument('--images', type=Path, required=True, help='folder with a folder of images per class')
+    parser.add_argument('--out', default='comparison.png', help='PNG file to write (default: %(default)s)')
+    args = parser.parse_args()
+    pictures = [min(path for path in folder.iterdir() if path.is_file())
+                for folder in sorted(args.images.iterdir()) if folder.is_dir()]
+    try:
+        print('Figure:', *plot_comparison(read_runs(args.work_dirs, args.labels), pictures[:12], args.out))
+    except (ValueError, OSError) as error:
+        sys.exit(f'Stopped: {error}')
+
+
+if __name__ == '__main__':
+    main()
