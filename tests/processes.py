@@ -56,7 +56,8 @@ class Processes:
         """Highest exit code, and what they have printed."""
         for process in self._processes:
             process.join()
-        return max(abs(process.exitcode) for process in self._processes), self._output.read()
+        with self._output as output:
+            return max(abs(process.exitcode) for process in self._processes), output.read()
 
 
 def _work(tool, arguments, environment, folder, output):

@@ -20,6 +20,9 @@ mkdir -p "$OUT"
 
 say() { printf '\n== %s (%d min %02d s since start)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
+# tool SCRIPT ARGUMENTS...: a Python tool without what the libraries say about themselves.
+tool() { "$PYTHON" -W ignore "tools/$1" "${@:2}" | grep --line-buffered -v '^Could not import OneDL'; }
+
 # quietly NAME COMMAND...: the whole output goes to a log; the screen shows how far the command is.
 quietly() {
   local log=$OUT/$1.log; shift
@@ -43,7 +46,7 @@ progress() {
 
 SECONDS=0
 say "1/6 Drawing the data set"
-"$PYTHON" tools/dataset_tools/make_shapes.py --out data/shapes --det-train 160 --det-val 40 \
+tool dataset_tools/make_shapes.py --out data/shapes --det-train 160 --det-val 40 \
   --det-image-size 256 --preview "$OUT/shapes.png"
 
 say "2/6 Pre-training ResNet-18 with global average pooling"
@@ -53,7 +56,7 @@ say "3/6 Pre-training ResNet-18 with global covariance pooling (GCP_M)"
 quietly gcp_m bash tools/dist_train.sh configs/quickstart/resnet18_gcp_m_shapes.py "$GPUS" --resume
 
 say "4/6 Comparing the two"
-"$PYTHON" tools/analysis_tools/plot_comparison.py work_dirs/resnet18_gap_shapes work_dirs/resnet18_gcp_m_shapes \
+tool analysis_tools/plot_comparison.py work_dirs/resnet18_gap_shapes work_dirs/resnet18_gcp_m_shapes \
   --labels 'average pooling' 'covariance pooling' --images data/shapes/imagenet/val --out "$OUT/comparison.png"
 
 say "5/6 Moving the GCP_M network into Mask R-CNN"
@@ -62,10 +65,10 @@ quietly mask_rcnn bash tools/dist_train.sh configs/quickstart/mask_rcnn_r18_gcp_
 say "6/6 Drawing detections"
 quietly detections bash tools/dist_test.sh configs/quickstart/mask_rcnn_r18_gcp_m_shapes.py \
   workdir://mask_rcnn_r18_gcp_m_shapes "$GPUS" --show-dir "$PWD/$OUT/detections"
-"$PYTHON" tools/analysis_tools/mosaic.py "$OUT/detections" "$OUT/detections.png"
+tool analysis_tools/mosaic.py "$OUT/detections" "$OUT/detections.png"
 
 say "Results"
-"$PYTHON" tools/analysis_tools/print_results.py work_dirs/resnet18_gap_shapes work_dirs/resnet18_gcp_m_shapes \
+tool analysis_tools/print_results.py work_dirs/resnet18_gap_shapes work_dirs/resnet18_gcp_m_shapes \
   work_dirs/mask_rcnn_r18_gcp_m_shapes --metrics accuracy/top1 coco/bbox_mAP coco/segm_mAP
 cat <<TXT
 

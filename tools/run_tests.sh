@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh
 source tools/launch.sh
 "$(venv_python)" -m ruff check .
-# Two processes: much of what is tested waits for files and for other processes.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + 1) / 2 ))}
-"$(venv_python)" -m pytest --numprocesses 2 --dist loadfile "$@"
+# A process per core, up to as many as the memory of a small machine takes, and a thread each.
+processes=$(( $(nproc) < 8 ? $(nproc) : 8 ))
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+"$(venv_python)" -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder "$@"

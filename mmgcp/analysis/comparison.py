@@ -54,7 +54,7 @@ def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: s
     sentence = comparison_sentence(runs, metric)
     with use_style():
         figure = Figure(figsize=(9, 4.4))
-        figure.suptitle(sentence)
+        figure.suptitle(sentence.replace(': ', ':\n'))
         left, right = figure.subfigures(1, 2, width_ratios=[1, 1.25])
         axes = left.subplots(-(-len(pictures) // COLUMNS), COLUMNS, squeeze=False).ravel()
         for ax in axes:

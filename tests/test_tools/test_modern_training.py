@@ -97,7 +97,7 @@ def test_channels_last_trains_alike(workplace, plain):
 
 @pytest.mark.skipif(digit_version(torch.__version__) < digit_version('2.2'), reason='torch 2.1 cannot compile SGD')
 def test_compilation_trains_alike(workplace, plain):
-    work_dir = train(workplace, 'compile', 'compile.backend=eager', 'optim_wrapper.optimizer.foreach=True')
+    work_dir = train(workplace, 'compile', 'compile.backend=eager')
     log, = work_dir.glob('*/*.log')
     assert 'Model has been "compiled"' in log.read_text()
     assert losses(work_dir) == pytest.approx(losses(plain), rel=1e-4)
