@@ -114,16 +114,16 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
     if pool_mode == 0:
         _fail("RoIAlign with pool_mode='max'")
     input = _wide(input)
-    output.copy_(_ops.roi_align(input, rois.to(input.dtype), spatial_scale, aligned_height, aligned_width,
-                                sampling_ratio, aligned))
+    _fill(output, _ops.roi_align(input, rois.to(input.dtype), spatial_scale, aligned_height, aligned_width,
+                                 sampling_ratio, aligned))
 
 
 def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
                        aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
                        pool_mode: int, aligned: bool) -> None:
     grad_output = _wide(grad_output)
-    grad_input.copy_(_ops._roi_align_backward(grad_output, rois.to(grad_output.dtype), spatial_scale, aligned_height,
-                                              aligned_width, *grad_input.shape, sampling_ratio, aligned))
+    _fill(grad_input, _ops._roi_align_backward(grad_output, rois.to(grad_output.dtype), spatial_scale, aligned_height,
+                                               aligned_width, *grad_input.shape, sampling_ratio, aligned))
 
 
 def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
@@ -266,6 +266,14 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
     for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight),
                             torch.autograd.grad(output, inputs, grad_output.view_as(output)), strict=True):
         target.copy_(grad)
+
+
+def _fill(target: Tensor, values: Tensor) -> None:
+    """Give a tensor its values, in the memory where they are if the types agree: maps of an FPN are large."""
+    if target.dtype == values.dtype:
+        target.set_(values)
+    else:
+        target.copy_(values)
 
 
 def _wide(tensor: Tensor) -> Tensor:
