@@ -41,8 +41,12 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
     processes.kill()
     processes.wait()
     assert not (work_dir / 'epoch_3.pth').exists()
+    # The Runner names a run's folder by the second in which it starts, which may be that of the second run too.
+    next(work_dir.glob('*/vis_data')).parent.rename(work_dir / '0')
 
     trained.run('train.py', CLASSIFIER, '--work-dir', work_dir, '--resume', '--cfg-options', *SMALL, processes=2)
+    resumed = max(work_dir.glob('*/vis_data/scalars.json')).read_text()
+    assert '"epoch": 3' in resumed and '"epoch": 1' not in resumed
     losses, results = log_of(work_dir)
     expected_losses, expected_results = log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
     assert losses == expected_losses
@@ -63,6 +67,14 @@ def test_testing_gives_the_accuracy_of_training(trained):
     tested, _ = json.JSONDecoder().raw_decode(tested.read_text())
     assert {k: tested[k] for k in results[3]} == results[3]
     assert (trained.folder / 'scores.pkl').stat().st_size > 0
+
+
+def test_a_part_of_the_network_is_not_tested(trained):
+    state_dict = load_state_dict(str(trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth'))
+    torch.save({name: value for name, value in state_dict.items() if name.startswith('backbone.')},
+               trained.folder / 'part.pth')
+    printed = trained.run('test.py', CLASSIFIER, 'part.pth', fails=True)
+    assert 'Stopped: the checkpoint part.pth does not fit ImageClassifier' in printed
 
 
 def test_transfer_loads_every_backbone_tensor(trained, monkeypatch):
