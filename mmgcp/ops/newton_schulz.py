@@ -5,28 +5,31 @@ With ``F`` (C x N) the centred features, ``S = F F^T / N`` and ``t = tr S``, the
 
     T = (3 I - Z Y) / 2,   Y <- Y T,   Z <- T Z,   and returns   sqrt(t) Y.
 
-All iterates are polynomials in ``A``, hence symmetric and commuting, and ``Y = A Z``. What is left to compute is the
-polynomial ``Z(A)``. Since ``S^k F = F K^k`` with the Gram matrix ``K = F^T F / N`` (N x N),
+All iterates are polynomials in ``A``, hence symmetric and commuting, and ``Y = A Z``. Since ``S^k F = F K^k`` with the
+Gram matrix ``K = F^T F / N`` (N x N),
 
     sqrt(t) Y(A) = sqrt(t) A Z(A) = F Z(K / t) F^T / (N sqrt(t))      exactly:
 
-the steps may run on whichever of C and N is smaller. With ``R = Z Y`` (from ``R = A``), and where possible two at once,
+the steps may run on whichever of C and N is smaller. On the Gram side they carry ``Z``, on the covariance side ``Y``,
+which is the result. Below, ``X`` is either of them. With ``R = Z Y`` (from ``R = A``), and where possible two at once,
 
-    one step:    T = (3 I - R) / 2,                             Z <- Z T,   R <- R T^2
-    two steps:   Q = T_1 T_2,                                   Z <- Z Q,   R <- R Q^2
+    one step:    T = (3 I - R) / 2,                             X <- X T,   R <- R T^2
+    two steps:   Q = T_1 T_2,                                   X <- X Q,   R <- R Q^2
 
 where, in ``U = I - R``, completing the square twice,
 
     Q = I + U / 2 + 3 U^2 / 8 + 5 U^3 / 16 + U^4 / 16 = 1023 I / 1024 + 69 U / 128 + W^2 / 16,
     W = U^2 + 5 U / 2 - I / 8
 
-takes two products: 10 for 5 steps, where the textbook has 15.
+takes two products. An odd number begins with the one step, which takes two: there ``R T^2 = (A T) T``, and ``A T`` is
+``Y``. That makes 10 for 5 steps on either side, where the textbook has 15.
 
-The derivative of a matrix polynomial at a symmetric matrix is self-adjoint: the gradient for ``Z = p(U)`` at the
+The derivative of a matrix polynomial at a symmetric matrix is self-adjoint: the gradient for ``X = p(A)`` at the
 incoming gradient ``G`` is the derivative of ``p`` in the direction ``G``. So the backward pass is the forward pass once
 more, on derivatives. The derivative of a square ``M^2`` takes one product, ``M dM`` plus its transpose, that of another
-product two: 13 for 5 steps, where the published recursion has 38. And as it is made of ordinary operations, the same
-code serves forward-mode derivatives and, recorded, derivatives of the gradient.
+product two, and that of ``R Q^2 = Q R Q`` three, ``Q (dR Q / 2 + R dQ)`` plus its transpose: 13 for 5 steps on either
+side, where the published recursion has 38. And as it is made of ordinary operations, the same code serves forward-mode
+derivatives and, recorded, derivatives of the gradient.
 """
 from typing import NamedTuple
 
@@ -141,18 +144,18 @@ def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: b
     """Pooled features, ``A``, the trace, and the rest of :func:`_steps`."""
     centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
     normed, trace = _normed(centred, count, settings)
-    root, iterates, others = _steps(normed, settings.num_iters, fused)
+    root, iterates, others = _steps(normed, settings.num_iters, settings.side, fused)
     if settings.side == 'gram':
         pooled = (centred @ (root * _gram_scale(trace, count))) @ centred.transpose(1, 2)
     else:
-        pooled = (normed @ root) * _covariance_scale(trace, count)
+        pooled = root * _covariance_scale(trace, count)
     return triu_vector(pooled) if settings.vector else pooled, normed, trace, iterates, others
 
 
 def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
     """Whether the backward pass takes the steps again from ``A``, rather than keep the matrices of each step.
 
-    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if they, about ten for
+    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if they, about nine for
     5 steps, take at most half the memory of one covariance; large ones always.
     """
     size, channels = normed.shape[-1], features.shape[1]
@@ -191,62 +194,74 @@ def _identity(like: Tensor) -> Tensor:
     return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
-def _steps(normed: Tensor, num_iters: int, fused: bool = False) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+def _steps(normed: Tensor, num_iters: int, side: str = 'gram',
+           fused: bool = False) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Newton-Schulz steps: one if their number is odd, then two at a time.
 
     Args:
         normed (Tensor): ``A``, (B, M, M), symmetric.
         num_iters (int): Steps.
+        side (str): ``'gram'`` for ``X = Z``, ``'covariance'`` for ``X = Y``.
         fused (bool): Whether the fused kernel is used if it can be. It keeps nothing.
 
     Returns:
-        tuple[Tensor, list[Tensor], list[Tensor]]: ``Z``, and for :func:`_derivative` the iterates ``R``, ``Q`` and
-        ``Z``, and the others, ``W`` and ``Q^2``, which take one product each from them.
+        tuple[Tensor, list[Tensor], list[Tensor]]: ``X``, and for :func:`_derivative` the iterates ``R``, ``Q`` and
+        ``X``, and the others, ``W`` and the first ``Y``, which take one product each from them.
     """
     if fused and fused_available(normed):
-        return fused_root(normed, num_iters), [], []
+        root = fused_root(normed, num_iters)
+        return root if side == 'gram' else normed @ root, [], []
     r, identity = normed, _identity(normed)
-    root, iterates, others = None, [], []
+    root, iterates, others = None if side == 'gram' else normed, [], []
     if num_iters % 2:
-        root = torch.add(1.5 * identity, r, alpha=-0.5)
+        t = torch.add(1.5 * identity, r, alpha=-0.5)
+        root = t if root is None else r @ t
+        if side == 'covariance':
+            others.append(root)
         if num_iters > 1:
-            r = r @ (root @ root)
+            r = (r @ t if side == 'gram' else root) @ t
             iterates.append(r)
     for pairs_left in reversed(range(num_iters // 2)):
         u = identity - r
-        w = torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
+        w = _w(u, identity)
         q = torch.baddbmm(torch.add(Q_SHIFT * identity, u, alpha=Q_SLOPE), w, w, alpha=1 / 16)
         root = q if root is None else root @ q
         iterates += [q, root]
         others.append(w)
         if pairs_left:
-            square = q @ q
-            r = r @ square
+            r = (r @ q) @ q
             iterates.append(r)
-            others.append(square)
     return root, iterates, others
 
 
-def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], direction: Tensor,
-                num_iters: int) -> Tensor:
-    """Derivative of ``Z`` with respect to ``A`` in a symmetric direction; arguments as in :func:`_steps`.
+def _w(u: Tensor, identity: Tensor) -> Tensor:
+    """``W`` of the module's docstring, for ``U``."""
+    return torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
+
+
+def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], direction: Tensor, num_iters: int,
+                side: str) -> Tensor:
+    """Derivative of ``X`` with respect to ``A`` in a symmetric direction; arguments as in :func:`_steps`.
 
     With ``P = U dU``, ``d(U^2) = P + P^T`` and ``d(U^3) = M + M^T``, ``M = U (P + P^T / 2)``. An odd first step goes
-    through ``R T^2 = (9 R - 6 R^2 + R^3) / 4``. What ``others`` lacks is computed again.
+    through ``R T = (3 R - R^2) / 2`` and ``R T^2 = (9 R - 6 R^2 + R^3) / 4``. What ``others`` lacks is computed again.
     """
     r, dr, identity = normed, direction, _identity(normed)
-    root, droot = None, None
+    root, droot = (None, None) if side == 'gram' else (r, dr)
     iterates, others = list(iterates), list(others)
     if num_iters % 2:
         root, droot = torch.add(1.5 * identity, r, alpha=-0.5), -0.5 * dr
-        if num_iters > 1:
+        if side == 'covariance' or num_iters > 1:
             p = r @ dr
+        if side == 'covariance':
+            root = others.pop(0) if others else r @ root
+            droot = torch.add(1.5 * dr, p + p.mT, alpha=-0.5)
+        if num_iters > 1:
             half = torch.baddbmm(p, r, torch.add(p, p.mT, alpha=0.5), beta=-1.5, alpha=0.25)
             r, dr = iterates.pop(0), torch.add(half + half.mT, dr, alpha=2.25)
     for pairs_left in reversed(range(num_iters // 2)):
-        u, w = identity - r, others.pop(0) if others else None
-        if w is None:
-            w = torch.baddbmm(torch.add(W_SHIFT * identity, u, alpha=2.5), u, u)
+        u = identity - r
+        w = others.pop(0) if others else _w(u, identity)
         q, next_root = iterates.pop(0), iterates.pop(0)
         p = u @ dr  # -dW = P + P^T + 5 dR / 2
         p = w @ torch.add(p + p.mT, dr, alpha=2.5)
@@ -254,9 +269,8 @@ def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], di
         droot = dq * (-1 / 16) if root is None else torch.baddbmm(droot @ q, root, dq, alpha=-1 / 16)
         root = next_root
         if pairs_left:
-            square, p = others.pop(0) if others else q @ q, q @ dq
-            dr = torch.baddbmm(dr @ square, r, p + p.mT, alpha=-1 / 16)
-            r = iterates.pop(0)
+            half = q @ torch.baddbmm(dr @ q, r, dq, beta=0.5, alpha=-1 / 16)
+            r, dr = iterates.pop(0), half + half.mT
     return droot
 
 
@@ -285,17 +299,21 @@ def _normed_again(centred: Tensor, count: Tensor | int, settings: Settings, kept
     return normed, trace, steps
 
 
-def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, num_iters: int) -> tuple:
-    """``Z``, and its derivative in the symmetric direction, from what was kept of the steps, if anything."""
+def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, settings: Settings) -> tuple:
+    """``X``, and its derivative in the symmetric direction, from what was kept of the steps, if anything."""
+    num_iters, side = settings.num_iters, settings.side
     if not torch.is_grad_enabled() and fused_available(normed):
-        return fused_root_with_derivative(normed, direction, num_iters)
+        root, change = fused_root_with_derivative(normed, direction, num_iters)
+        if side == 'gram':
+            return root, change
+        return normed @ root, torch.baddbmm(direction @ root, normed, change)
     if kept:
         pairs, odd = divmod(num_iters, 2)
         num_iterates = 3 * pairs - 1 + odd
         root, iterates, others = kept[num_iterates - 1], kept[:num_iterates], kept[num_iterates:]
     else:
-        root, iterates, others = _steps(normed, num_iters)
-    return root, _derivative(normed, iterates, others, direction, num_iters)
+        root, iterates, others = _steps(normed, num_iters, side)
+    return root, _derivative(normed, iterates, others, direction, num_iters, side)
 
 
 def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings, kept: list) -> Tensor:
@@ -305,7 +323,7 @@ def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings
     scale = _gram_scale(trace, count)
     weighted = _twice_symmetric(grad, settings) @ centred
     direction = centred.mT @ weighted  # times 2 / scale
-    root, change = _root_and_derivative(normed, kept, direction, settings.num_iters)
+    root, change = _root_and_derivative(normed, kept, direction, settings)
     from_root, from_product = root * scale, change * (scale / trace)
     if settings.pre_norm == 'trace':
         twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
@@ -317,18 +335,16 @@ def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings
 
 def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings,
                          kept: list) -> Tensor:
-    """Gradient for ``features`` of ``<G, sqrt(t) A Z(A)>``."""
+    """Gradient for ``features`` of ``<G, sqrt(t) Y(A)>``."""
     centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
     normed, trace, kept = _normed_again(centred, count, settings, kept)
     direction = _twice_symmetric(grad, settings) * (0.5 * _covariance_scale(trace, count))
-    root, change = _root_and_derivative(normed, kept, direction, settings.num_iters)
-    from_root = direction @ root
-    change = torch.baddbmm(from_root, normed, change)
+    root, change = _root_and_derivative(normed, kept, direction, settings)
     from_product = change * ((1 - settings.shrinkage) * 2 / trace)
     if settings.pre_norm == 'trace':
         # A carries the identity of the shrinkage, which does not depend on the trace.
         inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
-        twice_dtrace = (_inner(from_root, normed) - 2 * inner) / trace
+        twice_dtrace = (_inner(direction, root) - 2 * inner) / trace
         from_product = from_product + twice_dtrace * _identity(normed)
     # As above, the adjoint of centring changes nothing.
     return from_product @ centred

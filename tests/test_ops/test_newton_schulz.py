@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmgcp.ops import covariance_pool, triu_vector
 
@@ -8,7 +9,7 @@ from .reference import exact_root, isqrt_cov, relative_error, value_and_gradient
 from .test_pooling import SHAPES, features
 
 
-@pytest.mark.parametrize('num_iters', [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize('num_iters', [1, 2, 3, 4, 5, 6, 8])
 @pytest.mark.parametrize('side', ['gram', 'covariance', 'auto'])
 @pytest.mark.parametrize('shape', [*SHAPES, (70, 7, 10)])
 def test_equals_the_published_iteration(shape, side, num_iters, device):
@@ -39,7 +40,7 @@ def test_converges_to_the_exact_root(device):
     assert relative_error(covariance_pool(wide), exact_root(wide)) > 0.05
 
 
-@pytest.mark.parametrize('num_iters', [1, 2, 3, 5])
+@pytest.mark.parametrize('num_iters', range(1, 7))
 @pytest.mark.parametrize('side', ['gram', 'covariance'])
 @pytest.mark.parametrize('shape', SHAPES)
 def test_derivatives_for_any_number_of_steps(shape, side, num_iters, device):
@@ -72,8 +73,8 @@ def test_without_pre_normalisation(side, device):
 
 @pytest.mark.parametrize('shape, side, kept', [
     ((128, 7, 7), 'gram', {(49, 49): 1}),
-    ((256, 7, 7), 'gram', {(49, 49): 10}),
-    ((90, 9, 9), 'gram', {(81, 81): 10}),
+    ((256, 7, 7), 'gram', {(49, 49): 9}),
+    ((90, 9, 9), 'gram', {(81, 81): 9}),
     ((90, 10, 10), 'covariance', {(90, 90): 7}),
     ((20, 10, 10), 'covariance', {(20, 20): 1}),
 ])
@@ -86,3 +87,31 @@ def test_what_is_kept_for_backward(shape, side, kept, device):
     pointers.pop(x.untyped_storage().data_ptr())
     matrices = [tuple(t.shape[1:]) for t in pointers.values() if t.shape[1:] != (1, 1)]
     assert {shape: matrices.count(shape) for shape in matrices} == kept
+
+
+class SquareProducts(TorchDispatchMode):
+    """Counts the batched products of matrices of one square size."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.count = size, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket in (torch.ops.aten.bmm, torch.ops.aten.baddbmm):
+            self.count += all(factor.shape[1:] == (self.size, self.size) for factor in args[-2:])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('shape, side, size, forward, backward', [
+    ((256, 7, 7), 'gram', 49, 10, 13),  # all is kept
+    ((128, 7, 7), 'gram', 49, 10, 10 + 13),  # nothing is
+    ((90, 10, 10), 'covariance', 90, 10, 3 + 13),  # the iterates are
+    ((20, 10, 10), 'covariance', 20, 10, 10 + 13),
+])
+def test_products_of_five_steps(shape, side, size, forward, backward, device):
+    x = features(2, *shape, device=device, grad=True)
+    with SquareProducts(size) as products:
+        out = covariance_pool(x, side=side)
+        assert products.count == forward
+        torch.autograd.grad(out.sum(), x)
+    assert products.count == forward + backward
