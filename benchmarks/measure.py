@@ -16,6 +16,14 @@ from mmgcp.analysis import markdown_table
 from mmgcp.analysis.table_2 import save_table
 from mmgcp.experiments.environment import environment
 
+LONG = 2  # seconds
+
+
+def needs_device(parser: argparse.ArgumentParser, device: torch.device) -> None:
+    """End the program with a sentence where the device is not there."""
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        parser.error(f'--device {device}: no CUDA device is visible to torch {torch.__version__}')
+
 
 def synchronize(device: torch.device) -> None:
     if device.type == 'cuda':
@@ -23,9 +31,17 @@ def synchronize(device: torch.device) -> None:
 
 
 def interleaved_medians(functions: list[Callable[[], list[float]]], repeats: int) -> list[list[float]]:
-    """Medians of the seconds that each function returns, in turns so that a slow spell of the machine meets all."""
-    rounds = [[function() for function in functions] for _ in range(repeats + 1)][1:]  # the first warms up
-    return [[statistics.median(times) for times in zip(*(r[i] for r in rounds), strict=True)]
+    """Medians of the seconds that each function returns, in turns so that a slow spell of the machine meets all.
+
+    A first round warms up. What then takes over :data:`LONG` seconds is timed once.
+    """
+    for function in functions:
+        function()
+    rounds = [[function() for function in functions]]
+    brief = [sum(seconds) <= LONG for seconds in rounds[0]]
+    for _ in range(repeats - 1):
+        rounds.append([function() if again else None for function, again in zip(functions, brief, strict=True)])
+    return [[statistics.median(times) for times in zip(*(r[i] for r in rounds if r[i]), strict=True)]
             for i in range(len(functions))]
 
 

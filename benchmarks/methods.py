@@ -11,7 +11,7 @@ import argparse
 
 import torch
 
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes
 from benchmarks.networks import Network, Step, build
 from mmgcp.ops import METHODS
 
@@ -44,9 +44,10 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.set_defaults(fused_sgd=False)  # Step asks for it; with few classes there is little to update
+    parser.set_defaults(fused_sgd=False, channels_last=False)  # Step asks for it; with few classes there is little to update
     add_save_option(parser)
     args = parser.parse_args()
+    needs_device(parser, args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'{"bfloat16 autocast" if args.amp else "float32"}, batch {args.batch}, {args.size} px, {args.device}, '

@@ -1,7 +1,7 @@
 """One training step of whole networks with average and with covariance pooling: time, memory, and where it goes.
 
-    python -m benchmarks.networks [--device cuda] [--batch 32] [--amp] [--fused-sgd] [--repeats 3] [--threads 2]
-                                  [--save results/benchmarks]
+    python -m benchmarks.networks [--device cuda] [--batch 32] [--amp] [--channels-last] [--fused-sgd] [--repeats 3]
+                                  [--threads 2] [--save results/benchmarks]
 
 A step is forward, loss, backward and SGD with momentum, for 1,000 classes. Prints Markdown tables: step times relative
 to average pooling, and what covariance pooling adds, measured part by part on inputs of the network's size. With
@@ -16,7 +16,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 import mmgcp  # noqa: F401 (registers the models)
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes, synchronize
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes, synchronize
 
 POOLINGS = {'GAP': 'stride', 'GCP_D': 'stride', 'GCP_M': 'max_pool', 'GCP w/o DS': 'none'}
 CLASSES = 1000
@@ -46,6 +46,8 @@ class Step:
     def __init__(self, module: nn.Module, args, *shape: int) -> None:
         self.module = module.to(args.device)
         self.module.train()
+        if args.channels_last:
+            self.module.to(memory_format=torch.channels_last)
         self.x = torch.randn(args.batch, *shape, device=args.device, requires_grad=not isinstance(module, Network))
         self.args = args
         weights = list(self.module.parameters())
@@ -115,9 +117,11 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
+    parser.add_argument('--channels-last', action='store_true', help='the channels of a pixel side by side in memory')
     parser.add_argument('--fused-sgd', action='store_true', help='SGD in one pass over the weights (torch >= 2.4)')
     add_save_option(parser)
     args = parser.parse_args()
+    needs_device(parser, args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'{"bfloat16 autocast" if args.amp else "float32"}, batch {args.batch}, {args.size} px, {args.device}, '
@@ -129,7 +133,7 @@ def main() -> None:
         rows += new_rows
         parts += new_parts
         print(f'{network}: done', flush=True)
-    tables = Tables('networks', parser, args, apart=['device', 'amp', 'fused_sgd'])
+    tables = Tables('networks', parser, args, apart=['device', 'amp', 'channels_last', 'fused_sgd'])
     tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP', 'peak memory (MiB)'], rows)
     tables.show('parts', ['network', 'pooling', 'features', 'reduction (ms)', 'operator (ms)', 'operator, of the step',
                           'classifier beyond that of GAP (ms)', 'whole extra (ms)'], parts)

@@ -20,6 +20,7 @@ from benchmarks.measure import (
     interleaved_medians,
     matrix_flops,
     matrix_rate,
+    needs_device,
     peak_bytes,
 )
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument('--methods', action='store_true', help='all methods, too')
     add_save_option(parser)
     args = parser.parse_args()
+    needs_device(parser, args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'float32, batch {args.batch}, {args.device}, {args.threads} threads, torch {torch.__version__}, medians of '

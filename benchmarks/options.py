@@ -22,7 +22,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, peak_bytes, synchronize
+from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes, synchronize
 from mmgcp.engine.hooks import ChannelsLastHook
 
 PARTS = 4  # of a batch whose gradients are accumulated
@@ -98,6 +98,7 @@ def main() -> None:
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     add_save_option(parser)
     args = parser.parse_args()
+    needs_device(parser, args.device)
     known = CUDA_WRAPPERS if args.device.type == 'cuda' else CPU_WRAPPERS
     options = args.options or [option for option in known if option != 'compile']
     options = ['plain', *(option for option in options if option != 'plain')]

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import methods, networks, operator, options, precision, robustness
-from benchmarks.measure import Tables, add_save_option
+from benchmarks import all as everything
+from benchmarks import fused, methods, networks, operator, options, precision, robustness, training
+from benchmarks.measure import Tables, add_save_option, interleaved_medians
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.experiments.blocks import fill_blocks
 from mmgcp.ops import METHODS, triu_vector
@@ -168,3 +169,60 @@ def test_robustness(monkeypatch, capsys, tmp_path):
     costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
     assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0
     assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_corruptions.csv', 'robustness_32.json'}
+
+
+def test_what_takes_long_is_timed_once():
+    calls = dict(brief=0, long=0)
+
+    def function(name, seconds):
+        calls[name] += 1
+        return [seconds + calls[name]]  # the first call, which warms up, counts as little as a slow one would
+
+    medians = interleaved_medians([lambda: function('brief', -1), lambda: function('long', 9)], 3)
+    assert calls == dict(brief=4, long=2) and medians == [[2], [11]]
+
+
+def test_kernels_are_compared_with_the_products_that_they_replace(monkeypatch):
+    seen = []
+    monkeypatch.setattr(fused.newton_schulz, 'fused_available', lambda matrix: True)
+    fused.by_products(lambda: seen.append(fused.newton_schulz.fused_available(torch.zeros(1, 2, 2))))
+    assert seen == [False] and fused.newton_schulz.fused_available(torch.zeros(1, 2, 2))
+
+
+def test_training(monkeypatch, capsys, tmp_path):
+    rows = run(training, monkeypatch, capsys, '--configs', 'configs/gap/resnet18_gap_imagenet.py', '--batch', '2',
+               '--workers', '0', '--steps', '2', '--photos', '10', '--cfg-options',
+               'train_dataloader.dataset.pipeline.1.scale=32', '--save', str(tmp_path))
+    name, step, _, images, waiting, loader = rows[2]
+    assert name == 'resnet18_gap_imagenet' and 0 <= float(waiting.rstrip(' %')) < 100
+    assert float(images) == pytest.approx(2000 / float(step), rel=0.5) and float(loader) > float(images)
+    assert names(tmp_path) == {'training_throughput.csv', 'training.json'}
+
+
+def run_all(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, 'argv', ['benchmarks.all', *arguments])
+    everything.main()
+
+
+def test_all_of_a_machine_on_one_page(monkeypatch, capfd, tmp_path):
+    run_all(monkeypatch, '--tiny', '--only', 'precision', 'networks', '--save', str(tmp_path))
+    page = (tmp_path / 'summary.md').read_text()
+    assert '## networks_steps' in page and '## precision_errors' in page and torch.__version__ in page
+    assert '| resnet18 |' in page and str(tmp_path / 'summary.md') in capfd.readouterr().out
+
+
+def test_all_keeps_what_it_has_when_one_fails(monkeypatch, tmp_path):
+    benchmarks = {'nonsense': ('', '', ''), 'precision': everything.BENCHMARKS['precision']}
+    monkeypatch.setattr(everything, 'BENCHMARKS', benchmarks)
+    with pytest.raises(SystemExit, match='these benchmarks failed, see above: nonsense'):
+        run_all(monkeypatch, '--tiny', '--save', str(tmp_path))
+    assert 'precision_errors' in (tmp_path / 'summary.md').read_text()
+
+
+@pytest.mark.parametrize('module', [everything, fused, methods, networks, operator, options, training])
+def test_a_device_that_is_not_there(module, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(sys, 'argv', ['benchmark', '--device', 'cuda'])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert f'--device cuda: no CUDA device is visible to torch {torch.__version__}' in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""Every benchmark on one machine, one after another, and a page with all tables.
+
+    python -m benchmarks.all [--device cuda] [--only NAME ...] [--tiny] [--save results/benchmarks]
+
+Each runs in a process of its own, with settings for the device; what has been measured stays if a later one fails or
+the whole is interrupted. --tiny takes the smallest sizes, to see that everything runs.
+"""
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import add_save_option, needs_device
+from mmgcp.analysis import markdown_table
+from mmgcp.experiments.environment import environment
+
+# Arguments of a benchmark: on a CPU, on a GPU, and at the smallest sizes on either.
+FAST = '--amp --channels-last --fused-sgd'
+BENCHMARKS = {
+    'fused': (None, '', '--batches 2 --repeats 1'),
+    'operator': ('--methods', '--batch 256 --methods', '--batch 2 --repeats 1 --methods'),
+    'precision': ('', '', '--batch 1'),
+    'networks': ('', '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
+    f'networks {FAST}': (None, '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
+    'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
+    'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
+    'training': ('', '--batch 256 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
+                 '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
+}
+
+
+def command(name: str, args: argparse.Namespace, folder: Path) -> list[str] | None:
+    """Command line of a benchmark; None if it does not run on the device."""
+    on_cpu, on_gpu, tiny = BENCHMARKS[name]
+    settings = on_gpu if args.device.type == 'cuda' else on_cpu
+    if settings is None:
+        return None
+    module, *options = name.split()
+    device = [] if module == 'precision' else ['--device', str(args.device)]
+    return [sys.executable, '-m', f'benchmarks.{module}', *options, *(tiny if args.tiny else settings).split(), *device,
+            '--save', str(folder)]
+
+
+def page(folder: Path, device: torch.device) -> str:
+    """All tables in a folder, under the name of the machine."""
+    made_on = environment(device=device)
+    tables = [f'## {path.stem}\n\n{table(path)}\n' for path in sorted(folder.glob('*.csv'))]
+    return '\n'.join([f'# Benchmarks on {made_on["hardware"]}\n',
+                      '\n'.join(f'- {key}: {value}' for key, value in made_on.items()) + '\n', *tables])
+
+
+def table(path: Path) -> str:
+    """A CSV file as Markdown."""
+    with path.open(newline='') as file:
+        header, *rows = csv.reader(file)
+    return markdown_table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
+    parser.add_argument('--only', nargs='+', choices=sorted({name.split()[0] for name in BENCHMARKS}), help='some alone')
+    parser.add_argument('--tiny', action='store_true', help='smallest sizes')
+    add_save_option(parser)
+    args = parser.parse_args()
+    needs_device(parser, args.device)
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.save or Path(temporary)
+        for name in BENCHMARKS:
+            line = command(name, args, folder)
+            if line is None or args.only and name.split()[0] not in args.only:
+                continue
+            print(f'\n== {name} ==', flush=True)
+            start = time.monotonic()
+            if subprocess.run(line, env=dict(os.environ, PYTHONUNBUFFERED='1')).returncode:
+                failed.append(name)
+            print(f'({time.monotonic() - start:.0f} s)', flush=True)
+            if args.save:
+                (folder / 'summary.md').write_text(page(folder, args.device))
+    if failed:
+        sys.exit(f'\nStopped: these benchmarks failed, see above: {", ".join(failed)}.')
+    if args.save:
+        print(f'\nAll tables: {args.save / "summary.md"}')
+
+
+if __name__ == '__main__':
+    main()

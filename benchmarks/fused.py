@@ -1,0 +1,81 @@
+"""The fused kernels of :mod:`mmgcp.ops.fused` against the batched products that they stand in for, on a CUDA device.
+
+    python -m benchmarks.fused [--batches 32 256 1024] [--repeats 9] [--save results/benchmarks]
+
+Each time is that of a call among many queued ones, as in a training that keeps the GPU busy. Prints a Markdown table:
+medians of the calls in turns, and the smallest and largest ratio of two neighbours. With --save it is written as a CSV
+file, too.
+"""
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from unittest import mock
+
+import torch
+
+from benchmarks.measure import Tables, add_save_option, needs_device, synchronize
+from mmgcp.ops import covariance_pool, newton_schulz
+
+CHANNELS, SIDES = 256, (7, 8)
+QUEUED = 20
+
+
+def queued(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one of many calls without a wait between them."""
+    synchronize(device)
+    start = time.perf_counter()
+    for _ in range(QUEUED):
+        function()
+    synchronize(device)
+    return (time.perf_counter() - start) / QUEUED
+
+
+def by_products(function: Callable[[], object]) -> object:
+    """``function()`` without the kernels."""
+    with mock.patch.object(newton_schulz, 'fused_available', return_value=False):
+        return function()
+
+
+def step(x: torch.Tensor, weight: torch.Tensor, backward: bool) -> None:
+    out = covariance_pool(x, vector=True)
+    if backward:
+        torch.autograd.grad(out, x, weight)
+
+
+def compare(batch: int, side: int, args: argparse.Namespace) -> list[list[str]]:
+    """Rows of the table: forward alone, and with the backward pass."""
+    x = torch.randn(batch, CHANNELS, side, side, device=args.device).relu().requires_grad_()
+    weight = torch.randn(batch, CHANNELS * (CHANNELS + 1) // 2, device=args.device)
+    rows = []
+    for backward in (False, True):
+        kernels = partial(step, x if backward else x.detach(), weight, backward)
+        turns = [(queued(kernels, args.device), queued(partial(by_products, kernels), args.device))
+                 for _ in range(args.repeats + 1)][1:]  # the first warms up
+        ratios = [products / fused for fused, products in turns]
+        fused, products = (1e3 * statistics.median(times) for times in zip(*turns, strict=True))
+        rows.append([f'{batch}', f'{side} x {side}', 'forward + backward' if backward else 'forward', f'{fused:.3f}',
+                     f'{products:.3f}', f'{statistics.median(ratios):.2f}', f'{min(ratios):.2f} to {max(ratios):.2f}'])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--batches', nargs='+', type=int, default=[32, 256, 1024], help='images')
+    parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
+    parser.add_argument('--device', type=torch.device, default=torch.device('cuda'))
+    add_save_option(parser)
+    args = parser.parse_args()
+    needs_device(parser, args.device)
+    if not newton_schulz.fused_available(torch.zeros(1, 49, 49, device=args.device)):
+        parser.error(f'the kernels do not run on {args.device}: they need CUDA, torch 2.5 and Triton 3')
+    torch.manual_seed(0)
+    rows = [row for batch in args.batches for side in SIDES for row in compare(batch, side, args)]
+    Tables('fused', parser, args).show(
+        'steps', ['images', f'pixels, of {CHANNELS} channels', 'pass', 'kernels (ms)', 'batched products (ms)',
+                  'times faster', 'range'], rows)
+
+
+if __name__ == '__main__':
+    main()
