@@ -114,6 +114,8 @@ def shorten(cfg):
             hook.num_steps = 2
     if cfg.optim_wrapper.get('type') == 'mmgcp.KFACOptimWrapper':
         cfg.optim_wrapper.skip = ['backbone.layer3', 'backbone.layer4']  # whose factors take seconds to invert
+    if 'begin' in cfg.param_scheduler:
+        cfg.param_scheduler.begin = 0
     cfg.train_cfg.max_epochs = 1
     cfg.train_cfg.val_interval = 1
     cfg.default_hooks.checkpoint = None

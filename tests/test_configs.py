@@ -2,16 +2,18 @@
 import functools
 import gc
 import json
+import math
 import re
 
 import pytest
 import torch
 import torchvision
 from mmengine.config import Config
-from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scope
 
 import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
+from mmgcp.experiments import leaderboard
 from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePooling
 from mmgcp.utils.setup_env import configs_folder
 
@@ -20,6 +22,7 @@ from .shortcuts import no_initial_weights
 CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
 IMAGENETTE = [name for name, path in CONFIGS.items() if path.parent.name == 'imagenette' and 'kfac' not in name]
+LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
@@ -94,6 +97,8 @@ def test_all_rows_of_the_paper_have_a_config():
     poolings = {'resnet18': [*DOWNSAMPLING], 'resnet50': [*DOWNSAMPLING], 'mobilenetv2': ['gap', 'gcp']}
     assert set(IMAGENETTE) == {f'{arch}_{v}_imagenette{suffix}' for arch, variants in poolings.items()
                                for v in variants if v != 'gcp_128' for suffix in suffixes[v[:3]]}
+    assert set(LEADERBOARD) == {f'resnet{depth}d_{v}_leaderboard{suffix}' for depth in (18, 50) for v, suffix in (
+        ('gap', ''), ('gcp', ''), ('gcp_m', ''), ('gap', '_split'), ('gcp_m', '_split'))}
     assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
 
     assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
@@ -186,6 +191,82 @@ def test_imagenet_settings_are_the_papers(name):
     assert [t.type for t in train[1:3] + test[1:3]] == ['RandomResizedCrop', 'RandomFlip', 'ResizeEdge', 'CenterCrop']
     assert (train[1].scale, test[1].scale, test[2].crop_size) == (224, 256, 224)
     assert cfg.val_evaluator.topk == (1, 5)
+
+
+@pytest.mark.parametrize('name', LEADERBOARD)
+def test_networks_of_the_leaderboard_differ_in_pooling_alone(name):
+    cfg = load(name)
+    model, pooling = built(cfg), variant(name)
+    backbone = model.backbone
+    assert backbone.depth == int(name[len('resnet'):name.index('d_')])
+    assert [module.kernel_size for module in backbone.stem.modules() if isinstance(module, torch.nn.Conv2d)] == 3 * [
+        (3, 3)]
+    assert isinstance(backbone.layer2[0].downsample[0], torch.nn.AvgPool2d)
+    assert backbone(torch.zeros(1, 3, 128, 128))[0].shape[-2:] == ((8, 8) if pooling == 'gcp' else (4, 4))
+    if pooling == 'gap':
+        assert type(model.neck).__name__ == 'GlobalAveragePooling'
+    else:
+        assert backbone.conv5_downsample == DOWNSAMPLING[pooling]
+        assert isinstance(model.neck, GlobalCovariancePooling) and model.neck.reduction.conv.out_channels == 256
+        assert model.neck.out_channels == model.head.in_channels
+    loss = model.head.loss_module
+    assert (type(loss).__name__, loss.label_smooth_val, model.head.num_classes) == ('LabelSmoothLoss', 0.1, 10)
+    assert cfg.load_from is None and 'init_cfg' not in cfg.model.backbone
+    reference = load(f"{name.partition('_')[0]}_gap_leaderboard")
+    for part in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks'):
+        assert cfg[part] == reference[part]
+
+
+def test_strided_resnet_d_is_mmpretrains():
+    settings = load('resnet18d_gap_leaderboard').model.backbone.to_dict()
+    init_default_scope('mmpretrain')
+    plain, strided = (MODELS.build({**settings, **other}) for other in (
+        {}, dict(type='mmgcp.GCPResNet', conv5_downsample='stride')))
+    del settings['deep_stem'], settings['avg_down']
+    v1d = MODELS.build({**settings, 'type': 'ResNetV1d'})
+    images = torch.randn(2, 3, 64, 64)
+    for other in (strided, v1d):
+        other.load_state_dict(plain.state_dict())
+        assert torch.equal(other(images)[0], plain(images)[0])
+
+
+@pytest.mark.parametrize('epochs', [5, 20])
+def test_learning_rate_of_the_leaderboard_is_flat_and_then_a_cosine(epochs):
+    cfg = load('resnet18d_gap_leaderboard').copy()
+    cfg.merge_from_dict(leaderboard.training('resnet18d', 'gap', epochs).options)
+    assert cfg.train_cfg.max_epochs == epochs and cfg.train_dataloader.batch_size == 32
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=cfg.optim_wrapper.optimizer.lr)
+    length, rates = math.ceil(9469 / 32), []
+    scheduler = PARAM_SCHEDULERS.build(
+        cfg.param_scheduler, default_args=dict(optimizer=optimizer, end=epochs, epoch_length=length))
+    optimizer.step()
+    for _ in range(epochs * length):
+        rates.append(optimizer.param_groups[0]['lr'])
+        scheduler.step()
+    begin, end = int(0.72 * epochs * length), epochs * length
+    assert rates[:begin + 1] == (begin + 1) * [8e-3]
+    middle = begin + (end - begin) // 4
+    for step in (begin + 1, middle, end - 1):
+        assert rates[step] == pytest.approx(4e-3 * (1 + math.cos(math.pi * (step - begin) / (end - begin))), rel=1e-6)
+    assert rates[-1] < 1e-6
+
+
+@pytest.mark.parametrize('name', LEADERBOARD)
+def test_photos_of_the_leaderboard_are_as_large_in_tests_as_in_training(name):
+    cfg = load(name)
+    train, val, test = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test'))
+    steps = {'train': [(step.type, step.get('scale') or step.get('crop_size')) for step in train.pipeline],
+             'val': [(step.type, step.get('scale') or step.get('crop_size')) for step in val.pipeline]}
+    resize, end = ('ResizeEdge', 128), ('PackInputs', None)
+    assert steps['train'] == [('LoadImageFromFile', None), resize, ('RandomCrop', 128), ('RandomFlip', None), end]
+    assert steps['val'] == [('LoadImageFromFile', None), resize, ('CenterCrop', 128), end]
+    assert train.pipeline[1].edge == val.pipeline[1].edge == 'short' and test == val
+    assert train.data_prefix == 'train'
+    if name.endswith('_split'):
+        assert val.data_prefix == 'train'
+        assert sorted([*train.indices, *val.indices]) == list(range(9469)) and val.indices[:3] == [0, 10, 20]
+    else:
+        assert val.data_prefix == 'val' and 'indices' not in train and 'indices' not in val
 
 
 @pytest.mark.parametrize('name', FINE_TUNING)

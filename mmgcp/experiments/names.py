@@ -2,7 +2,8 @@
 import re
 
 NETWORKS = {
-    'resnet18': 'ResNet-18', 'resnet50': 'ResNet-50', 'mobilenetv2': 'MobileNetV2', 'mask_rcnn_r18': 'Mask R-CNN'}
+    'resnet18': 'ResNet-18', 'resnet50': 'ResNet-50', 'mobilenetv2': 'MobileNetV2', 'mask_rcnn_r18': 'Mask R-CNN',
+    'resnet18d': 'ResNet-18-D', 'resnet50d': 'ResNet-50-D'}
 POOLINGS = {'gap_wo-ds': 'GAP w/o DS', 'gap': 'GAP', 'gcp_d': 'GCP_D', 'gcp_m': 'GCP_M', 'gcp': 'GCP w/o DS'}
 PARTS = re.compile(rf"(?P<network>.+?)_(?P<pooling>{'|'.join(POOLINGS)})(_lr-(?P<lr>[a-z]+))?(_(?P<variation>.+))?")
 

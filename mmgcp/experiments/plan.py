@@ -62,6 +62,8 @@ class Plan:
         seeds (Sequence[int]): Each training runs once with each.
         options (Mapping[str, object]): Settings of all trainings, under those of each.
         test_images (int): Images that accuracies are measured on, from which their sampling error is told.
+        page (bool): Whether ``docs/results.md`` tells the results, with figures and the paper's claims; otherwise there
+            are tables alone.
         name (str): Name of the file that it was read from; names the folders of results and work directories.
 
     Raises:
@@ -73,6 +75,7 @@ class Plan:
     seeds: Sequence[int] = (0, )
     options: Mapping[str, object] = field(default_factory=dict)
     test_images: int = 0
+    page: bool = True
     name: str = ''
 
     def __post_init__(self) -> None:

@@ -17,6 +17,8 @@ COMMAND = 'python tools/run_experiments.py'
 def report(plan: Plan, plan_file: str, results: Path, root: Path) -> list[Path]:
     """Make the tables in ``results/PLAN``, ``docs/results.md`` with its figures, and the tables in other pages.
 
+    With ``page=False`` in the plan, ``docs/results.md`` and the figures stay as they are.
+
     Args:
         plan (Plan): The plan.
         plan_file (str): Its file, as the command line names it.
@@ -34,7 +36,8 @@ def report(plan: Plan, plan_file: str, results: Path, root: Path) -> list[Path]:
         raise SetupError(f'{results / plan.name} holds no results of a training: run the plan first')
     made = make_tables(measured)
     save_tables(made, results / plan.name)
-    make_figures(measured, root / 'docs' / 'figures')
+    if plan.page:
+        make_figures(measured, root / 'docs' / 'figures')
     changed = []
     for path, text in pages(measured, plan_file, root):
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
@@ -59,7 +62,8 @@ def pages(measured: Measured, plan_file: str, root: Path) -> Iterator[tuple[Path
         SetupError: If a page shows a file that does not exist.
     """
     page = root / 'docs' / 'results.md'
-    yield page, make_page(measured, make_tables(measured), f'{COMMAND} {plan_file}')
+    if measured.plan.page:
+        yield page, make_page(measured, make_tables(measured), f'{COMMAND} {plan_file}')
     for path in [*sorted(root.glob('*.md')), *sorted(root.glob('docs/*.md'))]:
         if path != page:
             yield path, fill_blocks(path.read_text(encoding='utf-8'), measured.folder)

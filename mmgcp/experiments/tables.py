@@ -49,7 +49,8 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         'detection': detection_table(measured),
         'made_on': environment_table(measured),
     }
-    made |= {f'claims_{subject}': findings_table(found) for subject, found in findings(measured).items()}
+    if measured.plan.page:
+        made |= {f'claims_{subject}': findings_table(found) for subject, found in findings(measured).items()}
     return {name: table for name, table in made.items() if table.rows}
 
 
@@ -88,7 +89,7 @@ def accuracy_table(measured: Measured) -> Table:
     """Table 2: accuracy after the last epoch, and when a run first reaches what GAP under LR_norm ends with."""
     rows = []
     for name, runs in measured.runs.items():
-        if not name.endswith(SCHEDULES):
+        if not name.endswith(SCHEDULES) and not (_variation(name) and not _varied(measured, name)):
             continue
         goal = f'{network(name)}_gap_lr-norm'
         goals = measured.final(goal)
@@ -103,7 +104,7 @@ def accuracy_table(measured: Measured) -> Table:
 
 def variant_table(measured: Measured) -> Table:
     """Trainings that differ from another in one thing: their accuracy, and its difference from that of the other."""
-    variants = {name: name[:-len(_variation(name)) - 1] for name in measured.runs if _variation(name)}
+    variants = {name: _varied(measured, name) for name in measured.runs if _varied(measured, name)}
     rows = []
     for base in dict.fromkeys(variants.values()):
         reference = measured.final(base)
@@ -222,6 +223,12 @@ def _epochs(runs):
 def _variation(name):
     parts = PARTS.fullmatch(name)
     return parts and parts['variation']
+
+
+def _varied(measured, name):
+    """Training of the plan that another varies; empty if it varies none."""
+    base = name[:-len(_variation(name)) - 1] if _variation(name) else ''
+    return base if base in {training.name for training in measured.plan.trainings} else ''
 
 
 def _seconds_per_iteration(run):

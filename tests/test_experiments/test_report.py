@@ -29,6 +29,14 @@ def test_report_is_made_from_results_alone(plan, results, tmp_path):
     assert report(plan, 'plans/small.py', results, root) == []
 
 
+def test_plan_without_a_page_makes_tables_alone(plan, results, tmp_path):
+    (tmp_path / 'root').mkdir()
+    (tmp_path / 'root/README.md').write_text('<!-- results: small/accuracy.csv -->\n<!-- /results -->\n')
+    changed = report(replace(plan, page=False), 'plans/small.py', results, tmp_path / 'root')
+    assert changed == [tmp_path / 'root/README.md'] and not (tmp_path / 'root/docs').exists()
+    assert (results / 'small/accuracy.csv').is_file() and not list((results / 'small').glob('claims_*'))
+
+
 def test_nothing_can_be_told_without_results(plan, tmp_path):
     with pytest.raises(SetupError, match='no_such holds no results of a training'):
         report(replace(plan, name='no_such'), 'plan.py', tmp_path, tmp_path)

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 from mmgcp.experiments.measured import Measured
 from mmgcp.experiments.tables import make_tables, save_tables
@@ -17,6 +18,14 @@ def test_tables(plan, results):
     assert rows['robustness_c']['ResNet-18, GCP_M, LR_adju, seed 1'][1:] == ['34.0', '50.0', '16.0']
     assert rows['corruptions']['weather: fog'][1:] == ['55.5', '49.5']
     assert made['made_on'].rows[0][-1] == '4.5'  # half an hour for each of 9 trainings
+
+
+def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
+    alone = replace(plan, measurements=[], trainings=[
+        training for training in plan.trainings if training.name.endswith('64-px')])
+    made = make_tables(Measured(alone, results))
+    assert made['accuracy'].rows == [['ResNet-18, GCP_M, LR_adju, 64 px', '2', '1', '71.0', '95.0', '']]
+    assert 'variants' not in made
 
 
 def test_runs_and_curves_hold_every_run(plan, results):

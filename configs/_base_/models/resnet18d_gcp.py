@@ -1,0 +1,4 @@
+"""ResNet-18 with the stem and shortcuts of ResNet-D, GCP and no down-sampling in conv5 (w/o DS)."""
+_base_ = './resnet18_gcp.py'
+
+model = dict(backbone=dict(deep_stem=True, avg_down=True))

@@ -1,0 +1,8 @@
+_base_ = [
+    '../../_base_/models/resnet18d_gap.py',
+    '../../_base_/datasets/imagenette_leaderboard_split.py',
+    '../../_base_/schedules/imagenette_leaderboard.py',
+    '../../_base_/imagenet_runtime.py',
+]
+
+model = dict(head=dict(num_classes=10, loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1)))

@@ -1,0 +1,42 @@
+"""What the plans of Imagenette's leaderboard have in common."""
+from collections.abc import Mapping, Sequence
+
+from .plan import Training
+
+FLAT = 0.72  # share of the steps before the rate falls
+OPTIONS = {
+    'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
+    'default_hooks.channels_last.type': 'mmgcp.ChannelsLastHook',
+    'default_hooks.logger.interval': 20,
+    'default_hooks.checkpoint.max_keep_ckpts': 1,
+    'default_hooks.checkpoint.save_best': None,
+    'default_hooks.checkpoint.save_optimizer': False,
+    'env_cfg.cudnn_benchmark': True,
+    'train_dataloader.num_workers': 2,
+    'val_dataloader.num_workers': 2,
+}
+
+
+def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., split: bool = False,
+             options: Mapping = (), seeds: Sequence[int] = ()) -> Training:
+    """A training by the leaderboard's recipe.
+
+    There is one checkpoint, at the end and without the state of the optimiser: a training that was cut off starts anew.
+
+    Args:
+        network (str): ``'resnet18d'`` or ``'resnet50d'``.
+        pooling (str): ``'gap'``, ``'gcp'`` or ``'gcp_m'``.
+        epochs (int): Epochs.
+        lr (float): Learning rate; 0 for that of the config.
+        split (bool): Train on nine tenths of the training photos and validate on the last, for tuning.
+        options (Mapping): Further settings.
+        seeds (Sequence[int]): Seeds; empty for those of the plan.
+    """
+    schedule = {'train_cfg.max_epochs': epochs, 'param_scheduler.begin': round(FLAT * epochs, 6),
+                'default_hooks.checkpoint.interval': epochs}
+    name = f'{network}_{pooling}_{epochs}-epochs'
+    if lr:
+        schedule['optim_wrapper.optimizer.lr'] = lr
+        name += f'-at-{lr:g}'
+    config = f"imagenette/leaderboard/{network}_{pooling}_leaderboard{'_split' if split else ''}.py"
+    return Training(name, config, {**schedule, **dict(options)}, seeds=seeds)

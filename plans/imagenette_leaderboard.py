@@ -1,0 +1,24 @@
+"""GAP and GCP under the rules of Imagenette's leaderboard: 128 px, 5 and 20 epochs, random initial weights.
+
+    python tools/run_experiments.py plans/imagenette_leaderboard.py --at-once 8
+
+Needs the photos (configs/imagenette/README.md). The leaderboard is at https://github.com/fastai/imagenette; what the
+recipe takes from its 5-epoch entry, and what not, is told in configs/_base_/schedules/imagenette_leaderboard.py.
+"""
+from mmgcp.experiments import Plan
+from mmgcp.experiments.imagenette import TEST_IMAGES
+from mmgcp.experiments.leaderboard import OPTIONS, training
+
+POOLINGS = ('gap', 'gcp_m', 'gcp')
+
+plan = Plan(
+    title="ResNet-18 and ResNet-50 with the stem of ResNet-D under the rules of Imagenette's leaderboard at 128 px",
+    seeds=(0, 1, 2, 3, 4),
+    test_images=TEST_IMAGES,
+    page=False,
+    options=OPTIONS,
+    trainings=[
+        *(training(network, pooling) for network in ('resnet18d', 'resnet50d') for pooling in POOLINGS),
+        *(training('resnet18d', pooling, epochs=20, seeds=(0, 1, 2)) for pooling in POOLINGS),
+    ],
+)
