@@ -2,15 +2,16 @@
 
     python -m benchmarks.fused [--batches 32 256 1024] [--repeats 9] [--save results/benchmarks]
 
-Each time is that of a call among many queued ones, as in a training that keeps the GPU busy. Prints a Markdown table:
-medians of the calls in turns, and the smallest and largest ratio of two neighbours. With --save it is written as a CSV
-file, too.
+Measured twice: calls from Python one after another, whose launches a small batch waits for, and the same as replays of
+a CUDA graph, which are the GPU's time alone. Prints a Markdown table: medians of calls in turns, and the smallest and
+largest ratio of two neighbours. With --save it is written as a CSV file, too.
 """
 import argparse
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from unittest import mock
 
 import torch
@@ -23,13 +24,22 @@ QUEUED = 20
 
 
 def queued(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one of many calls without a wait between them."""
+    """Milliseconds of one of many calls without a wait between them."""
     synchronize(device)
     start = time.perf_counter()
     for _ in range(QUEUED):
         function()
     synchronize(device)
-    return (time.perf_counter() - start) / QUEUED
+    return 1e3 * (time.perf_counter() - start) / QUEUED
+
+
+def replayed(function: Callable[[], object], device: torch.device) -> float:
+    """Milliseconds of one of many calls in a CUDA graph."""
+    from triton.testing import do_bench_cudagraph
+    return do_bench_cudagraph(function, return_mode='median')
+
+
+WAYS = {'from Python': queued, 'CUDA graph': replayed}
 
 
 def by_products(function: Callable[[], object]) -> object:
@@ -49,14 +59,15 @@ def compare(batch: int, side: int, args: argparse.Namespace) -> list[list[str]]:
     x = torch.randn(batch, CHANNELS, side, side, device=args.device).relu().requires_grad_()
     weight = torch.randn(batch, CHANNELS * (CHANNELS + 1) // 2, device=args.device)
     rows = []
-    for backward in (False, True):
+    for backward, (how, measure) in product((False, True), WAYS.items()):
         kernels = partial(step, x if backward else x.detach(), weight, backward)
-        turns = [(queued(kernels, args.device), queued(partial(by_products, kernels), args.device))
+        turns = [(measure(kernels, args.device), measure(partial(by_products, kernels), args.device))
                  for _ in range(args.repeats + 1)][1:]  # the first warms up
         ratios = [products / fused for fused, products in turns]
-        fused, products = (1e3 * statistics.median(times) for times in zip(*turns, strict=True))
-        rows.append([f'{batch}', f'{side} x {side}', 'forward + backward' if backward else 'forward', f'{fused:.3f}',
-                     f'{products:.3f}', f'{statistics.median(ratios):.2f}', f'{min(ratios):.2f} to {max(ratios):.2f}'])
+        fused, products = (statistics.median(times) for times in zip(*turns, strict=True))
+        rows.append([f'{batch}', f'{side} x {side}', 'forward + backward' if backward else 'forward', how,
+                     f'{fused:.3f}', f'{products:.3f}', f'{statistics.median(ratios):.2f}',
+                     f'{min(ratios):.2f} to {max(ratios):.2f}'])
     return rows
 
 
@@ -73,7 +84,7 @@ def main() -> None:
     torch.manual_seed(0)
     rows = [row for batch in args.batches for side in SIDES for row in compare(batch, side, args)]
     Tables('fused', parser, args).show(
-        'steps', ['images', f'pixels, of {CHANNELS} channels', 'pass', 'kernels (ms)', 'batched products (ms)',
+        'steps', ['images', f'pixels, of {CHANNELS} channels', 'pass', 'called', 'kernels (ms)', 'batched products (ms)',
                   'times faster', 'range'], rows)
 
 

@@ -16,7 +16,7 @@ from mmgcp.analysis import markdown_table
 from mmgcp.analysis.table_2 import save_table
 from mmgcp.experiments.environment import environment
 
-LONG = 2  # seconds
+LONG = 100
 
 
 def needs_device(parser: argparse.ArgumentParser, device: torch.device) -> None:
@@ -33,12 +33,13 @@ def synchronize(device: torch.device) -> None:
 def interleaved_medians(functions: list[Callable[[], list[float]]], repeats: int) -> list[list[float]]:
     """Medians of the seconds that each function returns, in turns so that a slow spell of the machine meets all.
 
-    A first round warms up. What then takes over :data:`LONG` seconds is timed once.
+    A first round warms up. What then takes over :data:`LONG` times as long as the fastest is timed once.
     """
     for function in functions:
         function()
     rounds = [[function() for function in functions]]
-    brief = [sum(seconds) <= LONG for seconds in rounds[0]]
+    fastest = min(map(sum, rounds[0]))
+    brief = [sum(seconds) <= LONG * fastest for seconds in rounds[0]]
     for _ in range(repeats - 1):
         rounds.append([function() if again else None for function, again in zip(functions, brief, strict=True)])
     return [[statistics.median(times) for times in zip(*(r[i] for r in rounds if r[i]), strict=True)]

@@ -27,6 +27,9 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: int) -> Tensor:
     """Tensor sketch of matrices.
 
+    On CUDA the additions come in any order, unless ``torch.use_deterministic_algorithms`` says otherwise: results then
+    repeat to rounding alone.
+
     Args:
         moment (Tensor): (B, C, C), mean of ``x x^T``.
         hashes (Tensor): (2, C), int64.

@@ -28,7 +28,7 @@ def test_float32_at_real_sizes_and_scales(shape, scale, device):
     weight = torch.randn(4, shape[0], shape[0], device=device)
     out, grad = value_and_gradient(covariance_pool, x, weight)
     expected, expected_grad = value_and_gradient(isqrt_cov, x.detach().double().requires_grad_(), weight.double())
-    assert relative_error(out, expected) < 2e-6
+    assert relative_error(out, expected) < 3e-6
     assert relative_error(grad, expected_grad) < 5e-6
 
 

@@ -95,14 +95,14 @@ def test_derivatives(method, shape, device):
         x = x.detach()[:, :6].requires_grad_()
     assert gradcheck(function, x, atol=1e-5)
     if method != 'signed_power' or x.shape[1] < 12:  # the second ones along random directions: there are thousands
-        assert gradgradcheck(function, x, atol=1e-4, rtol=2e-3, fast_mode=True)
+        assert gradgradcheck(function, x, atol=1e-4, rtol=2e-3, fast_mode=True, nondet_tol=1e-12)
 
 
 @pytest.mark.parametrize('method', METHODS)
 def test_vector_is_the_upper_triangle(method, device):
     x = features(2, 5, 3, 3, device=device)
     if method == 'compact_bilinear':
-        assert pool(method)(x, vector=True).equal(pool(method)(x))
+        torch.testing.assert_close(pool(method)(x, vector=True), pool(method)(x))
         return
     matrix, vector = pool(method)(x), pool(method)(x, vector=True)
     dim = matrix.shape[1]

@@ -265,5 +265,7 @@ def test_float32_at_real_sizes(shape, side, function, shift, device):
     out, grad = value_and_gradient(pool(function, side, shift), x, weight)
     expected, expected_grad = value_and_gradient(
         pool(function, 'covariance', shift), x.detach().double().requires_grad_(), weight.double())
-    assert relative_error(out, expected) < 1e-5
-    assert relative_error(grad, expected_grad) < 1e-4
+    # cuSOLVER's eigenvectors are less exact than LAPACK's.
+    tolerance = 1e-5 if device.type == 'cpu' else 1e-4
+    assert relative_error(out, expected) < tolerance
+    assert relative_error(grad, expected_grad) < 10 * tolerance
