@@ -93,7 +93,7 @@ def measure(network: str, args) -> tuple[list, list]:
     for pooling, model, step, second in zip(poolings, models, steps, seconds, strict=True):
         name = pooling.replace('GCP_D', 'GCP') if network == 'mobilenet_v2' else pooling
         peak = peak_bytes(step, args.device) / 2**20
-        rows.append([network, name, f'{second:.2f}', f'{second / seconds[0]:.3f}', f'{peak:.0f}'])
+        rows.append([network, name, f'{second:.3g}', f'{second / seconds[0]:.3f}', f'{peak:.0f}'])
         if pooling == 'GAP':
             gap_head = Step(model.head.fc, args, model.head.in_channels)
             continue
