@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import add_save_option, needs_device
-from mmgcp.analysis import markdown_table
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.experiments.environment import environment
 
 # Arguments of a benchmark: on a CPU, on a GPU, and at the smallest sizes on either.
@@ -65,7 +65,8 @@ def table(path: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
-    parser.add_argument('--only', nargs='+', choices=sorted({name.split()[0] for name in BENCHMARKS}), help='some alone')
+    parser.add_argument('--only', nargs='+', choices=sorted({name.split()[0] for name in BENCHMARKS}),
+                        help='some alone')
     parser.add_argument('--tiny', action='store_true', help='smallest sizes')
     add_save_option(parser)
     args = parser.parse_args()

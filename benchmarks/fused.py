@@ -84,8 +84,8 @@ def main() -> None:
     torch.manual_seed(0)
     rows = [row for batch in args.batches for side in SIDES for row in compare(batch, side, args)]
     Tables('fused', parser, args).show(
-        'steps', ['images', f'pixels, of {CHANNELS} channels', 'pass', 'called', 'kernels (ms)', 'batched products (ms)',
-                  'times faster', 'range'], rows)
+        'steps', ['images', f'pixels, of {CHANNELS} channels', 'pass', 'called', 'kernels (ms)',
+                  'batched products (ms)', 'times faster', 'range'], rows)
 
 
 if __name__ == '__main__':

@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.set_defaults(fused_sgd=False, channels_last=False)  # Step asks for it; with few classes there is little to update
+    parser.set_defaults(fused_sgd=False, channels_last=False)  # which Step asks for
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from benchmarks.measure import Tables, add_save_option, synchronize
 from mmgcp.utils import mmcv_ext
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.mmcv_operators import are_compiled, compile_command
-from mmgcp.utils.setup_env import configs_folder
 
 DETECTORS = {'Faster R-CNN': 'faster_rcnn_r50_gcp_m.py', 'Mask R-CNN': 'mask_rcnn_r50_gcp_m.py'}
 # Height and width of 800 x 1216 pixels on the levels of an FPN, with the RoIs that each gets when training two images.

@@ -24,12 +24,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from benchmarks.measure import Tables, add_save_option, interleaved_medians
+from mmgcp.apis.robustness.benchmarks import benchmark_sets
 from mmgcp.datasets.corruptions import corrupt_image
 from mmgcp.datasets.perturbations import perturb_image
 from mmgcp.datasets.shapes import Settings, make_imagenet
-from mmgcp.evaluation.benchmarks import benchmark_sets
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.robustness.perturbations import PERTURBATIONS
 
 KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make: what makes them is not timed
 CLASSES = 12
@@ -84,7 +84,7 @@ def set_by_set(folder: Path, depth: int, workers: int) -> list[float]:
     benchmark = dict(name='imagenet-c', data_root=str(folder / 'c'), kinds=KINDS, severities=LEVELS)
     cfg = config(folder, depth, workers, type='mmgcp.BenchmarkLoop', benchmark=benchmark, path=str(path), settings={})
     # The clean images are files of a set too, which plain does not read twice: leave them out.
-    with unittest.mock.patch('mmgcp.engine.loops.benchmark_loop.benchmark_sets', without_clean):
+    with unittest.mock.patch('mmgcp.apis.robustness.benchmark_loop.benchmark_sets', without_clean):
         return timed_test(cfg)
 
 

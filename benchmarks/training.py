@@ -3,9 +3,9 @@
     python -m benchmarks.training [--configs FILE ...] [--device cuda] [--batch 64] [--workers 4] [--steps 40]
                                   [--cfg-options KEY=VALUE ...] [--save results/benchmarks]
 
-Trains on drawn JPEG photos of ImageNet's usual size (500 x 375) with the pipeline, network and optimiser of a config, by
-MMEngine's ``Runner``, and reads its timer. Prints a Markdown table: the median step, the share of it that waits for the
-data loader, and images per second of the loader alone. With --save it is written as a CSV file, too.
+Trains on drawn JPEG photos of ImageNet's usual size (500 x 375) with the pipeline, network and optimiser of a config,
+by MMEngine's ``Runner``, and reads its timer. Prints a Markdown table: the median step, the share of it that waits for
+the data loader, and images per second of the loader alone. With --save it is written as a CSV file, too.
 """
 import argparse
 import os
@@ -21,7 +21,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from benchmarks.measure import Tables, add_save_option, needs_device
-from mmgcp.utils.launch import build_runner
+from mmgcp.apis.launch import build_runner
 
 CONFIGS = ['configs/gap/resnet50_gap_imagenet.py', 'configs/gcp/resnet50_gcp_m_imagenet.py']
 WARM_UP = 10  # steps that are not timed

@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mmgcp.utils.mmcv_operators import NAME, installed
+from .utils.mmcv_operators import NAME, installed
 
 CONTENT = f'''"""torchvision's operators under the names of mmcv's compiled ones (written by mmgcp.serve_mmcv)."""
 import sys

@@ -14,12 +14,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
 
+from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.datasets.shapes import CLASSES, Settings, make_coco, make_imagenet
 from mmgcp.engine.hooks import SanityCheckHook
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.registry import HOOKS
-from mmgcp.utils.launch import build_runner, load_config
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
 
 CONFIGS = [path.relative_to(configs_folder()) for path in sorted(configs_folder().rglob('*.py'))
            if not {'_base_', 'robustness'} & set(path.parts)]

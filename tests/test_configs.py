@@ -15,7 +15,7 @@ import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.experiments import leaderboard
 from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePooling
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
 
 from .shortcuts import no_initial_weights
 

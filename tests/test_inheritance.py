@@ -1,4 +1,5 @@
 """mmgcp in other projects: the template project under MMPretrain's and MMDetection's own tools, inferencers, hub."""
+import importlib
 import os
 import shutil
 import subprocess
@@ -15,9 +16,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain import ImageClassificationInferencer, ModelHub
 
 from mmgcp.datasets.shapes import CLASSES, Settings, make_coco, make_imagenet
-from mmgcp.models import GCPResNet, GlobalCovariancePooling
+from mmgcp.models import GCPResNet, GlobalCovariancePooling, model_hub
 from mmgcp.utils.checkpoint import load_state_dict
-from mmgcp.utils.setup_env import configs_folder, register_models
+from mmgcp.utils.configs import configs_folder
 
 TEMPLATE = Path(__file__).parents[1] / 'examples/my_project'
 # One epoch of few small images, and no processes beside the one that trains.
@@ -119,12 +120,10 @@ def ours_alone(monkeypatch):
     """MMPretrain without the models of its own, which take seconds to read, and without ours, to be read anew."""
     monkeypatch.setattr(ModelHub, '_ModelHub__mmpretrain_registered', True)
     monkeypatch.setattr(ModelHub, '_models_dict', {})
-    monkeypatch.setattr(ModelHub, '_register_mmpretrain_models', ModelHub._register_mmpretrain_models)
 
 
 def test_an_inferencer_finds_a_classifier_by_name(ours_alone, tmp_path):
-    for _ in range(2):
-        register_models()
+    importlib.reload(model_hub)
     names = mmpretrain.list_models('*gcp*')
     assert {'resnet18_gcp_imagenet', 'resnet50_gcp_m_imagenet'} <= set(names)
     assert mmpretrain.list_models('*gcp*', task='Image Classification') == names

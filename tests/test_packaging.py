@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ('mmgcp', 'configs', 'tools', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml',
@@ -102,7 +102,7 @@ def test_contents(wheel):
     configs = {f'mmgcp/.mim/configs/{path.relative_to(configs_folder())}' for path in configs_folder().rglob('*.py')}
     assert configs <= names
     assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
-            'mmgcp/evaluation/references/alexnet_imagenet_c.json'} <= names
+            'mmgcp/robustness/references/alexnet_imagenet_c.json'} <= names
     assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)
 
 
@@ -110,7 +110,7 @@ def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
     python, site_packages = install(wheel)
     package = str(site_packages / 'mmgcp/__init__.py')
     assert run(python, '-c', INHERIT, cwd=heirs) == [package, 'max_pool max_pool']
-    by_name = run(python, '-c', BY_NAME.format(first='mmgcp', second='mmpretrain'), cwd=heirs)[-1]
+    by_name = run(python, '-c', BY_NAME.format(first='mmgcp.models', second='mmpretrain'), cwd=heirs)[-1]
     assert by_name == f'True False none {package} []'
 
 
@@ -134,5 +134,5 @@ def test_a_checkout_on_the_path_serves_configs_and_models_by_name(tmp_path_facto
     checkout = copy_sources(tmp_path_factory.mktemp('checkout'))
     package, variables = str(checkout / 'mmgcp/__init__.py'), dict(PYTHONPATH=str(checkout))
     assert run(sys.executable, '-c', INHERIT, cwd=heirs, **variables) == [package, 'max_pool max_pool']
-    script = BY_NAME.format(first='mmpretrain', second='mmgcp')
+    script = BY_NAME.format(first='mmpretrain', second='mmgcp.models')
     assert run(sys.executable, '-c', script, cwd=heirs, **variables)[-1] == f'True False none {package} []'

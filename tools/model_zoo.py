@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmgcp.utils.launch import reported
+from mmgcp.utils.reported import reported
 from mmgcp.zoo.index import check, update
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from mmgcp.experiments.blocks import table
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
 from mmgcp.experiments.report import report
-from mmgcp.utils.launch import reported
+from mmgcp.utils.reported import reported
 
 
 def parse_args():

@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash tools/setup_env.sh
 source tools/launch.sh
 "$(venv_python)" -m ruff check .
+PYTHONPATH=. "$(dirname "$(venv_python)")/lint-imports"
 # A process per core, up to as many as the memory of a small machine takes, and a thread each.
 processes=$(( $(nproc) < 8 ? $(nproc) : 8 ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

@@ -1,5 +1,6 @@
 """Evaluate a checkpoint of a classifier or a detector."""
-from mmgcp.utils.launch import build_runner, common_parser, load_config, reported
+from mmgcp.apis.launch import build_runner, common_parser, load_config
+from mmgcp.utils.reported import reported
 
 # Where the two libraries differ: the hook that draws, and the metric that writes predictions down.
 DRAW = {'mmpretrain': ('enable', 'out_dir'), 'mmdet': ('draw', 'test_out_dir')}

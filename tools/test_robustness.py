@@ -15,11 +15,12 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmgcp.analysis.panels import add_figure_arguments
-from mmgcp.evaluation.benchmarks import FRAMES, PACK, Benchmark
-from mmgcp.evaluation.corruption_error import SEVERITIES
-from mmgcp.evaluation.networks import check_network, default_reference, is_tested, read_result, test_network
-from mmgcp.evaluation.report import check_reference, report
-from mmgcp.utils.launch import load_configs, reported
+from mmgcp.apis.launch import load_configs
+from mmgcp.apis.robustness.benchmarks import FRAMES, PACK, Benchmark
+from mmgcp.apis.robustness.networks import check_network, default_reference, is_tested, read_result, test_network
+from mmgcp.apis.robustness.report import check_reference, report
+from mmgcp.robustness.corruptions import SEVERITIES
+from mmgcp.utils.reported import reported
 
 
 def parse_args():

@@ -1,5 +1,6 @@
 """Train a classifier or a detector from a config."""
-from mmgcp.utils.launch import build_runner, common_parser, load_config, reported, scale_lr, use_amp
+from mmgcp.apis.launch import build_runner, common_parser, load_config, scale_lr, use_amp
+from mmgcp.utils.reported import reported
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mmgcp.utils.logs import Run
+
 from .convergence import draw_curves
-from .runs import Run
 from .style import save_figure, use_style
 
 COLUMNS = 3

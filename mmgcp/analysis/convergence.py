@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mmgcp.utils.logs import Run, read_runs
 from mmgcp.utils.records import read_lines
 
 from .panels import add_legends, looks_of
-from .runs import Run, read_runs
 from .style import save_figure, use_style
 from .tables import decimals, markdown_table
 
@@ -46,7 +46,7 @@ def read_validated_runs(work_dirs: Sequence[str | Path],
 
     Raises:
         ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
-            :func:`~mmgcp.analysis.runs.read_runs`.
+            :func:`~mmgcp.utils.logs.read_runs`.
     """
     validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
     if not any(validated) or (reference is None and not validated[0]):

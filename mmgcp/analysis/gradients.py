@@ -2,7 +2,7 @@
 
 What ``compare_gradients.py`` measures of the checkpoints of one training. A record has the name of the ``checkpoint``,
 the iterations trained until then, ``iter``, and in ``rows``, per row of the table, what
-:class:`mmgcp.engine.probes.gradients.Row` holds. The first row is the gradient that the network is trained with. Of
+:class:`mmgcp.probes.gradients.Row` holds. The first row is the gradient that the network is trained with. Of
 several records with one number of iterations the last counts: it is of a training that was repeated.
 """
 from collections.abc import Sequence

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.logs import Run
 
 from .convergence import draw_curves
-from .runs import Run
 from .style import save_figure, use_style
 from .tables import markdown_table
 

@@ -192,8 +192,8 @@ def _check_complete(result, partial):
 
 
 def _needed_sets(benchmark):
-    from mmgcp.evaluation.corruption_error import CORRUPTIONS, SEVERITIES
-    from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
+    from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
+    from mmgcp.robustness.perturbations import PERTURBATIONS
 
     if benchmark == 'imagenet-p':
         return list(PERTURBATIONS)
@@ -210,7 +210,7 @@ def _summarise(result, reference, measured):
 
 
 def _corruption_errors(result, sets, reference):
-    from mmgcp.evaluation.corruption_error import EXTRA_CORRUPTIONS, corruption_errors
+    from mmgcp.robustness.corruptions import EXTRA_CORRUPTIONS, corruption_errors
 
     errors = _by_corruption(result.sets, 'error')
     clean = result.sets.get('clean', {}).get('error')
@@ -230,7 +230,7 @@ def _corruption_errors(result, sets, reference):
 
 
 def _stability(result, sets, reference):
-    from mmgcp.evaluation.perturbation_stability import stability
+    from mmgcp.robustness.perturbations import stability
 
     scores = stability(*({p: entry[key] for p, entry in result.sets.items()} for key in ('flip', 'top5')), reference)
     perturbations = {p: {metric: entry[metric] for metric in ('FP', 'uT5D')} for p, entry in sets.items()}

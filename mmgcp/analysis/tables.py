@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .runs import Run
+from mmgcp.utils.logs import Run
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
 from mmgcp.utils.errors import SetupError
 
 SMALLEST_SIDE = 32

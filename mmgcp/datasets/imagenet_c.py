@@ -9,8 +9,8 @@ from pathlib import Path
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.custom import get_samples
 
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, SEVERITIES
 from mmgcp.registry import DATASETS
+from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.utils.errors import SetupError
 
 from .class_folders import class_names

@@ -8,7 +8,7 @@ from larger images; here what moves in from outside is the image, reflected.
 import cv2
 import numpy as np
 
-from mmgcp.evaluation.perturbation_stability import DIFFICULTIES, NOISES, PERTURBATIONS
+from mmgcp.robustness.perturbations import DIFFICULTIES, NOISES, PERTURBATIONS
 from mmgcp.utils.errors import SetupError
 
 from .corruptions import check_image

@@ -1,11 +1,10 @@
 """What happens while training: schedules, optimisers and hooks."""
 from .hooks import CovarianceDiagnosticsHook, EpochSeedHook, LandscapeHook, MatchingEpochHook, SanityCheckHook
-from .loops import BenchmarkLoop
 from .optimizers import BFloat16OptimWrapper, KFACOptimWrapper, RAdamW
 from .schedulers import PolynomialLR, PolynomialMomentum, StagewiseLinearLR
 
 __all__ = [
-    'BFloat16OptimWrapper', 'BenchmarkLoop', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'KFACOptimWrapper',
+    'BFloat16OptimWrapper', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'KFACOptimWrapper',
     'LandscapeHook', 'MatchingEpochHook', 'PolynomialLR', 'PolynomialMomentum', 'RAdamW', 'SanityCheckHook',
     'StagewiseLinearLR'
 ]

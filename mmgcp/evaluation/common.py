@@ -1,11 +1,7 @@
-"""What the metrics of robustness share: reading samples and references, and naming means over a part of a benchmark."""
-import json
+"""What the metrics of robustness share: reading samples, and naming means over a part of a benchmark."""
 import logging
-import math
 import warnings
-from collections.abc import Iterable, Sequence
-from numbers import Real
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -51,12 +47,6 @@ def log_unreadable(name: str, files: Sequence[str]) -> None:
     print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)
 
 
-def mean_or_none(values: Iterable[float]) -> float | None:
-    """Mean, or None of nothing."""
-    values = list(values)
-    return math.fsum(values) / len(values) if values else None
-
-
 def name_means(means: dict[str, float | None], missing: Sequence[str], partial: bool) -> dict[str, float]:
     """Means under names that do not hide that a part of the benchmark was not measured.
 
@@ -71,29 +61,3 @@ def name_means(means: dict[str, float | None], missing: Sequence[str], partial: 
         return {}
     prefix = 'partial_' if missing else ''
     return {prefix + name: value for name, value in means.items() if value is not None}
-
-
-def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
-    """Read what another network has measured: a file of its own, or the one ``tools/test_robustness.py`` wrote of it.
-
-    Raises:
-        SetupError: If the file cannot be read, is no JSON object, or lacks a key.
-    """
-    try:
-        reference = json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise SetupError(f"the reference '{path}' cannot be read ({error.strerror}): give a JSON file") from None
-    except ValueError as error:
-        raise SetupError(f"the reference '{path}' is no JSON: {error}") from None
-    if isinstance(reference, dict) and len(reference.get('networks', ())) == 1:
-        reference, = reference['networks']
-    missing = [key for key in keys if not isinstance(reference, dict) or key not in reference]
-    if missing:
-        raise SetupError(f"the reference '{path}' must be a JSON object with {', '.join(keys)}, but lacks "
-                         f"{', '.join(missing)}")
-    return reference
-
-
-def is_share(value: object) -> bool:
-    """Whether a value is a number in [0, 1], which NaN is not."""
-    return isinstance(value, Real) and 0 <= value <= 1

@@ -14,8 +14,8 @@ from mmgcp.analysis.landscape import plot_landscape
 from mmgcp.analysis.panels import add_legends, looks_of
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.runs import Run
 from mmgcp.analysis.style import save_figure, use_style
+from mmgcp.utils.logs import Run
 
 from .measured import Measured
 from .names import NETWORKS, network, short_title

@@ -10,9 +10,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
-from mmgcp.utils.setup_env import configs_folder
 
 from .plan import Measurement, Plan, Training
 

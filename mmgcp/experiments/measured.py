@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mmgcp.analysis.landscape import Landscape, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult
-from mmgcp.analysis.runs import Run
-from mmgcp.evaluation.networks import as_result
+from mmgcp.apis.robustness.networks import as_result
+from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 
 from .plan import Plan
@@ -36,7 +36,7 @@ class Measured:
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """Logs as :class:`~mmgcp.analysis.runs.Run`, by training and seed."""
+        """Logs as :class:`~mmgcp.utils.logs.Run`, by training and seed."""
         return {name: {seed: as_run(log, f'{name} seed {seed}') for seed, log in logs.items()}
                 for name, logs in self.trainings.items()}
 

@@ -3,7 +3,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mmgcp.analysis import markdown_table
+from mmgcp.analysis.tables import markdown_table
 
 from .claims import Finding, findings
 from .measured import Measured

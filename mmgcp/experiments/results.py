@@ -2,8 +2,8 @@
 import shlex
 from pathlib import Path
 
-from mmgcp.analysis.runs import read_run
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.logs import read_run
 from mmgcp.utils.records import append_record, open_records, read_records
 
 from .environment import environment

@@ -155,8 +155,8 @@ def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: b
 def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
     """Whether the backward pass takes the steps again from ``A``, rather than keep the matrices of each step.
 
-    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if they, about nine for
-    5 steps, take at most half the memory of one covariance; large ones always.
+    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if all of them, nine
+    for 5 steps, take at most half the memory of one covariance; large ones always.
     """
     size, channels = normed.shape[-1], features.shape[1]
     return size <= LARGEST_RECOMPUTED and 20 * size**2 > channels**2

@@ -1,4 +1,4 @@
-"""Registration, checkpoints and start of runs."""
-from .setup_env import register_all_modules
+"""The ground of the package: errors, records, logs, configs, checkpoints, processes."""
+from .registration import register_all_modules
 
 __all__ = ['register_all_modules']

@@ -6,8 +6,8 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
 from torch import Tensor, nn
 
+from .configs import configs_folder
 from .errors import SetupError
-from .setup_env import configs_folder
 
 WORKDIR_SCHEME = 'workdir://'
 

@@ -6,3 +6,7 @@ REASON_FILE = 'MMGCP_REASON_FILE'
 
 class SetupError(ValueError):
     """A mistake in a config, its data or its files, told in one sentence. Tools print the sentence alone."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss became NaN or infinite."""

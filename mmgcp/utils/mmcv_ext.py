@@ -27,8 +27,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmgcp.utils.errors import SetupError
-from mmgcp.utils.mmcv_operators import compile_command
+from .errors import SetupError
+from .mmcv_operators import compile_command
 
 _ops = torch.ops.torchvision
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mmgcp.registry import MODELS
 from mmgcp.utils.checkpoint import tensors_of
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.setup_env import configs_folder
 from mmgcp.version import __version__
 
 from .names import family_of, resnet_blocks, resnet_depth, to_mmpretrain

@@ -2,7 +2,7 @@
 import re
 from pathlib import PurePosixPath
 
-from mmgcp.analysis import markdown_table
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.utils.errors import SetupError
 
 # A README says by the name of a collection where its table goes; without a name the table has all models of the folder.

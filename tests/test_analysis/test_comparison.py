@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgcp.analysis import Run, comparison_sentence, plot_comparison
+from mmgcp.analysis.comparison import comparison_sentence, plot_comparison
+from mmgcp.utils.logs import Run
 
 
 def run(name, *accuracies):

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis import (
+from mmgcp.analysis.convergence import (
     convergence_table,
     draw_convergence,
+    draw_curves,
     format_table,
     matching_epoch,
     plot_convergence,
-    read_run,
-    read_runs,
+    plot_convergence_panels,
+    read_validated_runs,
 )
-from mmgcp.analysis.convergence import draw_curves, plot_convergence_panels, read_validated_runs
+from mmgcp.utils.logs import read_run, read_runs
 
 REPO = Path(__file__).parents[2]
 TOOL = REPO / 'tools' / 'analysis_tools' / 'plot_convergence.py'

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis.curvature import check_comparable, curvature_table, draw_curvature, plot_curvature, read_curvature
+from mmgcp.analysis.curvature import (
+    check_comparable,
+    curvature_table,
+    draw_curvature,
+    plot_curvature,
+    read_curvature,
+)
 from mmgcp.analysis.style import use_style
 from mmgcp.utils.records import append_record, open_records
 

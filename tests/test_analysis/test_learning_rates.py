@@ -3,8 +3,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis import Run, draw_learning_rates, learning_rate_table, merge_equal_curves, plot_learning_rates
-from mmgcp.analysis.learning_rates import schedule_files
+from mmgcp.analysis.learning_rates import (
+    draw_learning_rates,
+    learning_rate_table,
+    merge_equal_curves,
+    plot_learning_rates,
+    schedule_files,
+)
+from mmgcp.utils.logs import Run
 
 ADJU = 0.1 * (1 - np.arange(50) / 49)**2
 FAST = 0.1 * (1 - np.arange(30) / 52)**11

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from mmgcp.analysis.robustness import GROUPS, RobustnessResult, reference_of, severity_curve, summaries
 from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_robustness
 from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, table_4, write_csv, write_json
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, load_reference
-from mmgcp.evaluation.perturbation_stability import PERTURBATIONS
-from mmgcp.evaluation.perturbation_stability import load_reference as load_stability
+from mmgcp.robustness.corruptions import CORRUPTIONS, load_corruption_reference
+from mmgcp.robustness.perturbations import PERTURBATIONS
+from mmgcp.robustness.perturbations import load_perturbation_reference as load_stability
 
 REFERENCE = {'source': 'a reference', 'clean': 0.25, 'errors': {name: [0.5] * 5 for name in CORRUPTIONS}}
 
@@ -86,7 +86,7 @@ class TestClassifiers:
         assert divided.metrics['mCE'] == pytest.approx(1180 / 15)
 
     def test_the_errors_of_alexnet_are_100(self):
-        alexnet = load_reference('alexnet')
+        alexnet = load_corruption_reference('alexnet')
         sets = {f'{name}/{severity}': {'error': error} for name, errors in alexnet['errors'].items()
                 for severity, error in enumerate(errors, 1)}
         result = RobustnessResult('AlexNet', 'imagenet-c', {'clean': {'error': alexnet['clean']}, **sets})
@@ -304,7 +304,7 @@ class TestFiles:
         write_json(tmp_path / 'all.json', summaries([GAP, GCP], REFERENCE))
         entry = json.loads((tmp_path / 'all.json').read_text())['networks'][0]
         (tmp_path / 'gap.json').write_text(json.dumps(entry))
-        metrics = summaries([GAP], load_reference(tmp_path / 'gap.json'))[0].metrics
+        metrics = summaries([GAP], load_corruption_reference(tmp_path / 'gap.json'))[0].metrics
         assert (metrics['mCE'], metrics['relative mCE']) == pytest.approx((100, 100))
 
         write_json(tmp_path / 'all.json', summaries([stable('a', 0.2, 2., difficulty=2)]))

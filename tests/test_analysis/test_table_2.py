@@ -6,9 +6,10 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmgcp.analysis import Run
-from mmgcp.analysis.table_2 import Training, read_trainings, save_table, table_2
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.analysis.table_2 import Training, save_table, table_2
+from mmgcp.apis.trainings import read_trainings
+from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.logs import Run
 
 NAN = float('nan')
 

@@ -1,6 +1,7 @@
 import pytest
 
-from mmgcp.analysis import Run, results_table
+from mmgcp.analysis.tables import results_table
+from mmgcp.utils.logs import Run
 
 RUNS = [Run('gap', 'epoch', (), ({'step': 1, 'accuracy/top1': 10.}, {'step': 2, 'accuracy/top1': 61.25})),
         Run('mask_rcnn', 'epoch', (), ({'step': 12, 'coco/bbox_mAP': 0.3126}, ))]

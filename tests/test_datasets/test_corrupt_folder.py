@@ -14,7 +14,7 @@ from mmgcp.datasets.corrupt_folder import load_image, make_folder, source_images
 from mmgcp.datasets.corruptions import image_seed
 from mmgcp.datasets.perturbations import perturb_image
 from mmgcp.datasets.recipe import CorruptedSet, PerturbedSet, Recipe
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mmgcp.utils.errors import SetupError
 
 pytest.importorskip('imagecorruptions')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmgcp.datasets.corruptions import check_corruption, corrupt_image, image_key, image_seed
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
 from mmgcp.utils.errors import SetupError
 
 pytest.importorskip('imagecorruptions')

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mmgcp.datasets.perturbations import STRENGTHS, perturb_image, perturbation_folder
-from mmgcp.evaluation.perturbation_stability import NOISES, PERTURBATIONS
+from mmgcp.robustness.perturbations import NOISES, PERTURBATIONS
 from mmgcp.utils.errors import SetupError
 
 GREY = np.full((64, 64, 3), 128, np.uint8)

@@ -9,8 +9,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmgcp.engine.schedulers import lr_curve
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.setup_env import configs_folder
 
 
 def linear(start, end, first):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mmgcp.engine.hooks import EpochSeedHook, NonFiniteLossError, SanityCheckHook
+from mmgcp.engine.hooks import EpochSeedHook, SanityCheckHook
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 
 def classifier(head_channels):

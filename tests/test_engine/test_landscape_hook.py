@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 import mmgcp.engine.hooks.landscape_hook as module
 from mmgcp.engine.hooks import LandscapeHook
-from mmgcp.engine.probes.landscape import Landscape, find_place, measure_landscape
-from mmgcp.engine.probes.probe import preprocess, undisturbed
+from mmgcp.probes.landscape import Landscape, find_place, measure_landscape
+from mmgcp.probes.probe import preprocess, undisturbed
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
 

@@ -7,17 +7,17 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmpretrain.structures import DataSample
 
-from mmgcp.evaluation.corruption_error import (
+from mmgcp.evaluation.corruption_error import CorruptionError
+from mmgcp.robustness.corruptions import (
     CORRUPTIONS,
     EXTRA_CORRUPTIONS,
     SEVERITIES,
-    CorruptionError,
     corruption_errors,
-    load_reference,
+    load_corruption_reference,
 )
 from mmgcp.utils.errors import SetupError
 
-ALEXNET = load_reference('alexnet')
+ALEXNET = load_corruption_reference('alexnet')
 
 
 def image(corruption, severity, scores, label, **tags):
@@ -94,7 +94,7 @@ class TestDefinition:
 class TestReference:
 
     def test_files(self, file):
-        assert load_reference(file(ALEXNET)) == ALEXNET
+        assert load_corruption_reference(file(ALEXNET)) == ALEXNET
         assert (ALEXNET['clean'], ALEXNET['errors']['jpeg_compression'][4]) == (0.43478, 0.74778)
 
     @pytest.mark.parametrize('content, message', [
@@ -109,7 +109,7 @@ class TestReference:
     ])
     def test_bad_files(self, file, content, message):
         with pytest.raises(SetupError, match=message):
-            load_reference(file(content))
+            load_corruption_reference(file(content))
 
     def test_missing_file(self):
         with pytest.raises(SetupError, match="the reference 'nowhere.json' cannot be read .No such file"):

@@ -10,13 +10,12 @@ from mmpretrain.structures import DataSample
 from scipy.stats import rankdata
 
 from mmgcp.evaluation import common
-from mmgcp.evaluation.perturbation_stability import (
+from mmgcp.evaluation.perturbation_stability import PerturbationStability, rank_top5
+from mmgcp.robustness.perturbations import (
     NOISES,
     PERTURBATIONS,
-    PerturbationStability,
     flip_probability,
-    load_reference,
-    rank_top5,
+    load_perturbation_reference,
     stability,
     top5_distance,
 )
@@ -183,11 +182,11 @@ class TestReference:
     ])
     def test_bad_files(self, file, change, message):
         content = dict(source='', difficulty=1, flip={'snow': 0.5}, top5={'snow': 1})
-        assert load_reference(file(**content)) == content
+        assert load_perturbation_reference(file(**content)) == content
         with pytest.raises(SetupError, match=message):
-            load_reference(file(**{**content, **change}))
+            load_perturbation_reference(file(**{**content, **change}))
         with pytest.raises(SetupError, match='lacks difficulty'):
-            load_reference(file(source='', flip={}, top5={}))
+            load_perturbation_reference(file(source='', flip={}, top5={}))
 
 
 class TestMetric:

@@ -4,8 +4,8 @@ import pytest
 
 from mmgcp.experiments import Measurement, Training, read_plan
 from mmgcp.experiments.jobs import jobs_of
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.setup_env import configs_folder
 
 from .conftest import CONFIG, small_plan
 

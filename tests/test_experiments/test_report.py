@@ -6,8 +6,8 @@ from mmgcp.experiments import read_plan
 from mmgcp.experiments.jobs import jobs_of
 from mmgcp.experiments.measured import Measured
 from mmgcp.experiments.report import pages, report
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.setup_env import configs_folder
 
 ROOT = configs_folder().resolve().parent
 

@@ -7,9 +7,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 
-from mmgcp.engine.hooks import NonFiniteLossError
+from mmgcp.apis.launch import REASON_FILE, build_runner, load_config, scale_lr, use_amp
 from mmgcp.registry import HOOKS
-from mmgcp.utils.launch import REASON_FILE, build_runner, load_config, reported, scale_lr, use_amp
+from mmgcp.utils.errors import NonFiniteLossError
+from mmgcp.utils.reported import reported
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmgcp.utils.launch import build_runner, load_config, scale_lr
+from mmgcp.apis.launch import build_runner, load_config, scale_lr
 
 from .conftest import CLASSIFIER, ROOT
 

@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmgcp.engine.probes.hessian import measure_curvature
-from mmgcp.utils.trained import trained_model, training_batches
+from mmgcp.apis.trained import trained_model, training_batches
+from mmgcp.probes.hessian import measure_curvature
 
 from .conftest import CLASSIFIER, ROOT
 

@@ -13,9 +13,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
-from mmgcp.utils.trained import trained_model
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 

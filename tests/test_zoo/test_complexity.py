@@ -3,7 +3,7 @@ import pytest
 from mmengine.config import Config
 
 import mmgcp  # noqa: F401
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
 from mmgcp.zoo.complexity import build_network, complexity, count_parameters, image_size, network_key
 from mmgcp.zoo.index import load_configs
 

@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 from mmgcp.utils.checkpoint import load_checkpoint
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.setup_env import configs_folder
 from mmgcp.zoo import released
 from tests.shortcuts import no_initial_weights
 from tests.test_ops.reference import isqrt_cov

@@ -12,10 +12,11 @@ from mmengine.config import DictAction
 
 from mmgcp.analysis.gradients import gradient_table, plot_gradients
 from mmgcp.analysis.panels import add_figure_arguments
-from mmgcp.engine.probes.along_training import measure_gradients
-from mmgcp.utils.launch import load_config, reported
+from mmgcp.apis.along_training import measure_gradients
+from mmgcp.apis.launch import load_config
+from mmgcp.apis.trained import saved_checkpoints
 from mmgcp.utils.records import read_records
-from mmgcp.utils.trained import saved_checkpoints
+from mmgcp.utils.reported import reported
 
 
 def parse_args():

@@ -10,8 +10,9 @@ from mmengine.config import DictAction
 
 from mmgcp.analysis.curvature import curvature_table, plot_curvature, read_curvature
 from mmgcp.analysis.panels import add_figure_arguments
-from mmgcp.engine.probes.along_training import curvatures_to_measure, measure_curvatures
-from mmgcp.utils.launch import load_configs, reported
+from mmgcp.apis.along_training import curvatures_to_measure, measure_curvatures
+from mmgcp.apis.launch import load_configs
+from mmgcp.utils.reported import reported
 
 
 def parse_args():

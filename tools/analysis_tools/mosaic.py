@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmgcp.analysis import mosaic
+from mmgcp.analysis.mosaic import mosaic
 
 
 def main():

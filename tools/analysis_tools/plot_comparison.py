@@ -3,7 +3,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmgcp.analysis import plot_comparison, read_runs
+from mmgcp.analysis.comparison import plot_comparison
+from mmgcp.utils.logs import read_runs
 
 
 def main():

@@ -3,9 +3,9 @@ import argparse
 import sys
 import warnings
 
-from mmgcp.analysis import convergence_table, format_table, read_runs
-from mmgcp.analysis.convergence import plot_convergence_panels, read_validated_runs
+from mmgcp.analysis.convergence import convergence_table, format_table, plot_convergence_panels, read_validated_runs
 from mmgcp.analysis.panels import add_figure_arguments, add_panel_arguments, panels_of
+from mmgcp.utils.logs import read_runs
 
 
 def parse_args():

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis import learning_rate_table, merge_equal_curves, plot_learning_rates, read_runs
-from mmgcp.analysis.learning_rates import schedule_files
+from mmgcp.analysis.learning_rates import learning_rate_table, merge_equal_curves, plot_learning_rates, schedule_files
 from mmgcp.analysis.panels import add_figure_arguments
+from mmgcp.apis.launch import load_config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
-from mmgcp.utils.launch import load_config, reported
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.logs import read_runs
+from mmgcp.utils.reported import reported
 
 EQ_9 = 'gcp/resnet18_gcp_imagenet.py'
 

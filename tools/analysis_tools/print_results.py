@@ -2,7 +2,8 @@
 import argparse
 import sys
 
-from mmgcp.analysis import read_run, results_table
+from mmgcp.analysis.tables import results_table
+from mmgcp.utils.logs import read_run
 
 
 def main():

@@ -2,9 +2,10 @@
 import argparse
 import warnings
 
-from mmgcp.analysis import markdown_table
-from mmgcp.analysis.table_2 import read_trainings, save_table, table_2
-from mmgcp.utils.launch import reported
+from mmgcp.analysis.table_2 import save_table, table_2
+from mmgcp.analysis.tables import markdown_table
+from mmgcp.apis.trainings import read_trainings
+from mmgcp.utils.reported import reported
 
 
 def main():

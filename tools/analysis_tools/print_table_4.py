@@ -2,7 +2,7 @@
 import argparse
 
 from mmgcp.analysis.robustness_tables import table_4
-from mmgcp.utils.launch import reported
+from mmgcp.utils.reported import reported
 
 
 def main():

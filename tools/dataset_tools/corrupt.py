@@ -9,9 +9,9 @@ import os
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.datasets.corrupt_folder import make_folder
 from mmgcp.datasets.recipe import FORMATS, CorruptedSet, PerturbedSet, Recipe
-from mmgcp.evaluation.corruption_error import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
-from mmgcp.evaluation.perturbation_stability import DIFFICULTIES, PERTURBATIONS
-from mmgcp.utils.launch import reported
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
+from mmgcp.robustness.perturbations import DIFFICULTIES, PERTURBATIONS
+from mmgcp.utils.reported import reported
 
 
 def parse_args() -> argparse.Namespace:

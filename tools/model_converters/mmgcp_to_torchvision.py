@@ -3,7 +3,7 @@ import argparse
 from pathlib import Path
 
 from mmgcp.utils.checkpoint import load_checkpoint, save_checkpoint
-from mmgcp.utils.launch import reported
+from mmgcp.utils.reported import reported
 from mmgcp.zoo.publish import torchvision_backbone
 
 

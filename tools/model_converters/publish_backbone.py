@@ -1,7 +1,7 @@
 """Write the backbone of a checkpoint alone, to start detectors from, under a name that carries its hash."""
 import argparse
 
-from mmgcp.utils.launch import reported
+from mmgcp.utils.reported import reported
 from mmgcp.zoo.publish import publish_backbone
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.checkpoint import load_checkpoint, save_checkpoint
-from mmgcp.utils.launch import build_runner, load_config, reported
-from mmgcp.utils.setup_env import configs_folder
+from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.reported import reported
 from mmgcp.zoo.released import convert
 
 

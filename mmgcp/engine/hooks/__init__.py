@@ -1,10 +1,12 @@
 """Hooks."""
+from mmgcp.utils.errors import NonFiniteLossError
+
 from .channels_last_hook import ChannelsLastHook
 from .covariance_diagnostics_hook import CovarianceDiagnosticsHook
 from .epoch_seed_hook import EpochSeedHook
 from .landscape_hook import LandscapeHook
 from .matching_epoch_hook import MatchingEpochHook
-from .sanity_check_hook import NonFiniteLossError, SanityCheckHook
+from .sanity_check_hook import SanityCheckHook
 
 __all__ = [
     'ChannelsLastHook', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'LandscapeHook', 'MatchingEpochHook',

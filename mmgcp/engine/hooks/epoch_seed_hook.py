@@ -1,12 +1,10 @@
 """Hook that makes every epoch reproducible on its own."""
-import random
-
 import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.seeds import seed_all, seed_worker
 
 
 @HOOKS.register_module()
@@ -26,15 +24,3 @@ class EpochSeedHook(Hook):
     def before_train_epoch(self, runner) -> None:
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
         seed_all(int(sequence.generate_state(1)[0]))
-
-
-def seed_all(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators (CUDA's too) with a number below 2^32."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def seed_worker(worker_id: int) -> None:
-    """Seed a data-loading worker from the base seed that torch drew for it in the main process."""
-    seed_all(torch.initial_seed() % 2**32)

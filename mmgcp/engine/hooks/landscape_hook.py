@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch.nn.parallel import DistributedDataParallel
 
-from mmgcp.engine.probes.landscape import SIGNS, find_place, measure_landscape
-from mmgcp.engine.probes.probe import preprocess, undisturbed
+from mmgcp.probes.landscape import SIGNS, find_place, measure_landscape
+from mmgcp.probes.probe import preprocess, undisturbed
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
@@ -23,7 +23,7 @@ class LandscapeHook(Hook):
 
     Every ``interval`` iterations, before the update, it takes the batch that is about to be trained on, and evaluates
     loss and gradient there and at ``num_steps`` points along the gradient
-    (:func:`mmgcp.engine.probes.landscape.measure_landscape`): the protocol of the authors' release, which looks at the
+    (:func:`mmgcp.probes.landscape.measure_landscape`): the protocol of the authors' release, which looks at the
     output of the stem. Normalisation layers are in training mode; dropout and batch augmentations are those of the
     training step that follows.
 
@@ -40,7 +40,7 @@ class LandscapeHook(Hook):
         num_steps (int): Step sizes, evenly spaced. Default: 50.
         interval (int): Iterations between two measurements. Default: 500; the release has 1,000 for MobileNetV2.
         at (str): ``'stem'``, ``'last_conv'``, ``'image'``, ``'weights'`` or the name of a layer; see
-            :func:`mmgcp.engine.probes.landscape.find_place`. Several hooks may look at several places.
+            :func:`mmgcp.probes.landscape.find_place`. Several hooks may look at several places.
         direction (str): ``'ascent'``, as Eqs. 3 and 4 have it, or ``'descent'``, as Santurkar et al. walk through the
             weights. Default: ``'ascent'``.
         steps_at_once (int, optional): Step sizes evaluated in one pass, which needs as many times the memory. By

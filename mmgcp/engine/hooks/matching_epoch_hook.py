@@ -113,7 +113,7 @@ class MatchingEpochHook(Hook):
 
     def _best_of_reference(self):
         # Here, because the folder of analyses also draws, and a training should not have to load matplotlib.
-        from mmgcp.analysis.runs import read_run
+        from mmgcp.utils.logs import read_run
         values = [value for value in read_run(self.reference).curve(self.metric)[1].tolist() if math.isfinite(value)]
         if not values:
             raise SetupError(f"the log of '{self.reference}' has no finite value of '{self.metric}'")
@@ -123,7 +123,7 @@ class MatchingEpochHook(Hook):
         """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
         if not self._step(runner):
             return {}
-        from mmgcp.analysis.runs import read_run
+        from mmgcp.utils.logs import read_run
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)
         except ValueError as error:  # resumed from another work directory, or not validated before

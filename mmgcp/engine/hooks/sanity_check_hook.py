@@ -8,11 +8,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from mmgcp.models.necks import GlobalCovariancePooling
 from mmgcp.registry import HOOKS
-from mmgcp.utils.errors import SetupError
-
-
-class NonFiniteLossError(FloatingPointError):
-    """A loss became NaN or infinite."""
+from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 
 @HOOKS.register_module()

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from mmgcp.probes import kronecker
 from mmgcp.registry import OPTIM_WRAPPERS
 from mmgcp.utils.errors import SetupError
-
-from . import kronecker
 
 BUCKET = 256  # MiB of factors that processes exchange at once
 
@@ -27,7 +26,7 @@ class KFACOptimWrapper(OptimWrapper):
 
     K-FAC (Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016) as it is used on large data (Osawa
     et al., CVPR 2019): the second-order optimisation that Wang et al., CVPR 2020, compare covariance pooling with. See
-    :mod:`~mmgcp.engine.optimizers.kronecker` for the factors. It is written here because packages that are kept up
+    :mod:`~mmgcp.probes.kronecker` for the factors. It is written here because packages that are kept up
     measure factors in passes of their own over the data, without running averages and apart from MMEngine's losses,
     accumulation and processes.
 

@@ -1,0 +1,1 @@
+"""What commands do: training, testing, and measurements of trained networks."""

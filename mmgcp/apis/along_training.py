@@ -1,0 +1,186 @@
+"""Measurements checkpoint by checkpoint: what the files of earlier calls do not hold yet is measured and appended."""
+import hashlib
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from mmgcp.analysis.curvature import FILE_NAME, check_comparable
+from mmgcp.probes.gradients import compare_gradients, weight_gradients
+from mmgcp.probes.hessian import measure_curvature
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import append_record, open_records
+
+from .trained import saved_checkpoints, trained_model, training_batches, unmeasured
+
+UNITS = {'epoch': 'epoch', 'iter': 'iteration'}
+INTERVAL = 10  # seconds between two lines of progress
+
+
+class Training(NamedTuple):
+    """A training whose checkpoints are to be measured.
+
+    Attributes:
+        name (str): Its name in tables and plots.
+        cfg (Config): Its config, with the work directory.
+        checkpoints (list[Path]): Files, from the first to the last.
+        batches (list[dict]): Training images to measure on.
+        settings (dict): What is measured and how.
+    """
+    name: str
+    cfg: Config
+    checkpoints: list[Path]
+    batches: list[dict]
+    settings: dict
+
+
+def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int, **how) -> list[Training]:
+    """Find what :func:`measure_curvatures` is to measure.
+
+    Args:
+        cfgs (dict[str, Config]): Configs of the trainings by name.
+        every (int): Every how many checkpoints one is measured; the last one always is.
+        batches (int): Batches of ``train_dataloader.batch_size`` images.
+        seed (int): Seed of images, augmentations, dropout and random vectors.
+        **how: Other arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
+
+    Returns:
+        list[Training]: One per config.
+
+    Raises:
+        SetupError: If there are no checkpoints or no images.
+        ValueError: If the trainings do not see the same images.
+    """
+    trainings = []
+    for name, cfg in cfgs.items():
+        found = saved_checkpoints(cfg.work_dir)
+        # Counted from the first, so that those that a training under way adds change nothing.
+        checkpoints = sorted({*found[every - 1::every], found[-1]}, key=found.index)
+        data = training_batches(cfg, batches, seed)
+        settings = dict(images=sum(len(batch['inputs']) for batch in data), batches=batches,
+                        fingerprint=_fingerprint(data), **how, seed=seed)
+        trainings.append(Training(name, cfg, checkpoints, data, settings))
+    check_comparable({training.name: training.settings for training in trainings})
+    return trainings
+
+
+def measure_curvatures(trainings: Sequence[Training]) -> None:
+    """Measure the checkpoints of which ``WORK_DIR/curvature.json`` does not tell the curvature yet.
+
+    Raises:
+        ValueError: If such a file was made with other settings.
+        SetupError: If a checkpoint cannot be read.
+    """
+    missing, costs = [], []
+    for training in trainings:
+        known = open_records(Path(training.cfg.work_dir, FILE_NAME), training.settings)
+        costs += [record['products'] for record in known]
+        todo = unmeasured(training.checkpoints, known)
+        print(f'{training.name}: {len(training.checkpoints)} checkpoints, {len(todo)} to be measured', flush=True)
+        missing += [(training, path, checksum) for path, checksum in todo]
+    how = {name: value for name, value in trainings[0].settings.items()
+           if name not in ('images', 'batches', 'fingerprint')}
+    device = get_device()
+    print(f"Curvature of the loss of {trainings[0].settings['images']} training images, on the {device.upper()}: "
+          f'{", ".join(f"{name} {value}" for name, value in how.items())}', flush=True)
+    progress = Progress(len(missing), how['samples'], costs)
+    for training, path, checksum in missing:
+        progress.start(f'{training.name} {path.name}')
+        model, _ = trained_model(training.cfg, path)
+        curvature = measure_curvature(model.to(device), training.batches, progress=progress, **how)
+        unit, step = path.stem.split('_')
+        append_record(Path(training.cfg.work_dir, FILE_NAME),
+                      dict(checkpoint=path.name, crc32=checksum, unit=UNITS[unit], step=int(step),
+                           **curvature._asdict()))
+        progress.end(curvature)
+
+
+def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], number: int, damping: float, seed: int,
+                      **origin) -> None:
+    """Measure Table 1 on the checkpoints that a file does not hold yet.
+
+    Args:
+        cfg (Config): Config of the training.
+        path (Path): File of the measurements.
+        checkpoints (Sequence[Path]): Files to measure.
+        number (int): Batches of ``train_dataloader.batch_size`` images.
+        damping (float): Of K-FAC.
+        seed (int): Seed of images and augmentations.
+        **origin: What else the file must have been made with.
+
+    Raises:
+        SetupError: If a checkpoint is missing, cannot be read or does not tell its iteration.
+        ValueError: If the file was made with other settings.
+    """
+    for checkpoint in checkpoints:
+        if not checkpoint.is_file():
+            raise SetupError(f'the checkpoint {checkpoint} does not exist')
+    batches = training_batches(cfg, number, seed)
+    known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed,
+                                    images=sum(len(batch['inputs']) for batch in batches)))
+    missing = unmeasured(checkpoints, known)
+    print(f'{len(checkpoints)} checkpoints, {len(missing)} of them to be measured', flush=True)
+    for count, (checkpoint, checksum) in enumerate(missing, 1):
+        start = time.perf_counter()
+        model, meta = trained_model(cfg, checkpoint)
+        if 'iter' not in meta:
+            raise SetupError(f'{checkpoint} does not say after how many iterations it was saved: give a checkpoint '
+                             'that a training has saved')
+        gradients = weight_gradients(model.to(get_device()), batches, damping)
+        rows = {name: row._asdict() for name, row in compare_gradients(gradients.rows).items()}
+        append_record(path, dict(checkpoint=checkpoint.name, crc32=checksum, iter=meta['iter'],
+                                 layer=gradients.layer, loss=gradients.loss, rows=rows))
+        print(f'[{count}/{len(missing)}] {checkpoint}: loss {gradients.loss:.4g}, gradients by {gradients.layer} '
+              f'({time.perf_counter() - start:.1f} s)', flush=True)
+
+
+class Progress:
+    """Tells every ten seconds how far a measurement has come, and how long all of them will take.
+
+    Args:
+        measurements (int): How many there will be.
+        samples (int): Products for the trace of each.
+        costs (list[int]): Products that earlier measurements took.
+    """
+
+    def __init__(self, measurements, samples, costs):
+        self.measurements, self.samples, self.costs, self.number = measurements, samples, costs, 0
+
+    def start(self, name):
+        self.number += 1
+        self.name = f'[{self.number}/{self.measurements}] {name}'
+        self.began = self.told = time.perf_counter()
+
+    def __call__(self, products):
+        now = time.perf_counter()
+        if now - self.told < INTERVAL:
+            return
+        self.told, each = now, (now - self.began) / products
+        if self.costs:
+            usual = sum(self.costs) / len(self.costs)
+            left = max(usual - products, 0) + usual * (self.measurements - self.number)
+            outlook = f' of about {usual:.0f}, {each:.2g} s each: {timedelta(seconds=round(left * each))} left in all'
+        else:
+            outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
+        print(f'{self.name}: {products} products{outlook}', flush=True)
+
+    def end(self, curvature):
+        self.costs.append(curvature.products)
+        values = ', '.join(f'{value:.4g}' for value in curvature.eigenvalues) or 'none found'
+        print(f'{self.name}: loss {curvature.loss:.4g}, largest eigenvalues {values}, trace {curvature.trace:.4g} +- '
+              f'{curvature.trace_error:.4g} ({curvature.products} products, {curvature.seconds:.0f} s)', flush=True)
+        if curvature.fault:
+            print(f'{self.name}: left incomplete, because {curvature.fault}', flush=True)
+
+
+def _fingerprint(batches):
+    """Short hash of all images: equal for equal images in equal order."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for image in batch['inputs']:
+            digest.update(image.numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,176 @@
+"""Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, DictAction
+from mmengine.dist import get_rank
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmgcp.models import GlobalCovariancePooling
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.configs import nearest_config
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.machines import machines, use_machines
+from mmgcp.utils.mmcv_operators import operators
+from mmgcp.utils.reported import reported
+
+from .preflight import check_data
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """Command line that training and testing share, as MMPretrain's and MMDetection's tools have it."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+                        help='settings that replace those of the config: key=value, key="[a,b]", key.subkey=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Config of a run, with what :func:`common_parser` read put into it.
+
+    Raises:
+        SetupError: If there is no such file or it cannot be parsed.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        cfg = Config.fromfile(args.config)
+    except FileNotFoundError as error:
+        missing = f'does not exist{nearest_config(args.config)}'
+        reason = f'cannot be read: {error}' if Path(args.config).is_file() else missing
+        raise SetupError(f'the config {args.config} {reason}') from error
+    except SyntaxError as error:
+        raise SetupError(f'the config {args.config} cannot be read: {error}') from error
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
+def load_configs(paths: Sequence[str], args: argparse.Namespace) -> dict[str, Config]:
+    """Configs of several runs by the names of the runs.
+
+    Args:
+        paths (Sequence[str]): Config files.
+        args (argparse.Namespace): ``work_dirs`` and ``labels``, one for each config or None, and ``cfg_options``,
+            ``launcher`` and ``local_rank`` for all.
+
+    Raises:
+        SetupError: If a config cannot be read, or two runs have the same name.
+    """
+    cfgs = {}
+    for index, path in enumerate(paths):
+        cfg = load_config(argparse.Namespace(
+            config=path, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
+            launcher=args.launcher, local_rank=args.local_rank))
+        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
+        if name in cfgs:
+            raise SetupError(f"several runs are called '{name}': give each its own name with --labels")
+        cfgs[name] = cfg
+    return cfgs
+
+
+def scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by the images per step over those that the config is for (linear scaling).
+
+    Raises:
+        SetupError: If the config does not say for how many images its rate is.
+    """
+    if not cfg.get('auto_scale_lr'):
+        raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is: '
+                         'set auto_scale_lr.base_batch_size')
+    cfg.auto_scale_lr.enable = True
+    # MMEngine counts the images of one forward pass, not those of the accumulated step.
+    cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision.
+
+    Raises:
+        SetupError: If there is no GPU, or the config has an optimizer wrapper that mixed precision would replace.
+    """
+    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise SetupError(f"--amp trains with AmpOptimWrapper in place of the config's {wrapper}: leave out --amp, or "
+                         'set optim_wrapper.type=OptimWrapper')
+    if not torch.cuda.is_available():
+        raise SetupError('--amp needs a GPU, and none is visible: for bfloat16 on a CPU set --cfg-options '
+                         'optim_wrapper.type=mmgcp.BFloat16OptimWrapper')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runner:
+    """Check data, settings and checkpoint, then build the runner (and with it the model).
+
+    Args:
+        cfg (Config): Config of the run.
+        splits (Sequence[str]): Data that the run will read: of ``'train'``, ``'val'`` and ``'test'``.
+        whole_model (bool): ``cfg.load_from`` must fill the whole model, as when testing or resuming. Otherwise its
+            backbone, as when fine-tuning with a new head.
+
+    Raises:
+        SetupError: If something is missing or does not fit.
+    """
+    check_data(cfg, splits)
+    detects = cfg.get('default_scope') == 'mmdet'
+    if detects:
+        operators()  # MMEngine would report what cannot be loaded as types that are not registered
+    if not torch.cuda.is_available():
+        _use_cpu(cfg)
+    if cfg.launcher == 'pytorch' and machines() > 1:
+        use_machines(cfg)
+    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    with reported(ValueError, TypeError, KeyError):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if state_dict is not None:
+        model = getattr(runner.model, 'module', runner.model)
+        if whole_model:
+            assert_fits(model, state_dict, cfg.load_from)
+        elif hasattr(model, 'backbone'):
+            assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
+            # A checkpoint trained with average pooling has no neck, which then starts anew.
+            neck = under_prefix(state_dict, 'neck')
+            if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
+                assert_fits(model.neck, neck, cfg.load_from)
+    if 'train' in splits:
+        _note_batch_size(cfg, runner)
+    if detects:
+        runner.logger.info(f'Operators of mmcv: {operators()}')
+    return runner
+
+
+def _note_batch_size(cfg: Config, runner: Runner) -> None:
+    """Tell where the images per step are not those that the learning rate is for, and nothing scales it."""
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    images = runner.world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get(
+        'accumulative_counts', 1)
+    if base and images not in (0, base) and not cfg.auto_scale_lr.get('enable'):
+        runner.logger.warning(f'A step has {images} images, but the learning rate is for {base}: --auto-scale-lr '
+                              f'multiplies it by {images / base:g} (linear scaling); without it the rate stays.')
+
+
+def _use_cpu(cfg: Config) -> None:
+    """Run on the CPU, with processes, if there are several, connected by gloo.
+
+    MMEngine's own initialisation of processes and its wrapper assume a CUDA device.
+    """
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name):
+            cfg[name].pin_memory = False
+    if cfg.launcher == 'none':
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    if get_rank() == 0:
+        print('No GPU is visible: running on the CPU, processes connected by gloo.')

@@ -1,0 +1,88 @@
+"""Test of one network on the many data sets of a robustness benchmark, in one process."""
+import logging
+import time
+from datetime import timedelta
+from numbers import Real
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, Runner, TestLoop
+
+from mmgcp.registry import LOOPS
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.processes import on_main_process
+from mmgcp.utils.records import append_record, open_records
+
+from .benchmarks import Benchmark, benchmark_sets
+
+
+@LOOPS.register_module()
+class BenchmarkLoop(BaseLoop):
+    """Tests a network on one set after another and writes down each as soon as it is finished.
+
+    A set that the file already holds is not tested again: an interrupted run goes on where it stopped. The network
+    stays loaded; every set is tested as ``tools/test.py`` would, all hooks included.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (dict): Data loader of the clean test images, whose settings those of all sets share.
+        evaluator (list | dict): Evaluator of the clean test images.
+        benchmark (dict): Arguments of :class:`~mmgcp.apis.robustness.benchmarks.Benchmark`.
+        path (str): File of the measurements, see :mod:`mmgcp.utils.records`: a line per set with its name (``set``),
+            ``metrics``, ``items`` (images or sequences) and ``seconds``.
+        settings (dict): What must be the same for sets to stand in one file; JSON values.
+        fp16 (bool): Test in mixed precision.
+    """
+
+    def __init__(self, runner: Runner, dataloader: dict, evaluator: list | dict, benchmark: dict, path: str,
+                 settings: dict, fp16: bool = False):
+        super().__init__(runner, None)
+        self.benchmark = Benchmark(**benchmark)
+        self.sets = benchmark_sets(self.benchmark, dataloader, evaluator)
+        self.shared, self.path, self.settings, self.fp16 = dataloader, path, settings, fp16
+
+    def run(self) -> dict[str, dict]:
+        """Test on all sets that are missing.
+
+        Returns:
+            dict[str, dict]: Metrics of the sets that this call tested, by their names.
+
+        Raises:
+            SetupError: If the file was made with other settings, or data are missing or cannot be read.
+        """
+        tested = {record['set']: record['items'] for record in on_main_process(open_records, self.path, self.settings)}
+        missing = [name for name in self.sets if name not in tested]
+        self._say(f'{len(self.sets)} sets, {len(self.sets) - len(missing)} of them tested before ({self.path})')
+        begin, results = time.perf_counter(), {}
+        for number, name in enumerate(missing, 1):
+            self._say(f'[{number}/{len(missing)}] {name}')
+            start = time.perf_counter()
+            results[name], items = self._test(name, tested, **self.sets[name])
+            tested[name] = items
+            seconds = time.perf_counter() - start
+            if is_main_process():
+                append_record(self.path, dict(set=name, metrics=results[name], items=items, seconds=seconds))
+            left = timedelta(seconds=round((time.perf_counter() - begin) / number * (len(missing) - number)))
+            self._say(f'[{number}/{len(missing)}] {name}: {items / seconds:.3g} {self.benchmark.items} per second, '
+                      f'{left} left in all')
+        return results
+
+    def _test(self, name, tested, loader, evaluator):
+        # Workers that outlive their set would add up.
+        settings = {**self.shared, 'persistent_workers': False, **loader}
+        loader = self.runner.build_dataloader(settings, seed=self.runner.seed)
+        items = len(loader.dataset)
+        for other, number in tested.items():
+            if number != items:
+                raise SetupError(f"'{name}' has {items} {self.benchmark.items} and '{other}' has {number}: all sets, "
+                                 'the clean one too, must be made of the same images')
+        self.dataloader = loader  # hooks read its length
+        scalars = self.runner.message_hub.log_scalars
+        for scalar in [scalar for scalar in scalars if scalar.startswith('test/')]:
+            del scalars[scalar]  # or the log would repeat the metrics of all sets before
+        metrics = TestLoop(self.runner, loader, evaluator, self.fp16).run()
+        return {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}, items
+
+    @staticmethod
+    def _say(text):
+        print_log(text, 'current', logging.INFO)

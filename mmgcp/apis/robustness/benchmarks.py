@@ -1,0 +1,237 @@
+"""The data sets that a robustness benchmark consists of, from the settings of the clean test data."""
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmgcp.datasets.class_folders import class_names
+from mmgcp.datasets.corruptions import check_corruption, load_library
+from mmgcp.datasets.imagenet_c import check_sets, missing_sets
+from mmgcp.datasets.perturbations import check_perturbation, perturbation_folder
+from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
+from mmgcp.robustness.perturbations import PERTURBATIONS
+from mmgcp.utils.errors import SetupError
+
+PACK = {'imagenet-c': 'PackInputs', 'imagenet-p': 'PackInputs', 'coco-c': 'PackDetInputs'}
+FRAMES = 30  # of a sequence, about as many as the published ones have
+META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
+
+
+@dataclass
+class Benchmark:
+    """What a network is tested on.
+
+    Attributes:
+        name (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
+        data_root (str | None): Folder of the corrupted images; None corrupts the clean ones while they are read.
+        kinds (Sequence[str]): Corruptions, or perturbations of ImageNet-P; all of the benchmark by default.
+        severities (Sequence[int]): Severities of ImageNet-C and COCO-C.
+        difficulty (int): Of ImageNet-P, 1 to 3.
+        frames (int): Frames per sequence that is made on the fly.
+        seed (int): Seed of what is made on the fly.
+        unreadable (str): ``'stop'`` or ``'skip'``, see :class:`~mmgcp.datasets.ImageNetC`.
+        partial (bool): Leave out the sets that ``data_root`` lacks.
+
+    Raises:
+        SetupError: If there is no such benchmark, corruption, perturbation, severity or difficulty.
+    """
+    name: str
+    data_root: str | None = None
+    kinds: Sequence[str] = ()
+    severities: Sequence[int] = SEVERITIES
+    difficulty: int = 1
+    frames: int = FRAMES
+    seed: int = 0
+    unreadable: str = 'stop'
+    partial: bool = False
+
+    def __post_init__(self):
+        if self.name not in PACK:
+            raise SetupError(f"there is no benchmark '{self.name}': choose from {', '.join(PACK)}")
+        self.kinds = tuple(self.kinds) or (PERTURBATIONS if self.name == 'imagenet-p' else CORRUPTIONS)
+        for kind in self.kinds:
+            if self.name == 'imagenet-p':
+                check_perturbation(kind, self.frames, self.difficulty)
+            else:
+                for severity in self.severities:
+                    check_corruption(kind, severity)
+        if not {*CORRUPTIONS, *PERTURBATIONS} & set(self.kinds):
+            raise SetupError(f"extra corruptions enter no mean: name one of {', '.join(CORRUPTIONS)} beside them")
+
+    @property
+    def items(self) -> str:
+        """What its data sets are made of."""
+        return 'sequences' if self.name == 'imagenet-p' else 'images'
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of its sets, those included that ``data_root`` may lack."""
+        if self.name == 'imagenet-p':
+            return list(self.kinds)
+        return ['clean', *(f'{kind}/{severity}' for kind in self.kinds for severity in self.severities)]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all sets that enter the means are among its sets, and none may be left out."""
+        return not self.partial and set(Benchmark(self.name).sets) <= set(self.sets)
+
+    def identity(self) -> dict:
+        """Settings that all sets of a table must share."""
+        made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
+        if self.name == 'imagenet-p':
+            made['difficulty'] = self.difficulty
+            if not self.data_root:
+                made['frames'] = self.frames
+        return dict(benchmark=self.name, **made)
+
+
+def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:
+    """Data sets of a benchmark, and how each is evaluated.
+
+    Args:
+        benchmark (Benchmark): The benchmark.
+        dataloader (dict): Data loader of the clean test images.
+        evaluator (list | dict): Evaluator of the clean test images; used for detectors.
+
+    Returns:
+        dict[str, dict]: By name (``'clean'``, ``'fog/3'``, of ImageNet-P ``'tilt'``) the settings ``loader`` that
+        replace some of ``dataloader``, and ``evaluator``.
+
+    Raises:
+        SetupError: If data are missing, or the pipeline has no place for corruptions.
+    """
+    clean = dataloader['dataset']
+    _check_folders(benchmark, class_folders(clean))
+    if benchmark.name == 'coco-c':
+        return {name: dict(loader=dict(dataset=dataset), evaluator=copy.deepcopy(evaluator))
+                for name, dataset in _corrupted_sets(benchmark, clean)}
+    if benchmark.name == 'imagenet-c':
+        accuracy, error = dict(type='Accuracy'), dict(type='mmgcp.CorruptionError', reference=None, partial=True)
+        return {name: dict(loader=dict(dataset=dataset), evaluator=accuracy if name == 'clean' else error)
+                for name, dataset in _corrupted_sets(benchmark, clean)}
+    return _perturbed_sets(benchmark, dataloader)
+
+
+def class_folders(dataset: dict) -> list[str] | None:
+    """Names of the class folders of a ``CustomDataset`` in the order of the labels; None for other data sets."""
+    if _type(dataset) != 'CustomDataset' or dataset.get('ann_file'):
+        return None
+    prefix = dataset.get('data_prefix', '')
+    folder = Path(dataset.get('data_root') or '', prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else None
+
+
+def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: str) -> dict:
+    """Settings of a data set whose images are corrupted while they are read.
+
+    Images of classifiers are corrupted as the network gets them, after resizing and cropping, as ImageNet-C was made;
+    images of detectors as they are read, as COCO-C (Michaelis et al., arXiv:1907.07484).
+
+    Raises:
+        SetupError: If the pipeline does not end with the transform ``pack``.
+    """
+    dataset = copy.deepcopy(dataset)
+    pipeline, last = _split(dataset, pack)
+    corrupt = dict(type='mmgcp.Corrupt', corruption=corruption, severity=severity, seed=seed)
+    if pack == 'PackInputs':
+        dataset['pipeline'] = [*pipeline, corrupt, {**last, 'meta_keys': META_KEYS}]
+    else:
+        dataset['pipeline'] = [pipeline[0], corrupt, *pipeline[1:], last]
+    return dataset
+
+
+def check_classes(cfg: dict, benchmark: Benchmark) -> None:
+    """Compare the classes of a network with those of its clean test images.
+
+    Args:
+        cfg (Config): Config of the network.
+        benchmark (Benchmark): What it is to be tested on.
+
+    Raises:
+        SetupError: If their numbers differ.
+    """
+    folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
+    if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
+        raise SetupError(f'the network tells {classes} classes apart, but the clean images of test_dataloader have '
+                         f'{len(folders)} class folders: test on the data that it was trained on')
+
+
+def number_of_classes(cfg: dict) -> int | None:
+    """Classes of a classifier, by its config; None where that does not tell."""
+    for part in ('head', 'backbone'):
+        if (cfg.model.get(part) or {}).get('num_classes', 0) > 0:
+            return cfg.model[part].num_classes
+    return None
+
+
+def _check_folders(benchmark, classes):
+    """Look for the folders of all sets, or for what makes them, so that nothing is missed after hours."""
+    if not benchmark.data_root:
+        if benchmark.name != 'imagenet-p':
+            if benchmark.unreadable == 'skip':
+                raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not '
+                                 'of test images that are corrupted while they are read: mend those')
+            load_library()
+        return
+    if benchmark.name == 'coco-c':
+        raise SetupError('COCO-C is made while the images are read: leave the data root out')
+    if benchmark.partial:
+        return
+    if benchmark.name == 'imagenet-c':
+        check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
+    else:
+        class_names(_perturbations(benchmark, *benchmark.kinds), classes)
+
+
+def _corrupted_sets(benchmark, clean):
+    """Clean images, and one data set per corruption and severity."""
+    yield 'clean', clean
+    pack = PACK[benchmark.name]
+    for kind, severity in itertools.product(benchmark.kinds, benchmark.severities):
+        if not benchmark.data_root:
+            yield f'{kind}/{severity}', corrupted(clean, kind, severity, benchmark.seed, pack)
+        elif not (benchmark.partial and missing_sets(benchmark.data_root, [kind], [severity])):
+            pipeline, last = _split(clean, pack)
+            yield f'{kind}/{severity}', dict(
+                type='mmgcp.ImageNetC', data_root=benchmark.data_root, corruptions=[kind], severities=[severity],
+                classes=class_folders(clean), unreadable=benchmark.unreadable, pipeline=[pipeline[0], last],
+                serialize_data=False)  # which collects garbage each time, longer than a set takes to open
+
+
+def _perturbed_sets(benchmark, dataloader):
+    """One data set per perturbation."""
+    clean, sets = dataloader['dataset'], {}
+    for kind in benchmark.kinds:
+        if not benchmark.data_root:
+            dataset = dict(type='mmgcp.PerturbedDataset', dataset=clean, perturbation=kind, frames=benchmark.frames,
+                           difficulty=benchmark.difficulty, seed=benchmark.seed, unreadable=benchmark.unreadable)
+        elif benchmark.partial and not _perturbations(benchmark, kind)[0].is_dir():
+            continue
+        else:
+            dataset = dict(type='mmgcp.ImageNetP', data_root=benchmark.data_root, perturbation=kind,
+                           difficulty=benchmark.difficulty, classes=class_folders(clean),
+                           unreadable=benchmark.unreadable, pipeline=[_split(clean, 'PackInputs')[1]])
+        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // benchmark.frames),
+                      collate_fn=dict(type='mmgcp.collate_sequences'))
+        sets[kind] = dict(loader=loader, evaluator=dict(type='mmgcp.PerturbationStability', partial=True))
+    return sets
+
+
+def _perturbations(benchmark, *kinds):
+    """Their folders."""
+    return [Path(benchmark.data_root, perturbation_folder(kind, benchmark.difficulty)) for kind in kinds]
+
+
+def _split(dataset, pack):
+    """Transforms of a data set before the one that packs, and that one."""
+    pipeline = dataset.get('pipeline') or []
+    if len(pipeline) < 2 or _type(pipeline[-1]) != pack:
+        raise SetupError(f'test_dataloader.dataset.pipeline must read images first and end with {pack}')
+    return pipeline[:-1], pipeline[-1]
+
+
+def _type(settings):
+    """Name of a type, without its scope; configs in pure Python hold classes in place of names."""
+    kind = settings['type']
+    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

@@ -1,0 +1,161 @@
+"""Robustness of trained networks: tests them where that was not done yet, and reads what was measured."""
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmgcp.analysis.robustness import RobustnessResult
+from mmgcp.apis.launch import build_runner
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import read_records
+
+from .benchmarks import Benchmark, benchmark_sets, check_classes, number_of_classes
+
+PRETRAINED = 'pretrained'  # in place of a checkpoint: the weights that the config itself names
+
+
+def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
+    """File in the work directory that keeps what was measured of a checkpoint.
+
+    Raises:
+        SetupError: If the work directory that ``checkpoint`` names holds none.
+    """
+    hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
+    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}_{Path(_resolved(checkpoint)).stem}.json')
+
+
+def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
+    """What must be the same for measurements to be put together; JSON values.
+
+    Raises:
+        SetupError: If there is no such checkpoint.
+    """
+    fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
+    clean = zlib.crc32(repr(cfg.test_dataloader.dataset.to_dict()).encode())
+    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, clean_images=clean)
+
+
+def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
+    """Whether the file of measurements holds all sets of a benchmark.
+
+    Raises:
+        SetupError: If there is no such checkpoint.
+        ValueError: If the file is no file of measurements.
+    """
+    path = measurements(cfg, checkpoint, benchmark)
+    if not cfg.get('test_dataloader') or not path.is_file():
+        return False
+    known = read_records(path)
+    return (known.settings == settings_of(cfg, checkpoint, benchmark)
+            and {record['set'] for record in known.records}.issuperset(benchmark.sets))
+
+
+def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
+    """Look for all that a test needs, before the first one starts.
+
+    Raises:
+        SetupError: If the checkpoint, data or a part of the config is missing, or the classes do not fit.
+    """
+    if not cfg.get('test_dataloader'):
+        raise SetupError('the config has no test_dataloader: the clean images come from there')
+    checksum(cfg, checkpoint)
+    check_classes(cfg, benchmark)
+    benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
+
+
+def checksum(cfg: Config, checkpoint: str) -> int | str:
+    """CRC-32 of a checkpoint file; a URL, or ``'pretrained'``, is its own mark.
+
+    Raises:
+        SetupError: If there is no such file, or the config names no weights of its own.
+    """
+    if checkpoint == PRETRAINED:
+        if "'Pretrained'" not in repr(cfg.model) and not cfg.model.get('pretrained'):
+            raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
+                             'none: give a checkpoint file')
+        return checkpoint
+    path = _resolved(checkpoint)
+    if '://' in path:
+        return path
+    if not Path(path).is_file():
+        raise SetupError(f'the checkpoint {checkpoint} does not exist')
+    return zlib.crc32(Path(path).read_bytes())
+
+
+def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
+    """Test a network on the sets of a benchmark that its file of measurements does not hold.
+
+    Args:
+        cfg (Config): Its config; changed.
+        checkpoint (str): Checkpoint file, URL, ``workdir://NAME``, or ``'pretrained'`` for the weights that the config
+            names.
+        benchmark (Benchmark): The benchmark.
+
+    Raises:
+        SetupError: If data or weights do not fit, or the file was made with other settings.
+    """
+    cfg.load_from = None if checkpoint == PRETRAINED else checkpoint
+    settings = settings_of(cfg, checkpoint, benchmark)
+    cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=settings['fp16'], benchmark=vars(benchmark),
+                        path=str(measurements(cfg, checkpoint, benchmark)), settings=settings)
+    runner = build_runner(cfg, ['test'], whole_model=True)
+    if checkpoint == PRETRAINED:
+        getattr(runner.model, 'module', runner.model).init_weights()
+    runner.test()
+
+
+def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -> RobustnessResult:
+    """What was measured of a network.
+
+    Raises:
+        ValueError: If the file is missing or no file of measurements.
+    """
+    records = read_records(measurements(cfg, checkpoint, benchmark)).records
+    return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
+                     benchmark.difficulty)
+
+
+def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
+    """Put the measurements of :class:`mmgcp.apis.robustness.BenchmarkLoop` together.
+
+    Args:
+        name (str): Name of the network.
+        benchmark (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
+        records (Sequence[dict]): What the loop notes of each set.
+        difficulty (int): Of ImageNet-P.
+    """
+    read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark]
+    sets = {record['set']: read(record['metrics']) for record in records}
+    unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
+                  if values.get('unreadable')]
+    return RobustnessResult(name, benchmark, sets, unreadable, difficulty)
+
+
+def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
+    """``'alexnet'`` for networks with the classes of ImageNet on ImageNet-C, ``'none'`` otherwise."""
+    imagenet = benchmark.name == 'imagenet-c' and {number_of_classes(cfg) for cfg in cfgs} == {1000}
+    return 'alexnet' if imagenet else 'none'
+
+
+def _resolved(checkpoint):
+    """File or URL of a checkpoint, ``workdir://`` being resolved."""
+    if checkpoint.startswith(WORKDIR_SCHEME):
+        return workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):])
+    return checkpoint
+
+
+def _errors(metrics):
+    """Share of wrong top-1 predictions, from what Accuracy or CorruptionError returned."""
+    if 'accuracy/top1' in metrics:
+        return dict(error=1 - metrics['accuracy/top1'] / 100)
+    return {kind: value / 100 if kind == 'error' else value
+            for kind, value in ((name.split('/')[0], value) for name, value in metrics.items())
+            if kind in ('error', 'images', 'unreadable')}
+
+
+def _stability(metrics):
+    """Flip probability and top-5 distance, from what PerturbationStability returned."""
+    values = {name.split('/')[0]: value for name, value in metrics.items()}
+    return {**values, 'flip': values['flip'] / 100}

@@ -1,0 +1,70 @@
+"""Tables, figure and files of a robustness benchmark."""
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmgcp.analysis.robustness import RobustnessResult, reference_of, summaries
+from mmgcp.analysis.robustness_figure import plot_robustness
+from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from mmgcp.evaluation import corruption_error, perturbation_stability
+from mmgcp.utils.errors import SetupError
+
+from .benchmarks import Benchmark
+
+
+def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) -> None:
+    """Look at the reference before the test, so that a mistake shows.
+
+    Args:
+        reference (str): See :func:`report`.
+        names (Sequence[str]): Names of the networks.
+        benchmark (Benchmark): What they are to be tested on.
+
+    Raises:
+        SetupError: If it cannot be read or has another form, is a network of a partial test, or does not belong to the
+            benchmark.
+    """
+    if benchmark.name == 'coco-c' and reference != 'none':
+        raise SetupError('COCO-C has no reference: rPC is relative to the clean images')
+    if reference in names and not benchmark.whole:
+        raise SetupError(f"'{reference}' cannot be the reference: it must be tested on all sets")
+    if reference not in ('none', *names):
+        _load(reference, benchmark.name)
+
+
+def report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
+           formats: Sequence[str]) -> str:
+    """Write what was measured as a figure, as CSV and as JSON, under one name.
+
+    Args:
+        results (Sequence[RobustnessResult]): The networks, of one benchmark.
+        reference (str): Network whose errors are 100: ``'none'``, ``'alexnet'``, the name of one of the networks, or a
+            JSON file of another test.
+        partial (bool): Average over part of the sets, and say so.
+        out (str | Path): The figure, a PNG file.
+        formats (Sequence[str]): Vector formats beside it.
+
+    Returns:
+        str: The tables, and the names of the files.
+
+    Raises:
+        SetupError: If the reference cannot be read.
+        ValueError: If sets are missing, or the measurements cannot be compared.
+    """
+    named = next((result for result in results if result.name == reference), None)
+    errors = reference_of(named) if named else None if reference == 'none' else _load(reference, results[0].benchmark)
+    numbers = summaries(results, errors, partial)
+    paths = plot_robustness(numbers, out, formats=formats)
+    tables = [Path(out).with_suffix(suffix) for suffix in ('.csv', '.json')]
+    write_csv(tables[0], numbers)
+    write_json(tables[1], numbers)
+    divided = numbers[0].reference
+    lines = [corruption_table(numbers), robustness_table(numbers),
+             f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',
+             *(f'{result.name}: unreadable and left out, {", ".join(result.unreadable)}'
+               for result in results if result.unreadable),
+             ' '.join(['Figure and files:', *map(str, [*paths, *tables])])]
+    return '\n' + '\n\n'.join(lines)
+
+
+def _load(reference, benchmark):
+    return (perturbation_stability if benchmark == 'imagenet-p' else corruption_error).load_reference(reference)

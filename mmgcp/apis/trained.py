@@ -1,0 +1,120 @@
+"""Networks as a training left them, and the data that it saw: what measurements after the training start from."""
+import copy
+import itertools
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.seeds import seed_all
+
+from .preflight import check_data
+
+
+def saved_checkpoints(work_dir: str | Path) -> list[Path]:
+    """Checkpoints that a training saved on its way, from the first to the last.
+
+    Args:
+        work_dir (str | Path): Work directory of the training.
+
+    Returns:
+        list[Path]: ``epoch_N.pth`` or ``iter_N.pth`` with ascending N.
+
+    Raises:
+        SetupError: If there are none, or some of both kinds.
+    """
+    found = {kind: sorted((path for path in Path(work_dir).glob(f'{kind}_*.pth') if _number(path)), key=_number)
+             for kind in ('epoch', 'iter')}
+    if all(found.values()):
+        raise SetupError(f'{work_dir} holds checkpoints by epoch and by iteration: move one kind away')
+    checkpoints = found['epoch'] or found['iter']
+    if not checkpoints:
+        raise SetupError(f'{work_dir} holds no checkpoint (epoch_N.pth or iter_N.pth): give the work directory of a '
+                         'training; default_hooks.checkpoint.max_keep_ckpts=-1 keeps all that it saves')
+    return checkpoints
+
+
+def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
+    """Checkpoints that no record is of, with the checksum that their records are to have.
+
+    A training that was repeated leaves other weights under the same name: those are measured anew.
+
+    Args:
+        checkpoints (Sequence[Path]): Files.
+        records (Sequence[dict]): Measurements, each with the name of its ``checkpoint`` and the file's ``crc32``.
+
+    Returns:
+        list[tuple[Path, int]]: Files and their CRC-32, in the order given.
+    """
+    measured = {(record['checkpoint'], record['crc32']) for record in records}
+    checksums = [(path, zlib.crc32(path.read_bytes())) for path in checkpoints]
+    return [(path, checksum) for path, checksum in checksums if (path.name, checksum) not in measured]
+
+
+def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
+    """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
+
+    Args:
+        cfg (Config): Config of the run.
+        checkpoint (str | Path): Checkpoint file, URL or ``workdir://NAME``.
+
+    Returns:
+        tuple[nn.Module, dict]: The model, and the checkpoint's ``meta`` with ``epoch`` and ``iter``, the epochs and
+        iterations trained; empty where it has none.
+
+    Raises:
+        SetupError: If the checkpoint cannot be read or belongs to another architecture.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    loaded = load_checkpoint(str(checkpoint))
+    settings = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor'):  # MMEngine's Runner, too, puts it into the model
+        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(settings)
+    state_dict = tensors_of(loaded)
+    assert_fits(model, state_dict, str(checkpoint))
+    model.load_state_dict(state_dict, strict=False)
+    model.train()
+    return model, loaded.get('meta') or {}
+
+
+def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
+    """First batches of a config's training data, augmented as in training.
+
+    Configs with the same data, and the same ``train_dataloader.batch_size``, get the same images for the same seed.
+
+    Args:
+        cfg (Config): Config of the run.
+        number (int): Batches to take, of ``train_dataloader.batch_size`` images.
+        seed (int): Seed of order and augmentations.
+
+    Returns:
+        list[dict]: Batches as the data loader gives them, on the CPU.
+
+    Raises:
+        SetupError: If the data are missing, or fewer batches than asked for.
+    """
+    check_data(cfg, ['train'])
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    # Workers would draw augmentations of their own.
+    loader = Runner.build_dataloader(
+        {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
+    seed_all(seed)
+    batches = list(itertools.islice(loader, number))
+    if len(batches) < number:
+        raise SetupError(f'the training data have {len(batches)} batches of {cfg.train_dataloader.batch_size} images, '
+                         f'but {number} are asked for: ask for fewer, or lower train_dataloader.batch_size')
+    return batches
+
+
+def _number(path: Path) -> int:
+    """N of ``epoch_N.pth`` or ``iter_N.pth``; 0 for other names."""
+    digits = re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)
+    return int(digits[1]) if digits else 0

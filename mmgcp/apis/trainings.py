@@ -1,0 +1,125 @@
+"""Trainings as their work directories tell: log, config and schedule, for Table 2 of the paper."""
+import functools
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from mmgcp.analysis.learning_rates import schedule_files
+from mmgcp.analysis.table_2 import Training
+from mmgcp.engine.schedulers import lr_curve
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.logs import read_runs
+
+CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
+
+
+def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Training]:
+    """Read runs and their configs.
+
+    Args:
+        work_dirs (Sequence[str | Path]): One work directory per run.
+        labels (Sequence[str], optional): One name per run; by default those of the folders.
+
+    Returns:
+        list[Training]: The runs, in the order given. A warning tells whose batch is not known, or changed on the way.
+
+    Raises:
+        ValueError: If a run cannot be read (see :func:`~mmgcp.utils.logs.read_runs`), or its config is missing.
+    """
+    return [_read_training(Path(work_dir), run)
+            for work_dir, run in zip(work_dirs, read_runs(work_dirs, labels), strict=True)]
+
+
+def _read_training(work_dir, run):
+    # Folders of starts that trained; those of tools/test.py hold no training.
+    starts = [log.parents[1] for log in sorted(work_dir.glob('*/vis_data/scalars.json'))
+              if '"iter":' in log.read_text(encoding='utf-8', errors='replace')]
+    configs = [start / 'vis_data' / 'config.py' for start in starts]
+    configs = [config for config in configs if config.is_file()] or sorted(work_dir.glob('*.py'))
+    if not configs:
+        raise ValueError(f"'{work_dir}' holds no config (<time>/vis_data/config.py or <config>.py), which MMEngine "
+                         'leaves there: copy the config of the training into it.')
+    cfg = Config.fromfile(configs[-1])
+    network, pooling = _network(cfg.model)
+    train_cfg = cfg.get('train_cfg') or {}
+    return Training(
+        run=run,
+        network=network,
+        pooling=pooling,
+        lr=_lr_setting(cfg, network),
+        batch=_batch(cfg, starts, run.name),
+        planned=train_cfg.get('max_epochs' if run.unit == 'epoch' else 'max_iters'))
+
+
+def _network(model):
+    """Name of the backbone, and how it ends."""
+    backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
+    name = _short(backbone.get('type', '')).removeprefix('GCP')
+    size = backbone.get('depth') or backbone.get('arch')
+    network = f'{name}-{size}' if isinstance(size, (int, str)) else name
+    pooling = _short(neck.get('type', 'none'))
+    if pooling == 'GlobalCovariancePooling':
+        return network, 'GCP' + CONV5.get(backbone.get('conv5_downsample'), '')
+    return network, 'GAP' if pooling == 'GlobalAveragePooling' else pooling
+
+
+def _lr_setting(cfg, network):
+    optim_wrapper = cfg.get('optim_wrapper') or {}
+    setting = _known_setting(cfg, network) or _schedulers(cfg)
+    return f'K-FAC, {setting}' if _short(optim_wrapper.get('type', '')) == 'KFACOptimWrapper' else setting
+
+
+def _known_setting(cfg, network):
+    """The setting of Table 3 that has these learning rates, or a multiple of them; None if none has."""
+    try:
+        rates = lr_curve(cfg, epoch_length=1)
+    except SetupError:  # by iteration, or waiting for validation results: no such setting does
+        return None
+    for name, known in _known_curves(network).items():
+        if len(rates) == len(known) and np.allclose(rates, rates[0] / known[0] * known, rtol=1e-6, atol=0):
+            scale = rates[0] / known[0]
+            name, _, release = name.removeprefix('LR_').partition('_')
+            return f"LR_{name}{' (release)' if release else ''}{'' if np.isclose(scale, 1) else f' x {scale:.3g}'}"
+    return None
+
+
+@functools.cache
+def _known_curves(network):
+    """Learning rates of the settings that Table 3 has for the family of a network, by name."""
+    settings = next((files for family, files in schedule_files().items() if family.lower() in network.lower()), {})
+    # The schedules by iteration have these rates at the start of each epoch, however long it is.
+    return {name: lr_curve(Config.fromfile(file), epoch_length=1) for name, file in settings.items()}
+
+
+def _schedulers(cfg):
+    """Types of the schedulers, and the rate that the optimizer starts with."""
+    settings = cfg.get('param_scheduler') or []
+    types = [_short(setting['type']) for setting in ([settings] if isinstance(settings, dict) else settings)]
+    lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
+    return ' + '.join(types or ['constant']) + ('' if lr is None else f' {lr:g}')
+
+
+def _batch(cfg, starts, name):
+    """Images per step: of a loader, times processes (which MMEngine notes in the text log), times those accumulated."""
+    logs = [start / f'{start.name}.log' for start in starts]
+    processes = [re.search(r'GPU number: (\d+)', log.read_text(encoding='utf-8', errors='replace'))
+                 for log in logs if log.is_file()]
+    processes = [int(number[1]) for number in processes if number]
+    images = (cfg.get('train_dataloader') or {}).get('batch_size')
+    if not processes or not images:
+        missing = "'GPU number' in its log (<time>/<time>.log)" if images else 'batch_size of its train_dataloader'
+        warnings.warn(f"The batch of '{name}' is not known: there is no {missing}.", stacklevel=2)
+        return None
+    if len(set(processes)) > 1:
+        warnings.warn(f"'{name}' was trained by {', then '.join(map(str, processes))} processes: the batch is that of "
+                      'the last start.', stacklevel=2)
+    return images * processes[-1] * (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+
+
+def _short(kind):
+    """Name of a type without its scope: 'mmgcp.GCPResNet' is 'GCPResNet'."""
+    return str(kind).rpartition('.')[2]

@@ -1,4 +1,0 @@
-"""Loops."""
-from .benchmark_loop import BenchmarkLoop
-
-__all__ = ['BenchmarkLoop']

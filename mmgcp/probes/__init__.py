@@ -1,0 +1,1 @@
+"""Measurements of a network: its loss landscape, curvature and gradients."""

@@ -1,0 +1,332 @@
+r"""Table 1 of Wang et al., CVPR 2020, measured: the gradients of GAP, GCP and GAP with K-FAC by the same weights.
+
+The weights are those of the last convolution before the pooling. What it gives goes through normalisation and
+activation to become the features ``X``, which the pooling receives. Each row of the table is a ``dL/dX``
+(:mod:`mmgcp.ops.gradients`), sent back through those layers to the weights by autograd, and averaged over the images.
+
+A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss by its own
+pooled matrix, so that they differ in nothing but the way from there to ``X``:
+
+- what it is trained with, the gradient of the Newton-Schulz steps;
+- Eq. 6, that of the exact square root;
+- Eq. 7, the trimmed one;
+- that of a covariance without a root, in which Eq. 6's preconditioner is missing;
+- GAP: the gradient of another head, which such a network does not have: :func:`fit_average_head` on the same ``X``;
+- GAP with K-FAC: the row before, times the inverse Kronecker-factored Fisher matrix of this one layer.
+
+A network with average pooling gives the last two, by its own head.
+
+The Fisher matrix is the empirical one, of the gradients of the labels' GAP loss over the given images, as in
+``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` holds ``dL/dX`` itself.
+
+Batch normalisation uses the statistics of the batch, as in training. It couples the images: what arrives at the
+positions of one carries a little of the losses of the others.
+"""
+import math
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.necks import GlobalAveragePooling
+from torch import Tensor, nn
+
+from mmgcp.analysis.gradients import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
+from mmgcp.ops import CovariancePooling
+from mmgcp.ops.gradients import (
+    average_gradient,
+    covariance_gradient,
+    root_gradient,
+    symmetric_gradient,
+    trimmed_root_gradient,
+)
+from mmgcp.utils.errors import SetupError
+
+from .kronecker import gradient_matrix, input_factor, inverses, is_supported, output_factor, precondition
+from .probe import preprocess, training_loss, undisturbed
+
+ROOTS = ('newton_schulz', 'eigh')
+SPECTRUM = 64  # singular values that are kept
+
+
+class WeightGradients(NamedTuple):
+    """Rows of Table 1 as gradients of the same weights.
+
+    Attributes:
+        layer (str): Name of the convolution.
+        loss (float): The network's own loss, mean over the images.
+        rows (dict[str, Tensor]): Gradients by name of the row, (out, in * kernel height * kernel width) and, if the
+            convolution has a bias, that as last column; float64.
+    """
+    layer: str
+    loss: float
+    rows: dict[str, Tensor]
+
+
+class Row(NamedTuple):
+    """A gradient in numbers.
+
+    Attributes:
+        norm (float): Frobenius norm.
+        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007):
+            1 if one direction is all, the number of singular values if all are equal.
+        singular_values (list[float]): The largest 64, over the largest; all, if there are fewer.
+        cosines (dict[str, float]): Cosine similarity to each row by its name, itself included.
+    """
+    norm: float
+    effective_rank: float
+    singular_values: list[float]
+    cosines: dict[str, float]
+
+
+class _Layers(NamedTuple):
+    name: str
+    conv: nn.Conv2d
+    pooling: nn.Module
+
+
+class _Flow(NamedTuple):
+    """A forward pass: input and output of the convolution, ``X`` (B, D, H, W), what the head receives, and the loss."""
+    inputs: Tensor
+    outputs: Tensor
+    features: Tensor
+    pooled: Tensor
+    loss: Tensor
+
+
+def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) -> WeightGradients:
+    """Rows of Table 1 for one network in one state, which is left as it was.
+
+    Args:
+        model (nn.Module): Classifier of MMPretrain in training mode, not inside a wrapper such as DDP.
+        batches (Sequence[dict]): As the data loader gives them. The more images, the better is the Fisher matrix
+            known; all are held at once.
+        damping (float): Of K-FAC, added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
+
+    Returns:
+        WeightGradients: The rows, in the order of this module's description.
+
+    Raises:
+        SetupError: If the network has no average or covariance pooling, or several, no convolution before it or one
+            that K-FAC does not know or that is not trained, a covariance pooling other than the centred square root, or
+            if a gradient is zero or not finite.
+        ValueError: If there are no batches, or ``damping`` is not a positive number, or too small for float64.
+    """
+    if not batches:
+        raise ValueError('gradients need at least one batch')
+    if not 0 < damping < math.inf:
+        raise ValueError(f'damping={damping} must be a positive number')
+    with undisturbed(model) as rewind:
+        data = [preprocess(model, batch) for batch in batches]
+        images = sum(len(batch['inputs']) for batch in data)
+        layers = _find_layers(model, data[0])
+        head = None
+        if isinstance(layers.pooling, CovariancePooling):
+            rewind()
+            head = _fit_head(model, layers, data)
+
+        rewind()
+        loss, rows, factors = 0., {}, [0., 0.]
+        for batch in data:
+            flow = _forward(model, layers, batch)
+            share = len(flow.features) / images
+            loss += share * flow.loss.item()
+            gradients = _feature_gradients(flow, head, batch)
+            for name, gradient in gradients.items():
+                rows[name] = rows.get(name, 0) + share * _by_weights(layers.conv, flow, gradient)
+            by_outputs, = torch.autograd.grad(flow.features, flow.outputs, gradients[GAP])
+            factors[0] += share * input_factor(layers.conv, flow.inputs).double()
+            factors[1] += share * output_factor(layers.conv, by_outputs).double()
+        _check_rows(rows)
+        rows[KFAC] = precondition(rows[GAP], *inverses(*factors, damping))
+    return WeightGradients(layers.name, loss, rows)
+
+
+def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
+    """Lengths, directions and spectra of gradients.
+
+    Args:
+        rows (dict[str, Tensor]): Matrices of one shape by name, none of them zero.
+
+    Returns:
+        dict[str, Row]: By the same names.
+    """
+    norms = {name: row.norm() for name, row in rows.items()}
+    compared = {}
+    for name, row in rows.items():
+        values = torch.linalg.svdvals(row)
+        shares = values / values.sum()
+        compared[name] = Row(
+            norm=norms[name].item(),
+            effective_rank=torch.special.entr(shares).sum().exp().item(),
+            singular_values=(values / values[0])[:SPECTRUM].tolist(),
+            cosines={other: ((row * rows[other]).sum() / (norms[name] * norms[other])).item() for other in rows})
+    return compared
+
+
+def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
+    r"""The linear classifier that a network with average pooling would have for these features.
+
+    It minimises the sum over the images of the cross-entropy, plus half the squared length of all weights and biases,
+    for features minus their mean and over their root-mean-square length: the posterior mode under a standard normal
+    prior.
+
+    The penalty decides how large the gradients of such a head are. With more channels than images some weights
+    classify all images, and without a penalty, or with a tiny one, the residuals vanish and with them the gradient. At
+    the optimum the weights of a class are the sum of its residuals times features of length about 1: one image alone
+    moves its own scores by no more than its residuals, whatever the number of channels, and only what many images of a
+    class have in common makes them small. Classes without images get low scores, not infinite ones.
+
+    Args:
+        features (Tensor): Averaged features, (n, D).
+        targets (Tensor): Probabilities of the classes, (n, K).
+
+    Returns:
+        nn.Linear: From D to K, float64, for features as they are given.
+
+    Raises:
+        SetupError: If the features are not finite, or the same for all images.
+    """
+    features, targets = features.double(), targets.double()
+    mean = features.mean(0)
+    length = (features - mean).square().sum(1).mean().sqrt()
+    if not 0 < length < math.inf:
+        raise SetupError('the averaged features are not finite, or the same for all images, so that no head can tell '
+                         'the classes apart: take more images, or a checkpoint from before the training broke down')
+    normed = F.pad((features - mean) / length, (0, 1), value=1.)
+    weights = normed.new_zeros(targets.shape[1], normed.shape[1], requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=1000, history_size=20, tolerance_grad=1e-10, tolerance_change=0,
+                               line_search_fn='strong_wolfe')
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        loss = F.cross_entropy(normed @ weights.T, targets) + weights.square().sum() / (2 * len(normed))
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        solver.step(closure)
+    head = nn.Linear(features.shape[1], targets.shape[1], dtype=features.dtype, device=features.device)
+    head.requires_grad_(False)
+    head.weight.copy_(weights[:, :-1] / length)
+    head.bias.copy_(weights[:, -1] - head.weight @ mean)
+    return head
+
+
+def _find_layers(model: nn.Module, data: dict) -> _Layers:
+    """The one pooling layer, and the convolution that runs last before it."""
+    poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
+    if len(poolings) != 1:
+        raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
+                         "mmgcp's CovariancePooling, where Table 1 compares the gradients of one: set model.neck to "
+                         'one of them')
+    pooling = poolings[0]
+    if isinstance(pooling, CovariancePooling):
+        _check_root(pooling)
+    watched = [pooling, *(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))]
+    run = []
+    with _hooked({layer: lambda layer, *_: run.append(layer) for layer in watched}), torch.no_grad():
+        training_loss(model, data)
+    if run.count(pooling) != 1 or run[0] is pooling:
+        raise SetupError(f'{type(model).__name__} pools {run.count(pooling)} times in a forward pass, or has no '
+                         'convolution before: gradients are compared by the weights of the last convolution before '
+                         'one pooling, so take a convolutional network that pools once')
+    conv = run[run.index(pooling) - 1]
+    name = next(name for name, layer in model.named_modules() if layer is conv)
+    if run.count(conv) != 1 or not is_supported(conv) or not conv.weight.requires_grad:
+        raise SetupError(f'the last convolution before the pooling, {name}, is grouped, shared, frozen, or pads with '
+                         'other values than zero, which K-FAC has no factors for: take another network')
+    return _Layers(name, conv, pooling)
+
+
+def _check_root(pooling: CovariancePooling) -> None:
+    options = pooling.options
+    if (pooling.method not in ROOTS or pooling.scale_off_diagonal or options.get('shrinkage')
+            or not options.get('center', True) or options.get('pre_norm', 'trace') != 'trace'):
+        raise SetupError('Eq. 6 is the gradient of the square root of the sample covariance, but this network has '
+                         f'{pooling}: set model.neck.method to {" or ".join(ROOTS)}, and leave center, '
+                         'shrinkage, pre_norm and scale_off_diagonal as they are by default')
+
+
+@contextmanager
+def _hooked(hooks: dict[nn.Module, Callable]):
+    """Forward hooks on layers."""
+    handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
+    seen = {}
+
+    def watch_conv(_, inputs: tuple, output: Tensor) -> Tensor:
+        seen.update(inputs=inputs[0].detach(), outputs=output)
+        return output.clone()  # an activation behind it may overwrite what it gets
+
+    def watch_pooling(_, inputs: tuple, output: Tensor | tuple[Tensor]) -> None:
+        seen.update(features=_last(inputs[0]), pooled=_last(output))
+
+    with _hooked({layers.conv: watch_conv, layers.pooling: watch_pooling}):
+        loss = training_loss(model, data)
+    if seen['features'].dim() != 4:
+        raise SetupError(f"the pooling receives features of shape {tuple(seen['features'].shape)}, no feature maps "
+                         '(B, C, H, W): take a convolutional network')
+    return _Flow(**seen, loss=loss)
+
+
+def _last(value: Tensor | tuple[Tensor]) -> Tensor:
+    return value[-1] if isinstance(value, (tuple, list)) else value
+
+
+def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Linear:
+    with torch.no_grad():
+        features = [_forward(model, layers, batch).features.double().mean((2, 3)) for batch in data]
+    targets = [_targets(batch['data_samples'], model.head.num_classes) for batch in data]
+    return fit_average_head(torch.cat(features), torch.cat(targets).to(features[0]))
+
+
+def _targets(samples: Sequence, classes: int) -> Tensor:
+    """Probabilities of the classes: a batch augmentation's, or one for the label."""
+    if 'gt_score' in samples[0]:
+        return torch.stack([sample.gt_score for sample in samples])
+    return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)
+
+
+def _feature_gradients(flow: _Flow, head: nn.Linear | None, data: dict) -> dict[str, Tensor]:
+    """dL/dX of all rows but K-FAC's, (B, D, H, W); with a ``head``, of a network with covariance pooling."""
+    if head is None:
+        return {GAP: torch.autograd.grad(flow.loss, flow.features, retain_graph=True)[0]}
+    trained, by_pooled = torch.autograd.grad(flow.loss, (flow.features, flow.pooled), retain_graph=True)
+    # In float64 what is zero to rounding is told apart from small eigenvalues.
+    x = flow.features.detach().flatten(2).mT.double()
+    by_root = symmetric_gradient(by_pooled.double())
+    averaged = x.mean(1).requires_grad_()
+    targets = _targets(data['data_samples'], head.out_features).to(averaged)
+    by_average, = torch.autograd.grad(F.cross_entropy(head(averaged), targets), averaged)
+    computed = {
+        EXACT: root_gradient(x, by_root),
+        TRIMMED: trimmed_root_gradient(x, by_root),
+        COVARIANCE: covariance_gradient(x, by_root),
+        GAP: average_gradient(by_average, x.shape[1]),
+    }
+    return {TRAINED: trained} | {name: gradient.mT.reshape(trained.shape).to(trained)
+                                 for name, gradient in computed.items()}
+
+
+def _by_weights(conv: nn.Conv2d, flow: _Flow, gradient: Tensor) -> Tensor:
+    """dL/dW from dL/dX, as a matrix."""
+    weights = [weight for weight in (conv.weight, conv.bias) if weight is not None]
+    gradients = torch.autograd.grad(flow.features, weights, gradient, retain_graph=True)
+    return gradient_matrix(conv, *gradients).double()
+
+
+def _check_rows(rows: dict[str, Tensor]) -> None:
+    for name, row in rows.items():
+        if not 0 < row.norm() < math.inf:
+            raise SetupError(f"the gradient of the row '{name}' is {'zero' if row.norm() == 0 else 'not finite'}, so "
+                             'that it has no direction to compare: take a checkpoint that has trained a little '
+                             '(zero_init_residual starts with zeros) and from before the training broke down')

@@ -1,0 +1,359 @@
+r"""Curvature of the training loss: the largest eigenvalues and the trace of its Hessian.
+
+Smoothness is what Section 3 of Wang et al. (CVPR 2020) credits covariance pooling with. The Hessian ``H`` of the loss
+with respect to all weights that are trained says directly how smooth the loss is where the weights are: the gradient
+changes by ``H d`` along a short step ``d``, the largest eigenvalue bounds the learning rate of stable gradient descent
+(``2 / lambda_1``), and the trace is the curvature of all directions together.
+
+What is differentiated is what training descends: the mean over the given batches of the training loss, normalisation
+layers using the statistics of each batch, dropout and batch augmentations drawn once and then kept. ReLU and
+max-pooling have kinks, so the Hessian exists almost everywhere: it is that of the smooth piece in which the weights
+are. It depends on the scale of the weights, which batch normalisation leaves free: compare networks at the same stage
+of equal trainings.
+
+The Hessian is never written down: :class:`Hessian` multiplies it with vectors. curvlinops has such operators too, but
+asks for a network that maps tensors to outputs and a loss of torch; MMPretrain's networks compute their losses
+themselves, and their batch normalisation stands in the way of ``torch.func``.
+"""
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor, nn
+
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.seeds import seed_all
+
+from .probe import preprocess, training_loss, undisturbed
+
+
+class NonFiniteCurvatureError(SetupError):
+    """The loss, or a product with its Hessian, is NaN or infinite."""
+
+
+class Eigenvalues(NamedTuple):
+    """Eigenvalues as far as they were found, largest first.
+
+    Attributes:
+        values (list[float]): Those that converged. If fewer than ``wanted``, none of them is known to be the largest.
+        residuals (list[float]): ``||H v - lambda v|| / |lambda|`` of each, with eigenvectors of length 1.
+        wanted (int): How many were asked for.
+    """
+    values: list[float]
+    residuals: list[float]
+    wanted: int
+
+
+class Trace(NamedTuple):
+    """An estimate of a trace.
+
+    Attributes:
+        mean (float): The estimate.
+        error (float): Its standard error.
+    """
+    mean: float
+    error: float
+
+
+class Curvature(NamedTuple):
+    """All that is measured of one network.
+
+    Attributes:
+        loss (float): Mean over the batches.
+        eigenvalues (list[float]): The largest, largest first, as far as they were found.
+        residuals (list[float]): Of these eigenvalues; see :class:`Eigenvalues`.
+        smallest (list[float]): The most negative one, if it was asked for and found.
+        trace (float): Estimate of the trace; NaN where there is a fault.
+        trace_error (float): Its standard error.
+        products (int): Hessian-vector products that it took.
+        seconds (float): Time that they took.
+        fault (str): What was not finite, so that the measurement ended there; empty if nothing.
+    """
+    loss: float
+    eigenvalues: list[float]
+    residuals: list[float]
+    smallest: list[float]
+    trace: float
+    trace_error: float
+    products: int
+    seconds: float
+    fault: str
+
+
+class Hessian(LinearOperator):
+    """Hessian of the training loss as an operator of scipy: ``hessian @ vector``, (n,) for n trained weights.
+
+    Weights are in the order of ``model.named_parameters()``. To be made by :func:`loss_hessian`.
+
+    Args:
+        model (nn.Module): Model of MMPretrain or MMDetection, inside :func:`~mmgcp.probes.probe.undisturbed`.
+        data (Sequence[dict]): Batches from :func:`~mmgcp.probes.probe.preprocess`; each counts alike.
+        rewind (Callable[[], None]): From ``undisturbed``, called before each product.
+        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+
+    Attributes:
+        loss (float): Mean loss over the batches; NaN before the first product.
+        products (int): Products so far, each over all batches.
+        seconds (float): Time that they took.
+
+    Raises:
+        SetupError: If no weight is trained.
+    """
+
+    def __init__(self,
+                 model: nn.Module,
+                 data: Sequence[dict],
+                 rewind: Callable[[], None],
+                 progress: Callable[[int], None] | None = None) -> None:
+        self.model, self.data, self.rewind, self.progress = model, data, rewind, progress
+        self.weights = trained_weights(model)
+        self.sizes = [weight.numel() for weight in self.weights.values()]
+        self.loss, self.products, self.seconds = float('nan'), 0, 0.
+        first = next(iter(self.weights.values()))
+        super().__init__(torch.empty(0, dtype=first.dtype).numpy().dtype, (sum(self.sizes), ) * 2)
+
+    def _matvec(self, vector: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        weights = list(self.weights.values())
+        flat = torch.from_numpy(np.array(vector, self.dtype).ravel()).to(weights[0].device)
+        vectors = [part.view_as(weight) for part, weight in zip(flat.split(self.sizes), weights, strict=True)]
+        product, losses, faults = torch.zeros_like(flat), [], []
+        self.rewind()
+        # Convolutions in full float32: the 10 bits of TF32, cuDNN's default, would drown small eigenvalues.
+        with torch.backends.cudnn.flags(torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False):
+            for number, data in enumerate(self.data, 1):
+                loss, parts = hessian_vector_product(self.model, data, weights, vectors)
+                faults += self._faults(loss, parts, f'batch {number} of {len(self.data)}')
+                product += torch.cat([part.reshape(-1) for part in parts]) / len(self.data)
+                losses.append(loss.item())
+        result = product.cpu().numpy()
+        self.loss = sum(losses) / len(losses)
+        self.products += 1
+        self.seconds += time.perf_counter() - start
+        if faults:
+            raise NonFiniteCurvatureError(faults[0])
+        if self.progress:
+            self.progress(self.products)
+        return result
+
+    def _faults(self, loss: Tensor, parts: Sequence[Tensor], where: str) -> list[str]:
+        """What is not finite, in a sentence; nothing if all is well."""
+        if not loss.isfinite():
+            return [f'the loss of {where} is {loss.item()}, so it has no curvature: measure weights that were saved '
+                    'before the training diverged']
+        bad = [name for name, part in zip(self.weights, parts, strict=True) if not part.isfinite().all()]
+        if not bad:
+            return []
+        return [f'the Hessian of {where} overflows at {bad[0]} ({len(bad)} of {len(parts)} weights), where the loss is '
+                f'{loss.item():.4g}: measure weights at which the loss is less steep']
+
+
+@contextmanager
+def loss_hessian(model: nn.Module,
+                 batches: Sequence[dict],
+                 progress: Callable[[int], None] | None = None) -> Iterator[Hessian]:
+    """Hessian of a network's training loss over some batches. Afterwards the network is as it was before.
+
+    Dropout masks and batch augmentations are drawn from the random generators as they stand: seed them first where
+    networks are to be compared.
+
+    Args:
+        model (nn.Module): Model of MMPretrain or MMDetection, in training mode, not inside a wrapper such as DDP.
+        batches (Sequence[dict]): As the data loader gives them. The loss is the mean of their losses.
+        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+
+    Yields:
+        Hessian: The operator.
+
+    Raises:
+        SetupError: If no weight is trained. Products raise it if the network cannot be differentiated twice or does
+            not fit into the GPU's memory, and :class:`NonFiniteCurvatureError` where they overflow.
+        ValueError: If there are no batches.
+    """
+    if not batches:
+        raise ValueError('a Hessian needs at least one batch')
+    trained_weights(model)
+    with undisturbed(model):
+        data = [preprocess(model, batch) for batch in batches]
+        with undisturbed(model) as rewind:
+            yield Hessian(model, data, rewind, progress)
+
+
+def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Weights that are trained, by name.
+
+    Raises:
+        SetupError: If there are none.
+    """
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if not weights:
+        raise SetupError(f'{type(model).__name__} has no weights that are trained, so its loss has no Hessian: leave '
+                         'some of its layers unfrozen')
+    return weights
+
+
+def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tensor],
+                           vectors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Hessian of the loss of one batch times a vector, exactly, by double backward (Pearlmutter, 1994).
+
+    Args:
+        model (nn.Module): As in :func:`loss_hessian`.
+        data (dict): From :func:`~mmgcp.probes.probe.preprocess`.
+        weights (Sequence[Tensor]): With respect to what.
+        vectors (Sequence[Tensor]): The vector, in the shapes of the weights.
+
+    Returns:
+        tuple[Tensor, tuple[Tensor, ...]]: The loss, a scalar, and the product in the shapes of the weights.
+
+    Raises:
+        SetupError: If the network has a layer that cannot be differentiated twice, or memory of the GPU runs out.
+    """
+    try:
+        with torch.enable_grad():
+            loss = training_loss(model, data)
+            return loss.detach(), _second_derivative(model, loss, weights, vectors)
+    except torch.cuda.OutOfMemoryError as error:
+        raise SetupError('the GPU has too little memory for the second derivatives of a batch of '
+                         f"{len(data['inputs'])} images: take smaller batches, and more of them") from error
+
+
+def _second_derivative(model, loss, weights, vectors):
+    try:
+        gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
+        # A gradient that is a constant has no graph, and no part in the product.
+        curved = [(gradient, vector) for gradient, vector in zip(gradients, vectors, strict=True)
+                  if gradient.requires_grad]
+        if not curved:
+            return tuple(torch.zeros_like(weight) for weight in weights)
+        _refuse_once_differentiable(gradients)
+        gradients, vectors = zip(*curved, strict=True)
+        products = torch.autograd.grad(gradients, weights, vectors, materialize_grads=True)
+        return tuple(product.detach() for product in products)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise SetupError(f'{type(model).__name__} cannot be differentiated twice '
+                         f'({str(error).splitlines()[0]}): replace the layer') from error
+
+
+def _refuse_once_differentiable(gradients):
+    """Looks for the node by which ``once_differentiable`` ends a graph: autograd stops there without a word."""
+    open_nodes, seen = [gradient.grad_fn for gradient in gradients], {None}
+    while open_nodes:
+        node = open_nodes.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name() == 'torch::autograd::Error':
+            raise RuntimeError('a backward pass is marked once_differentiable')
+        open_nodes += [following for following, _ in node.next_functions]
+
+
+def largest_eigenvalues(hessian: LinearOperator,
+                        number: int = 1,
+                        tolerance: float = 1e-3,
+                        seed: int = 0,
+                        max_restarts: int = 100) -> Eigenvalues:
+    """Algebraically largest eigenvalues, by the restarted Lanczos method of ARPACK.
+
+    The most negative ones are those of ``-hessian``, negated. Takes ``max(20, 2 number + 1)`` vectors of memory, and
+    some tens to hundreds of products, as the eigenvalues lie close or apart.
+
+    Args:
+        hessian (LinearOperator): Symmetric, real.
+        number (int): How many.
+        tolerance (float): Relative accuracy; 0 for that of the dtype.
+        seed (int): Of the start vector.
+        max_restarts (int): Restarts after which what has not converged is given up.
+
+    Returns:
+        Eigenvalues: The eigenvalues with their residuals, and whether there are as many as wanted.
+
+    Raises:
+        ValueError: If ``number`` is not in 1 to n - 1.
+    """
+    size = hessian.shape[0]
+    if not 0 < number < size:
+        raise ValueError(f'{number} eigenvalues cannot be computed of a {size} x {size} Hessian: ask for 1 to '
+                         f'{size - 1}')
+    start = np.random.default_rng(seed).standard_normal(size).astype(hessian.dtype)
+    try:
+        values, vectors = eigsh(hessian, number, which='LA', v0=start, tol=tolerance, maxiter=max_restarts)
+    except ArpackNoConvergence as error:
+        values, vectors = error.eigenvalues, error.eigenvectors
+    order = np.argsort(values)[::-1]
+    lengths = [np.linalg.norm(hessian @ vectors[:, i] - values[i] * vectors[:, i]) for i in order]
+    with np.errstate(divide='ignore', invalid='ignore'):
+        residuals = np.array(lengths, float) / np.abs(values[order])
+    return Eigenvalues(values[order].tolist(), residuals.tolist(), number)
+
+
+def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
+    """Trace by Hutchinson's estimator: the mean of ``v^T H v`` over vectors of random signs.
+
+    Args:
+        hessian (LinearOperator): Symmetric, real.
+        samples (int): Vectors, at least 2; the error falls with the root of their number.
+        seed (int): Of the vectors.
+
+    Returns:
+        Trace: The mean and its standard error.
+
+    Raises:
+        ValueError: If ``samples`` is below 2.
+    """
+    if samples < 2:
+        raise ValueError(f'samples={samples} must be at least 2, for the error of the trace')
+    generator = np.random.default_rng(seed)
+    estimates = []
+    for _ in range(samples):
+        signs = (2 * generator.integers(0, 2, hessian.shape[0], np.int8) - 1).astype(hessian.dtype)
+        estimates.append(np.sum(signs * (hessian @ signs), dtype=np.float64))
+    return Trace(float(np.mean(estimates)), float(np.std(estimates, ddof=1) / np.sqrt(samples)))
+
+
+def measure_curvature(model: nn.Module,
+                      batches: Sequence[dict],
+                      eigenvalues: int = 1,
+                      smallest: bool = False,
+                      samples: int = 10,
+                      tolerance: float = 1e-3,
+                      seed: int = 0,
+                      progress: Callable[[int], None] | None = None) -> Curvature:
+    """Measure trace and eigenvalues of the Hessian of one network.
+
+    Args:
+        model (nn.Module): As in :func:`loss_hessian`.
+        batches (Sequence[dict]): As in :func:`loss_hessian`.
+        eigenvalues (int): Number of the largest.
+        smallest (bool): Whether to look for the most negative one too.
+        samples (int): Vectors for the trace, which is measured first.
+        tolerance (float): Relative accuracy of eigenvalues.
+        seed (int): Of start vectors, samples, dropout and batch augmentations.
+        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+
+    Returns:
+        Curvature: The measurement. Of a network that is not finite it holds what was measured until then.
+
+    Raises:
+        SetupError: As :func:`loss_hessian`.
+        ValueError: If a setting is out of range.
+    """
+    fault, estimate = '', Trace(float('nan'), float('nan'))
+    largest = lowest = Eigenvalues([], [], wanted=0)
+    seed_all(seed)
+    with loss_hessian(model, batches, progress) as hessian:
+        try:
+            estimate = trace(hessian, samples, seed)
+            largest = largest_eigenvalues(hessian, eigenvalues, tolerance, seed)
+            if smallest:
+                # The number -1 of Python would make it a float64 operator, and ARPACK need twice the memory.
+                lowest = largest_eigenvalues(hessian * hessian.dtype.type(-1), 1, tolerance, seed)
+        except NonFiniteCurvatureError as error:
+            fault = str(error)
+    return Curvature(hessian.loss, largest.values, largest.residuals, [-value for value in lowest.values],
+                     *estimate, hessian.products, hessian.seconds, fault)

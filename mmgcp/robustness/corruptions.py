@@ -1,0 +1,120 @@
+"""Errors on corrupted images: ImageNet-C of Hendrycks & Dietterich, *Benchmarking neural network robustness to common
+corruptions and perturbations*, ICLR 2019 (mCE and relative mCE of Table 4)."""
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mmgcp.utils.errors import SetupError
+
+from .reference import is_share, mean_or_none, read_reference
+
+CORRUPTIONS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'glass_blur', 'motion_blur',
+               'zoom_blur', 'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic_transform', 'pixelate',
+               'jpeg_compression')
+# Published beside the fifteen for choosing settings; in no mean.
+EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
+SEVERITIES = (1, 2, 3, 4, 5)
+
+_ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
+
+
+class CorruptionErrors(NamedTuple):
+    """Errors in %, 100 being those of the reference if there is one.
+
+    Attributes:
+        ce (dict[str, float]): Corruption error (CE) of each corruption.
+        mce (float | None): Its mean over the 15 corruptions, or those of them that were measured; None without any.
+        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is not known.
+        relative_mce (float | None): Its mean, likewise.
+    """
+    ce: dict[str, float]
+    mce: float | None
+    relative_ce: dict[str, float] | None
+    relative_mce: float | None
+
+
+def corruption_errors(errors: Mapping[str, Mapping[int, float]],
+                      clean: float | None = None,
+                      reference: Mapping | None = None) -> CorruptionErrors:
+    r"""Corruption errors and their means.
+
+    .. math:: CE_c = \frac{\sum_s E_{c,s}}{\sum_s E^{ref}_{c,s}}, \quad
+        relative\ CE_c = \frac{\sum_s (E_{c,s} - E_{clean})}{\sum_s (E^{ref}_{c,s} - E^{ref}_{clean})}
+
+    Only the severities measured enter both sums. Without a reference the denominators are the numbers of severities,
+    so that CE is the mean error, and relative CE how far it lies above the clean error.
+
+    Args:
+        errors (Mapping[str, Mapping[int, float]]): Share of wrong images in [0, 1] by corruption and severity.
+        clean (float, optional): That of clean images.
+        reference (Mapping, optional): Another network, as :func:`load_corruption_reference` reads it.
+
+    Raises:
+        ValueError: If something is no share or severity, or if the reference lacks a corruption or has no error on it.
+    """
+    if clean is not None and not is_share(clean):
+        raise ValueError(f'the clean error must be a share in [0, 1], but is {clean!r}')
+    ce, relative_ce = {}, {}
+    for corruption, shares in errors.items():
+        _check_errors(corruption, shares)
+        total, base, relative_base = sum(shares.values()), len(shares), len(shares)
+        if reference is not None:
+            theirs = _errors_of_reference(reference, corruption, shares)
+            base = _positive(sum(theirs), corruption, 'error')
+            relative_base = sum(share - reference['clean'] for share in theirs)
+        ce[corruption] = 100 * total / base
+        if clean is not None:
+            rise = sum(share - clean for share in shares.values())
+            # A base below 0 would turn the sign round, and a worse network would look better.
+            relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
+    return CorruptionErrors(ce, _mean(ce), relative_ce if clean is not None else None, _mean(relative_ce))
+
+
+def _mean(values: Mapping[str, float]) -> float | None:
+    return mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+
+
+def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
+    if not shares or not set(shares) <= set(SEVERITIES):
+        raise ValueError(f"'{corruption}' must have errors at severities from 1 to 5, but has them at {list(shares)}")
+    for severity, share in shares.items():
+        if not is_share(share):
+            raise ValueError(f"the error on '{corruption}' at severity {severity} must be a share in [0, 1], but is "
+                             f'{share!r}')
+
+
+def _errors_of_reference(reference: Mapping, corruption: str, severities: Mapping[int, float]) -> list[float]:
+    known = reference['errors']
+    if corruption not in known:
+        raise ValueError(f"the reference has no errors on '{corruption}': it has {', '.join(known)}")
+    return [known[corruption][severity - 1] for severity in severities]
+
+
+def _positive(base: float, corruption: str, what: str) -> float:
+    if base <= 0:
+        raise ValueError(f"the reference has no {what} on '{corruption}' to divide by: take another reference")
+    return base
+
+
+def load_corruption_reference(name_or_path: str | Path) -> dict:
+    """Errors of the network that others are divided by.
+
+    Args:
+        name_or_path (str | Path): ``'alexnet'``, the one of the paper, or a JSON file ``{"source": text,
+            "clean": share, "errors": {corruption: [share at severity 1, ..., 5]}}``.
+
+    Raises:
+        SetupError: If the file cannot be read or has another form.
+    """
+    path = _ALEXNET if name_or_path == 'alexnet' else name_or_path
+    reference = read_reference(path, ('source', 'clean', 'errors'))
+    if not is_share(reference['clean']):
+        raise SetupError(f"'clean' of the reference '{path}' must be a share in [0, 1], but is {reference['clean']!r}")
+    errors = reference['errors']
+    if not isinstance(errors, dict) or not errors:
+        raise SetupError(f"'errors' of the reference '{path}' must map corruptions to lists of shares")
+    for corruption, shares in errors.items():
+        if not isinstance(shares, list) or len(shares) != len(SEVERITIES) or not all(map(is_share, shares)):
+            raise SetupError(f"the reference '{path}' must give five shares in [0, 1] for '{corruption}', but gives "
+                             f'{shares!r}')
+    return reference

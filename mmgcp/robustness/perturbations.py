@@ -1,0 +1,156 @@
+"""Stability under small perturbations: ImageNet-P of Hendrycks & Dietterich, *Benchmarking neural network robustness to
+common corruptions and perturbations*, ICLR 2019 (mFR and mT5D of Table 4)."""
+import math
+from collections.abc import Mapping
+from numbers import Real
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mmgcp.utils.errors import SetupError
+
+from .reference import is_share, mean_or_none, read_reference
+
+PERTURBATIONS = ('gaussian_noise', 'shot_noise', 'motion_blur', 'zoom_blur', 'brightness', 'translate', 'rotate',
+                 'tilt', 'scale', 'snow')
+# Their frames are noisy independently of each other, and are therefore compared with the first.
+NOISES = ('gaussian_noise', 'shot_noise')
+DIFFICULTIES = (1, 2, 3)
+
+
+def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float:
+    """Share of the frames of a sequence whose class differs from that of the frame they are compared with.
+
+    A frame is compared with the frame ``difficulty`` before, or, under noise, with the first; the difficulty of noise
+    is in the images.
+
+    Args:
+        top1 (ArrayLike): (T,) class ids.
+        noise (bool): Whether the perturbation is one of :data:`NOISES`.
+        difficulty (int): From 1 to 3. Default: 1.
+
+    Raises:
+        ValueError: If the difficulty does not exist, or there are too few frames to compare.
+    """
+    before, after = _pairs(top1, 1, noise, difficulty)
+    return float(np.mean(before != after))
+
+
+def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
+    r"""Mean top-5 distance of the frames of a sequence to those they are compared with.
+
+    With :math:`\sigma(i)` the rank in the later frame of the class that has rank i in the earlier one, the distance
+    :math:`\sum_{i=1}^5 \sum_{j=\min(i,\sigma(i))+1}^{\max(i,\sigma(i))} 1(1 \le j - 1 \le 5)` equals
+    :math:`\sum_{i=1}^5 |\min(i - 1, 5) - \min(\sigma(i) - 1, 5)|`, for which the first five ranks suffice.
+
+    Args:
+        top5 (ArrayLike): (T, 5) class ids, best first; fewer columns if there are fewer classes in all.
+        noise (bool): Whether the perturbation is one of :data:`NOISES`.
+        difficulty (int): From 1 to 3, as in :func:`flip_probability`. Default: 1.
+
+    Raises:
+        ValueError: If the difficulty does not exist, there are too few frames to compare, or more than five columns.
+    """
+    before, after = _pairs(top5, 2, noise, difficulty)
+    if before.shape[1] > 5:
+        raise ValueError(f'top5_distance takes the five best classes of each frame, got {before.shape[1]}')
+    same = before[:, :, None] == after[:, None, :]
+    later = np.where(same.any(2), same.argmax(2), 5)
+    return float(np.abs(np.arange(before.shape[1]) - later).sum(1).mean())
+
+
+def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared: the earlier and the later frames."""
+    frames = np.asarray(frames)
+    if frames.ndim != dims:
+        raise ValueError(f'the predictions of a sequence must have {dims} dimension(s), got the shape {frames.shape}')
+    if difficulty not in DIFFICULTIES:
+        raise ValueError(f'the difficulty must be 1, 2 or 3, but is {difficulty!r}')
+    step = 1 if noise else difficulty
+    if len(frames) <= step:
+        raise ValueError(f'a sequence of {len(frames)} frames is too short: frames {step} apart are compared')
+    # All pairs `step` apart are those of neighbours in the interleaved sub-sequences i::step of the definition.
+    return (frames[:1] if noise else frames[:-step]), frames[step:]
+
+
+class Stability(NamedTuple):
+    """Stability of a network; lower is better.
+
+    Attributes:
+        fr (dict[str, float]): Flip rate of each perturbation in %, 100 being that of the reference; without a
+            reference the flip probability in %.
+        mfr (float | None): Its mean over the 10 perturbations, or those of them that were measured; None without any.
+        t5d (dict[str, float]): Top-5 distance of each in % of the reference's; without a reference the plain distance.
+        mt5d (float | None): Its mean, likewise.
+    """
+    fr: dict[str, float]
+    mfr: float | None
+    t5d: dict[str, float]
+    mt5d: float | None
+
+
+def stability(flip: Mapping[str, float], top5: Mapping[str, float], reference: Mapping | None = None) -> Stability:
+    """Flip rates, top-5 distances and their means.
+
+    Args:
+        flip (Mapping[str, float]): Flip probability in [0, 1] by perturbation, the mean over the sequences.
+        top5 (Mapping[str, float]): Top-5 distance by perturbation, likewise.
+        reference (Mapping, optional): Another network, as :func:`load_perturbation_reference` reads it.
+
+    Raises:
+        ValueError: If the two are not of the same perturbations, one of these does not exist, a value is none, or the
+            reference lacks a perturbation or never changes its predictions on it.
+    """
+    if set(flip) != set(top5) or not set(flip) <= set(PERTURBATIONS):
+        raise ValueError(f"flip has {', '.join(flip)} and top5 {', '.join(top5)}: both must have the same ones of "
+                         f"{', '.join(PERTURBATIONS)}")
+    for perturbation in flip:
+        if not is_share(flip[perturbation]) or not _is_distance(top5[perturbation]):
+            raise ValueError(f"'{perturbation}' must have a flip probability in [0, 1] and a distance of at least 0, "
+                             f'but has {flip[perturbation]!r} and {top5[perturbation]!r}')
+    if reference is None:
+        fr, t5d = {name: 100 * value for name, value in flip.items()}, dict(top5)
+    else:
+        fr, t5d = _percent_of(reference, 'flip', flip), _percent_of(reference, 'top5', top5)
+    return Stability(fr, mean_or_none(fr.values()), t5d, mean_or_none(t5d.values()))
+
+
+def _percent_of(reference: Mapping, key: str, values: Mapping[str, float]) -> dict[str, float]:
+    for perturbation in values:
+        if not reference[key].get(perturbation):
+            lack = 'is 0' if perturbation in reference[key] else 'is missing'
+            raise ValueError(f"'{key}' of '{perturbation}' {lack} in the reference, and cannot be divided by: take "
+                             'another reference')
+    return {perturbation: 100 * value / reference[key][perturbation] for perturbation, value in values.items()}
+
+
+def _is_distance(value: object) -> bool:
+    return isinstance(value, Real) and 0 <= value < math.inf
+
+
+def load_perturbation_reference(path: str | Path) -> dict:
+    """Stability of the network that others are divided by.
+
+    Args:
+        path (str | Path): JSON file ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: share},
+            "top5": {perturbation: distance}}``.
+
+    Raises:
+        SetupError: If the file cannot be read or has another form, or for ``'alexnet'``, whose values are published
+            nowhere.
+    """
+    if path == 'alexnet':
+        raise SetupError("AlexNet's values on ImageNet-P are published nowhere: measure them by "
+                         'tools/test_robustness.py configs/robustness/alexnet_imagenet.py pretrained '
+                         '--benchmark imagenet-p, and give the JSON file of its values as the reference')
+    reference = read_reference(path, ('source', 'difficulty', 'flip', 'top5'))
+    if reference['difficulty'] not in DIFFICULTIES:
+        raise SetupError(f"'difficulty' of the reference '{path}' must be 1, 2 or 3, but is "
+                         f"{reference['difficulty']!r}")
+    for key, valid, form in (('flip', is_share, 'shares in [0, 1]'), ('top5', _is_distance, 'distances')):
+        values = reference[key]
+        if not isinstance(values, dict) or not values or not all(map(valid, values.values())):
+            raise SetupError(f"'{key}' of the reference '{path}' must map perturbations to {form}, but is {values!r}")
+    return reference

@@ -1,0 +1,22 @@
+"""Filling the registries."""
+import warnings
+
+
+def register_all_modules(init_default_scope: bool = True) -> None:
+    """Import everything that mmgcp registers (``mmengine.hub`` calls this).
+
+    Args:
+        init_default_scope (bool): Make ``mmpretrain``, whose networks mmgcp extends, the default scope.
+    """
+    import mmpretrain.utils
+    from mmengine.registry import Registry
+
+    from mmgcp import registry
+
+    for child in vars(registry).values():
+        if isinstance(child, Registry):
+            child.import_from_location()
+    with warnings.catch_warnings():
+        # It is mmengine.hub that has made mmgcp the default scope, for the time of this call.
+        warnings.filterwarnings('ignore', 'The current default scope "mmgcp"')
+        mmpretrain.utils.register_all_modules(init_default_scope)

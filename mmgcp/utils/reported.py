@@ -1,0 +1,33 @@
+"""How programs end on errors: with one sentence where a user can mend them."""
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import REASON_FILE, NonFiniteLossError, SetupError
+from .machines import stop_with_other_machines, tell_other_machines
+
+
+@contextmanager
+def reported(*errors: type[Exception]) -> Iterator[None]:
+    """End the program with one sentence, and no traceback, on errors that a user can mend.
+
+    Args:
+        *errors: Error types beside :class:`SetupError` and :class:`NonFiniteLossError`.
+    """
+    stop_with_other_machines()
+    try:
+        yield
+    except (SetupError, NonFiniteLossError, *errors) as error:
+        sentence = str(error.args[0]).strip().rstrip('.')
+        if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
+            sentence = sentence.splitlines()[-1].partition(': ')[2]
+        tell_other_machines(sentence)
+        if os.environ.get(REASON_FILE):
+            Path(os.environ[REASON_FILE]).write_text(sentence)
+            sys.exit(1)
+        sys.exit(f'\nStopped: {sentence}.')
+    except Exception as error:
+        tell_other_machines(f'{type(error).__name__}, see its output')
+        raise

@@ -1,0 +1,48 @@
+"""Versions of the OpenMMLab libraries that mmgcp supports."""
+import re
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+LINES = ('the maintained line (pip install onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmdetection) or the '
+         'original one (mmengine mmcv mmpretrain mmdet), or let tools/setup_env.sh build either')
+# Distributions of the original and of the maintained line, each with its first and its first unsupported version.
+SUPPORTED = (
+    (('mmengine', (0, 10, 7), (1, )), ('onedl-mmengine', (0, 10, 12), (1, ))),
+    (('mmcv', (2, 1), (2, 2)), ('onedl-mmcv', (2, 3, 6), (2, 4))),
+    (('mmpretrain', (1, 2), (2, )), ('onedl-mmpretrain', (1, 3, 6), (2, ))),
+    (('mmdet', (3, 3), (4, )), ('onedl-mmdetection', (3, 5, 1), (4, ))),
+)
+
+
+def check_versions() -> None:
+    """Look at the installed OpenMMLab libraries.
+
+    Raises:
+        ImportError: If a library of both lines is installed: they share module names and overwrite each other.
+
+    Warns:
+        UserWarning: If a version was never tested with mmgcp.
+    """
+    for siblings in SUPPORTED:
+        installed = [(name, _version(name), first, end) for name, first, end in siblings if _version(name)]
+        if len(installed) == 2:
+            (original, *_), (maintained, *_) = siblings
+            raise ImportError(f'{original} and {maintained} are both installed and overwrite each other: uninstall '
+                              f'both, then install one line: {LINES}.')
+        for name, number, first, end in installed:
+            if not first <= _numbers(number) < end:
+                warnings.warn(
+                    f'{name} {number} was never tested with mmgcp, which supports {name} >= '
+                    f"{'.'.join(map(str, first))}, < {'.'.join(map(str, end))}: install {LINES}.",
+                    stacklevel=2)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ''
+
+
+def _numbers(number: str) -> tuple:
+    return tuple(int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', number)[0]))

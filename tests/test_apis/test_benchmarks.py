@@ -1,0 +1,154 @@
+"""The data sets of a benchmark, as settings; that they are evaluated is tested with the tool."""
+import pytest
+from mmengine.config import Config
+from mmpretrain.datasets import CustomDataset, PackInputs
+
+from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets, check_classes, class_folders, corrupted
+from mmgcp.apis.robustness.networks import default_reference, read_result
+from mmgcp.robustness.corruptions import CORRUPTIONS
+from mmgcp.robustness.perturbations import PERTURBATIONS
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import append_record, open_records
+
+LOAD, CROP, PACK = dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=64), dict(type='PackInputs')
+
+
+def loader(pipeline=(LOAD, CROP, PACK), root='nowhere'):
+    return dict(batch_size=64, dataset=dict(type='CustomDataset', data_root=str(root), pipeline=list(pipeline)))
+
+
+def folders(root, *names):
+    for name in names:
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def test_classifiers_see_corruptions_of_what_they_get():
+    dataset = corrupted(loader()['dataset'], 'fog', 3, 7, 'PackInputs')
+    load, crop, corrupt, pack = dataset['pipeline']
+    assert (load, crop) == (LOAD, CROP)
+    assert corrupt == dict(type='mmgcp.Corrupt', corruption='fog', severity=3, seed=7)
+    assert pack['type'] == 'PackInputs' and {'corruption', 'severity'} < set(pack['meta_keys'])
+
+
+def test_types_may_have_a_scope_or_be_classes():
+    for pack in ('mmpretrain.PackInputs', PackInputs):
+        dataset = corrupted(loader((LOAD, dict(type=pack)))['dataset'], 'fog', 3, 7, 'PackInputs')
+        assert dataset['pipeline'][1]['type'] == 'mmgcp.Corrupt' and dataset['pipeline'][2]['type'] == pack
+
+
+def test_detectors_see_corruptions_of_what_is_read():
+    resize, pack = dict(type='Resize', scale=(800, 800)), dict(type='PackDetInputs', meta_keys=('img_id', ))
+    dataset = corrupted(loader((LOAD, resize, pack))['dataset'], 'snow', 1, 0, 'PackDetInputs')
+    assert [step['type'] for step in dataset['pipeline']] == [
+        'LoadImageFromFile', 'mmgcp.Corrupt', 'Resize', 'PackDetInputs']
+    assert dataset['pipeline'][-1] == pack
+
+
+def test_sets_of_imagenet_c():
+    settings = loader()
+    sets = benchmark_sets(Benchmark('imagenet-c'), settings, dict(type='Accuracy'))
+    assert list(sets) == ['clean', *(f'{name}/{severity}' for name in CORRUPTIONS for severity in range(1, 6))]
+    assert list(sets) == Benchmark('imagenet-c').sets
+    assert sets['clean'] == dict(loader=dict(dataset=settings['dataset']), evaluator=dict(type='Accuracy'))
+    assert settings == loader()
+
+
+def test_extra_sets_leave_a_benchmark_whole():
+    assert Benchmark('imagenet-c', kinds=[*CORRUPTIONS, 'saturate']).whole and Benchmark('imagenet-p').whole
+    for part in (dict(kinds=['fog']), dict(severities=[1, 2]), dict(partial=True)):
+        assert not Benchmark('imagenet-c', **part).whole
+
+
+def test_sets_on_disk_know_the_classes_and_keep_the_pipelines_ends(tmp_path):
+    folders(tmp_path / 'clean', 'cat', 'dog')
+    folders(tmp_path / 'c', *(f'fog/{severity}/{name}' for severity in (1, 2) for name in ('cat', 'dog')))
+    benchmark = Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog'], [1, 2], unreadable='skip')
+    dataset = benchmark_sets(benchmark, loader(root=tmp_path / 'clean'), {})['fog/2']['loader']['dataset']
+    assert dataset == dict(type='mmgcp.ImageNetC', data_root=str(tmp_path / 'c'), corruptions=['fog'], severities=[2],
+                           classes=['cat', 'dog'], unreadable='skip', pipeline=[LOAD, PACK],
+                           serialize_data=False)
+
+
+def test_sets_that_are_missing(tmp_path):
+    folders(tmp_path, 'clean/cat', 'c/fog/1/cat', 'c/fog/2/bird', 'p/tilt/cat')
+    clean = loader(root=tmp_path / 'clean')
+    with pytest.raises(SetupError, match='lacks fog/3'):
+        benchmark_sets(Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog'], [1, 3]), clean, {})
+    with pytest.raises(SetupError, match='1 missing .cat. and 1 unknown .bird.'):
+        benchmark_sets(Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog'], [1, 2]), clean, {})
+    partial = Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog', 'snow'], [1, 3], partial=True)
+    assert list(benchmark_sets(partial, clean, {})) == ['clean', 'fog/1']
+    with pytest.raises(SetupError, match='rotate does not exist'):
+        benchmark_sets(Benchmark('imagenet-p', str(tmp_path / 'p'), ['tilt', 'rotate']), clean, {})
+    partial = Benchmark('imagenet-p', str(tmp_path / 'p'), partial=True)
+    assert list(benchmark_sets(partial, clean, {})) == ['tilt']
+
+
+def test_sets_of_imagenet_p(tmp_path):
+    sets = benchmark_sets(Benchmark('imagenet-p', difficulty=2), loader(), {})
+    assert tuple(sets) == PERTURBATIONS
+    for name, entry in sets.items():
+        assert entry['loader']['batch_size'] == 2 and entry['loader']['collate_fn']['type'] == 'mmgcp.collate_sequences'
+        assert entry['loader']['dataset']['perturbation'] == name and entry['loader']['dataset']['difficulty'] == 2
+    folders(tmp_path, 'shot_noise_2/cat')
+    one, = benchmark_sets(Benchmark('imagenet-p', str(tmp_path), ['shot_noise'], difficulty=2), loader(), {}).values()
+    assert one['loader']['dataset']['pipeline'] == [PACK]
+
+
+@pytest.mark.parametrize('arguments, sentence', [
+    (dict(name='imagenet-a'), "there is no benchmark 'imagenet-a': choose from imagenet-c, imagenet-p, coco-c"),
+    (dict(name='imagenet-c', kinds=['rain']), "there is no corruption 'rain'"),
+    (dict(name='coco-c', severities=[6]), 'severity=6'),
+    (dict(name='imagenet-p', frames=1), 'frames=1'),
+    (dict(name='imagenet-p', difficulty=4), 'difficulty=4'),
+])
+def test_what_there_is_not(arguments, sentence):
+    with pytest.raises(SetupError, match=sentence):
+        Benchmark(**arguments)
+
+
+def test_pipelines_that_have_no_place_for_corruptions():
+    with pytest.raises(SetupError, match='must read images first and end with PackInputs'):
+        benchmark_sets(Benchmark('imagenet-c'), loader((LOAD, CROP)), {})
+    with pytest.raises(SetupError, match='made while the images are read: leave the data root out'):
+        benchmark_sets(Benchmark('coco-c', 'somewhere'), loader(), {})
+
+
+def test_classes(tmp_path):
+    folders(tmp_path, 'val/dog', 'val/cat')
+    dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='val')
+    assert class_folders(dataset) == ['cat', 'dog']
+    assert class_folders(dict(dataset, type=CustomDataset)) == ['cat', 'dog']
+    assert class_folders(dict(dataset, ann_file='val.txt')) is None
+    assert class_folders(dict(type='ImageNet', data_root=str(tmp_path), split='val')) is None  # by a list of files
+    cfg = Config(dict(model=dict(head=dict(num_classes=2)), test_dataloader=dict(dataset=dataset)))
+    check_classes(cfg, Benchmark('imagenet-c'))
+    cfg.model.head.num_classes = 3
+    with pytest.raises(SetupError, match='tells 3 classes apart, .* have 2 class folders'):
+        check_classes(cfg, Benchmark('imagenet-p'))
+    assert default_reference([cfg], Benchmark('imagenet-c')) == 'none'
+    cfg.model.head.num_classes = 1000
+    assert default_reference([cfg], Benchmark('imagenet-c')) == 'alexnet'
+    assert default_reference([cfg], Benchmark('imagenet-p')) == 'none'
+
+
+def test_results_are_read_in_shares(tmp_path):
+    cfg, benchmark = Config(dict(work_dir=str(tmp_path))), Benchmark('imagenet-c', kinds=['fog'], severities=[1])
+    path = tmp_path / 'robustness/imagenet-c_epoch_4.json'
+    open_records(path, {})
+    for name, metrics in {
+            'clean': {'accuracy/top1': 75.}, 'snow/1': {'error/snow/1': 9.},
+            'fog/1': {'error/fog/1': 40., 'images/fog/1': 9, 'unreadable/fog/1': 1, 'CE/fog': 40., 'partial_mCE': 40.},
+    }.items():
+        append_record(path, dict(set=name, metrics=metrics))
+    result = read_result('GAP', cfg, 'somewhere/epoch_4.pth', benchmark)
+    assert result.sets == {'clean': dict(error=0.25), 'fog/1': dict(error=0.4, images=9, unreadable=1)}
+    assert result.unreadable == ["1 of 'fog/1'"]
+
+    benchmark = Benchmark('imagenet-p', kinds=['tilt'], difficulty=3)
+    path = tmp_path / 'robustness/imagenet-p_3_epoch_4.json'
+    open_records(path, {})
+    append_record(path, dict(set='tilt', metrics={'flip/tilt': 20., 'top5/tilt': 2.5, 'sequences/tilt': 4}))
+    result = read_result('GAP', cfg, 'somewhere/epoch_4.pth', benchmark)
+    assert result.sets == dict(tilt=dict(flip=0.2, top5=2.5, sequences=4)) and result.difficulty == 3

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+from mmengine.config import Config
+
+from mmgcp.apis.preflight import check_data
+from mmgcp.utils.errors import SetupError
+
+COCO = json.dumps(dict(images=[], annotations=[], categories=[]), indent=1)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ('cat', 'dog'):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        (tmp_path / 'train' / name / '0.png').touch()
+    return tmp_path
+
+
+def check_folders(root, prefix='train'):
+    dataset = dict(type='CustomDataset', data_root=str(root), data_prefix=prefix)
+    # As a user may wrap it
+    wrapped = dict(type='RepeatDataset', times=2, dataset=dataset)
+    check_data(Config(dict(train_dataloader=dict(dataset=wrapped))), ['train'])
+
+
+def check_coco(root, file='ann.json'):
+    dataset = dict(type='CocoDataset', data_root=str(root), ann_file=file)
+    check_data(Config(dict(val_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[dataset])))), ['val'])
+
+
+def test_class_folders(folders):
+    check_folders(folders)
+    check_folders(folders, dict(img_path='train'))
+    with pytest.raises(SetupError, match=r'data root .*nowhere does not exist.*train_dataloader.dataset.data_root='):
+        check_folders(folders / 'nowhere')
+    with pytest.raises(SetupError, match='/val does not exist: it must hold one folder of images per class'):
+        check_folders(folders, 'val')
+    with pytest.raises(SetupError, match='cat holds no class folders'):
+        check_folders(folders, 'train/cat')
+    (folders / 'train' / 'emu').mkdir()
+    with pytest.raises(SetupError, match='1 of 3 class folders in .* are empty, emu for one'):
+        check_folders(folders)
+
+
+def test_coco_files(tmp_path):
+    with pytest.raises(SetupError, match=r'annotation file .*ann.json does not exist'):
+        check_coco(tmp_path)
+    for content in (COCO, COCO + '\n\n', '\n ' + COCO):
+        (tmp_path / 'ann.json').write_text(content)
+        check_coco(tmp_path)
+
+
+@pytest.mark.parametrize('content', ['', '[]', '<html>', COCO[:-1], '{"images": [], "annotations": []}'])
+def test_what_is_no_coco_file(content, tmp_path):
+    (tmp_path / 'ann.json').write_text(content)
+    with pytest.raises(SetupError, match='is no COCO annotation file, or was cut off'):
+        check_coco(tmp_path)
+
+
+def test_other_data_sets_check_themselves():
+    check_data(
+        Config(dict(train_dataloader=dict(dataset=dict(type='CIFAR10', data_root='')), val_dataloader=None)),
+        ['train', 'val'])
+    check_data(Config(dict(test_dataloader=dict(dataset=dict(type='ImageNet', data_root='s3://bucket')))), ['test'])
