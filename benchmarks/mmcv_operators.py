@@ -177,9 +177,13 @@ def timed_cases(device: torch.device) -> dict[str, Callable[[], list[float]]]:
     """Functions that return seconds, at the sizes of Faster and Mask R-CNN with an R-50-FPN."""
     from mmcv import ops
 
-    def nms(count):
-        boxes, scores = random_boxes(count, 800, device), torch.rand(count, device=device)
-        return partial(timed, device, partial(ops.nms, boxes, scores, 0.7))
+    def nms(*counts):
+        """Of boxes in the image, of one level after the other."""
+        boxes = random_boxes(sum(counts), 800, device).clamp(0, 800)
+        scores = torch.rand(len(boxes), device=device)
+        levels = torch.cat([torch.full((count, ), level, device=device) for level, count in enumerate(counts)])
+        settings = dict(type='nms', iou_threshold=0.7)
+        return partial(timed, device, partial(ops.batched_nms, boxes, scores, levels, settings))
 
     def roi_align(size, share):
         levels = []
@@ -201,7 +205,8 @@ def timed_cases(device: torch.device) -> dict[str, Callable[[], list[float]]]:
         x = torch.randn(1, 256, 50, 76, device=device)
         return partial(timed, device, lambda: layer(x).sum().backward())
 
-    return {'NMS of 1000 boxes': nms(1000), 'NMS of 8000 boxes': nms(8000),
+    return {'NMS of 1000 boxes': nms(1000),
+            "NMS of the RPN's 8741 boxes on five levels": nms(2000, 2000, 2000, 2000, 741),
             'RoIAlign 7 x 7, 1024 RoIs, forward + backward': roi_align(7, 1),
             'RoIAlign 14 x 14, 256 RoIs, forward + backward': roi_align(14, 4),
             'deformable convolution v2, 256 x 50 x 76, forward + backward': deform()}

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from mmgcp.utils import mmcv_ext
 from mmgcp.utils.errors import SetupError
@@ -154,6 +155,17 @@ def test_batched_nms_keeps_classes_apart(mmcv_ops, rng, device):
     assert kept.tolist() == sorted(expected, key=lambda i: -scores[i])
 
 
+def test_nms_of_many_boxes_is_that_of_groups_that_lie_apart(rng):
+    """The same boxes in the same order, equal scores included."""
+    boxes = random_boxes(rng, 2000) + 35 * rng.integers(5, size=(2000, 1)).astype(np.float32)
+    boxes, scores = torch.from_numpy(boxes), torch.from_numpy(rng.integers(50, size=2000) / 64).float()
+    groups = mmcv_ext._apart(boxes)
+    assert len(groups) > 2 and sorted(torch.cat(groups).tolist()) == list(range(2000))
+    for one, other in itertools.combinations(groups, 2):
+        assert not torchvision.ops.box_iou(boxes[one], boxes[other]).any()
+    assert torch.equal(mmcv_ext.nms(boxes, scores, 0.3, 0), torchvision.ops.nms(boxes, scores, 0.3))
+
+
 @pytest.mark.parametrize('dtype', HALVES)
 def test_nms_in_16_bits_is_that_of_the_rounded_boxes(dtype, rng, device):
     boxes, scores = random_boxes(rng, 40), rng.permutation(40).astype(np.float32) / 64
@@ -225,6 +237,19 @@ def stand_in_roi_align(x, rois):
             return grad_x
 
     return Align.apply(x)
+
+
+def test_roi_align_by_several_threads_is_the_same(rng, monkeypatch):
+    for rois in (with_image(random_boxes(rng, 8), rng, images=2), np.zeros((0, 5), np.float32)):
+        outcomes = []
+        for threads in (1, 3):
+            monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+            torch.manual_seed(0)
+            x = torch.randn(2, 4, 11, 14, requires_grad=True)
+            out = stand_in_roi_align(x, torch.from_numpy(rois))
+            out.backward(torch.randn_like(out))
+            outcomes.append((out, x.grad))
+        assert all(map(torch.equal, *outcomes))
 
 
 def test_roi_align_reads_any_memory_format(rng, device):
