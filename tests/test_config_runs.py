@@ -2,7 +2,6 @@
 
 Configs that differ in the schedule alone, or in the checkpoint that they start from, share a run.
 """
-import argparse
 import gc
 import json
 import math
@@ -90,8 +89,7 @@ def reduced(settings, size):
 
 def read(path):
     """Config as tools/train.py reads it."""
-    return load_config(argparse.Namespace(config=str(configs_folder() / path), work_dir=f'runs/{path.stem}',
-                                          cfg_options={}, launcher='none', local_rank=0))
+    return load_config(str(configs_folder() / path), f'runs/{path.stem}')
 
 
 def shorten(cfg):

@@ -1,5 +1,6 @@
 """Evaluate a checkpoint of a classifier or a detector."""
-from mmgcp.apis.launch import build_runner, common_parser, load_config
+from mmgcp.apis.launch import build_runner, load_config
+from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
 # Where the two libraries differ: the hook that draws, and the metric that writes predictions down.
@@ -14,7 +15,7 @@ def main() -> None:
     parser.add_argument('--show-dir', help='folder for pictures with the predictions drawn')
     args = parser.parse_args()
     with reported():
-        cfg = load_config(args)
+        cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)
         cfg.load_from = args.checkpoint
         if args.show_dir:
             switch, folder = DRAW[cfg.default_scope]

@@ -9,17 +9,16 @@ Example:
 """
 import argparse
 import os
-import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.apis.launch import load_configs
 from mmgcp.apis.robustness.benchmarks import FRAMES, PACK, Benchmark
 from mmgcp.apis.robustness.networks import check_network, default_reference, is_tested, read_result, test_network
 from mmgcp.apis.robustness.report import check_reference, report
 from mmgcp.robustness.corruptions import SEVERITIES
+from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
@@ -66,9 +65,9 @@ def parse_args():
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError, AssertionError):  # MMCV asserts that an image can be read
-        cfgs = load_configs(args.networks[::2], args)
+        cfgs = load_configs(args.networks[::2], args.work_dirs, args.labels, cfg_options=args.cfg_options,
+                            launcher=args.launcher, local_rank=args.local_rank)
         networks = list(zip(cfgs.values(), args.networks[1::2], strict=True))
         for cfg in cfgs.values():
             cfg.test_cfg = dict(cfg.get('test_cfg') or {}, fp16=args.amp)

@@ -1,5 +1,6 @@
 """Train a classifier or a detector from a config."""
-from mmgcp.apis.launch import build_runner, common_parser, load_config, scale_lr, use_amp
+from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
+from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
 
@@ -13,7 +14,7 @@ def main() -> None:
                         help='scale the learning rate by the batch size over that of the config (linear scaling)')
     args = parser.parse_args()
     with reported():
-        cfg = load_config(args)
+        cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)
         if args.no_validate:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         if args.amp:

@@ -1,5 +1,4 @@
-"""Figures with a panel per network, as Figs. 2 and 3 (Wang et al., CVPR 2020): their command line and legends."""
-import argparse
+"""Figures with a panel per network, as Figs. 2 and 3 (Wang et al., CVPR 2020): their runs and legends."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,27 +19,6 @@ class Panel(NamedTuple):
     title: str
     work_dirs: list[str]
     labels: list[str] | None
-
-
-def add_panel_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``WORK_DIR ...``, ``--panel`` and ``--labels``, which :func:`panels_of` reads."""
-    parser.add_argument('work_dirs', nargs='*', metavar='WORK_DIR', help='work_dir of a training, for a single panel')
-    parser.add_argument('--panel', nargs='+', action='append', default=[], dest='panels',
-                        metavar=('TITLE', 'WORK_DIR'), help='a panel with the trainings of a network; may be repeated')
-    parser.add_argument('--labels', nargs='+',
-                        help='names of the runs, or of those in each panel (default: names of the folders)')
-
-
-def add_figure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add ``--out`` and ``--formats``, where a figure goes and its vector formats.
-
-    Args:
-        parser (argparse.ArgumentParser): Command line of a tool.
-        default (str): Name of the figure, a PNG file.
-    """
-    parser.add_argument('--out', default=default, metavar='FIGURE.png', help='(default: %(default)s)')
-    parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
-                        help='vector files to write beside the PNG (default: pdf)')
 
 
 def panels_of(work_dirs: Sequence[str],

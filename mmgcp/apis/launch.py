@@ -1,12 +1,11 @@
-"""Start of training and testing: what ``tools/train.py`` and ``tools/test.py`` have in common."""
-import argparse
+"""Start of training and testing."""
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -22,56 +21,52 @@ from mmgcp.utils.reported import reported
 from .preflight import check_data
 
 
-def common_parser(description: str) -> argparse.ArgumentParser:
-    """Command line that training and testing share, as MMPretrain's and MMDetection's tools have it."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='settings that replace those of the config: key=value, key="[a,b]", key.subkey=value')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
+def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | None = None,
+                launcher: str = 'none', local_rank: int = 0) -> Config:
+    """Config of a run.
 
-
-def load_config(args: argparse.Namespace) -> Config:
-    """Config of a run, with what :func:`common_parser` read put into it.
+    Args:
+        path (str): Config file.
+        work_dir (str, optional): Where logs and checkpoints go. Default: that of the config, or
+            ``work_dirs/NAME_OF_CONFIG``.
+        cfg_options (Mapping, optional): Settings that replace those of the config, ``{'model.head.topk': (1, )}``.
+        launcher (str): What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank (int): Number of this process on its machine, where the launcher does not set ``LOCAL_RANK``.
 
     Raises:
         SetupError: If there is no such file or it cannot be parsed.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = Config.fromfile(path)
     except FileNotFoundError as error:
-        missing = f'does not exist{nearest_config(args.config)}'
-        reason = f'cannot be read: {error}' if Path(args.config).is_file() else missing
-        raise SetupError(f'the config {args.config} {reason}') from error
+        reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
+        raise SetupError(f'the config {path} {reason}') from error
     except SyntaxError as error:
-        raise SetupError(f'the config {args.config} cannot be read: {error}') from error
-    cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
-    cfg.merge_from_dict(args.cfg_options)
+        raise SetupError(f'the config {path} cannot be read: {error}') from error
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    cfg.merge_from_dict(dict(cfg_options or {}))
     return cfg
 
 
-def load_configs(paths: Sequence[str], args: argparse.Namespace) -> dict[str, Config]:
+def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, labels: Sequence[str] | None = None,
+                 **settings) -> dict[str, Config]:
     """Configs of several runs by the names of the runs.
 
     Args:
         paths (Sequence[str]): Config files.
-        args (argparse.Namespace): ``work_dirs`` and ``labels``, one for each config or None, and ``cfg_options``,
-            ``launcher`` and ``local_rank`` for all.
+        work_dirs (Sequence[str], optional): One per config.
+        labels (Sequence[str], optional): Names of the runs. Default: those of the work directories.
+        **settings: Arguments of :func:`load_config` for all.
 
     Raises:
         SetupError: If a config cannot be read, or two runs have the same name.
     """
     cfgs = {}
     for index, path in enumerate(paths):
-        cfg = load_config(argparse.Namespace(
-            config=path, work_dir=args.work_dirs and args.work_dirs[index], cfg_options=args.cfg_options,
-            launcher=args.launcher, local_rank=args.local_rank))
-        name = args.labels[index] if args.labels else Path(cfg.work_dir).resolve().name
+        cfg = load_config(path, work_dirs and work_dirs[index], **settings)
+        name = labels[index] if labels else Path(cfg.work_dir).resolve().name
         if name in cfgs:
             raise SetupError(f"several runs are called '{name}': give each its own name with --labels")
         cfgs[name] = cfg

@@ -1,6 +1,7 @@
 """How programs end on errors: with one sentence where a user can mend them."""
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,12 @@ from .machines import stop_with_other_machines, tell_other_machines
 
 @contextmanager
 def reported(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence, and no traceback, on errors that a user can mend.
+    """End the program with one sentence, and no traceback, on errors that a user can mend; warn in one line.
 
     Args:
         *errors: Error types beside :class:`SetupError` and :class:`NonFiniteLossError`.
     """
+    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     stop_with_other_machines()
     try:
         yield

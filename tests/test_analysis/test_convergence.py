@@ -336,6 +336,6 @@ class TestTool:
 
     def test_error_is_one_line(self, tmp_path):
         done = self.call(tmp_path / 'missing', '--out', tmp_path / 'figure.png')
-        assert done.returncode == 2
-        assert 'missing' in done.stderr and done.stderr.count('\n') == 1 and not done.stdout
+        assert done.returncode == 1
+        assert 'missing' in done.stderr and len(done.stderr.strip().splitlines()) == 1 and not done.stdout
         assert not (tmp_path / 'figure.png').exists()

@@ -3,7 +3,8 @@ import argparse
 
 import pytest
 
-from mmgcp.analysis.panels import Panel, add_panel_arguments, looks_of, panels_of
+from mmgcp.analysis.panels import Panel, looks_of, panels_of
+from mmgcp.utils.arguments import add_panel_arguments
 
 
 def parse(*arguments, title=''):

@@ -1,5 +1,4 @@
 """Mistakes end in one clear sentence, before any work starts."""
-import argparse
 import shutil
 
 import pytest
@@ -7,9 +6,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 
-from mmgcp.apis.launch import REASON_FILE, build_runner, load_config, scale_lr, use_amp
+from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
 from mmgcp.registry import HOOKS
-from mmgcp.utils.errors import NonFiniteLossError
+from mmgcp.utils.errors import REASON_FILE, NonFiniteLossError
 from mmgcp.utils.reported import reported
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
@@ -18,9 +17,7 @@ from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 def configure(workplace, config=CLASSIFIER, **options):
     """Config as tools/train.py reads it."""
     options = {key.replace('__', '.'): value for key, value in options.items()}
-    args = argparse.Namespace(config=resolved([config])[0], work_dir=str(workplace.folder / 'bad'), cfg_options=options,
-                              launcher='none', local_rank=0)
-    return load_config(args)
+    return load_config(resolved([config])[0], str(workplace.folder / 'bad'), options)
 
 
 def train(workplace, config=CLASSIFIER, **options):

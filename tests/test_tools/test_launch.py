@@ -1,5 +1,4 @@
 """What the shell scripts start, seen by stand-ins for python and srun."""
-import argparse
 import subprocess
 
 import pytest
@@ -61,8 +60,7 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     """The quick start's rate of 0.04 is for 32 images."""
     monkeypatch.chdir(workplace.folder)
     options = {'train_dataloader.batch_size': batch, 'optim_wrapper.accumulative_counts': accumulated}
-    cfg = load_config(argparse.Namespace(config=CLASSIFIER, work_dir='scaled', cfg_options=options,
-                                         launcher='none', local_rank=0))
+    cfg = load_config(CLASSIFIER, 'scaled', options)
     if scaled:
         scale_lr(cfg)
     runner = build_runner(cfg, ['train'], whole_model=False)
@@ -76,9 +74,7 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
 def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):
     """Fine-tuning with a neck that the checkpoint does not have: it starts anew."""
     monkeypatch.chdir(workplace.folder)
-    args = argparse.Namespace(config=CLASSIFIER, work_dir='lent', cfg_options={}, launcher='none',
-                              local_rank=0)
-    cfg = load_config(args)
+    cfg = load_config(CLASSIFIER, 'lent')
     average = MODELS.build(dict(cfg.model, neck=dict(type='GlobalAveragePooling'),
                                 head=dict(cfg.model.head, in_channels=128)))
     torch.save(average.state_dict(), 'average.pth')

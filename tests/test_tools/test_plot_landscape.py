@@ -57,6 +57,6 @@ def test_panels(run, runs, tmp_path):
     ([], 'Give either WORK_DIR'),
 ])
 def test_mistakes_end_in_one_sentence(run, runs, arguments, sentence, tmp_path):
-    with pytest.raises(SystemExit, match=f'^Stopped: {sentence}'):
+    with pytest.raises(SystemExit, match=f'^\nStopped: {sentence}'):
         run(*arguments)
     assert not (tmp_path / 'landscape.png').exists()

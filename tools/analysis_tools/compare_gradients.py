@@ -5,16 +5,15 @@ the new checkpoints of a training under way.
 """
 import argparse
 import math
-import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmgcp.analysis.gradients import gradient_table, plot_gradients
-from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.apis.along_training import measure_gradients
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import saved_checkpoints
+from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.records import read_records
 from mmgcp.utils.reported import reported
 
@@ -33,7 +32,6 @@ def parse_args():
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of the config: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'gradients.png')
-    parser.set_defaults(launcher='none', local_rank=0)
     return parser.parse_args()
 
 
@@ -51,9 +49,8 @@ def positive(kind):
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError):
-        cfg = load_config(args)
+        cfg = load_config(args.config, args.work_dir, args.cfg_options)
         path = Path(cfg.work_dir, 'gradients.json')
         measure_gradients(cfg, path, args.checkpoints or saved_checkpoints(cfg.work_dir), args.batches, args.damping,
                           args.seed, config=Path(args.config).name, cfg_options=args.cfg_options)

@@ -4,14 +4,13 @@ All networks are measured on the same training images. What is measured goes to 
 again, the tool measures only what is missing there, as the new checkpoints of a training under way.
 """
 import argparse
-import warnings
 
 from mmengine.config import DictAction
 
 from mmgcp.analysis.curvature import curvature_table, plot_curvature, read_curvature
-from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.apis.along_training import curvatures_to_measure, measure_curvatures
 from mmgcp.apis.launch import load_configs
+from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
@@ -37,7 +36,6 @@ def parse_args():
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
                         help='settings that replace those of all configs: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'curvature.png')
-    parser.set_defaults(launcher='none', local_rank=0)
     args = parser.parse_args()
     for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
         if values and len(values) != len(args.configs):
@@ -58,10 +56,10 @@ def at_least(lowest):
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError):
+        cfgs = load_configs(args.configs, args.work_dirs, args.labels, cfg_options=args.cfg_options)
         trainings = curvatures_to_measure(
-            load_configs(args.configs, args), args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
+            cfgs, args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
             smallest=args.smallest, samples=args.samples, tolerance=args.tolerance)
         measure_curvatures(trainings)
         curvatures = [read_curvature(training.cfg.work_dir, training.name) for training in trainings]

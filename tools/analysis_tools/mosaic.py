@@ -1,9 +1,10 @@
 """Puts the first pictures of a folder, such as drawn detections, into one picture."""
 import argparse
-import sys
 from pathlib import Path
 
 from mmgcp.analysis.mosaic import mosaic
+from mmgcp.utils.errors import SetupError
+from mmgcp.utils.reported import reported
 
 
 def main():
@@ -14,10 +15,10 @@ def main():
     parser.add_argument('--columns', type=int, default=3, help='pictures per row')
     args = parser.parse_args()
     paths = sorted(path for path in args.folder.glob('*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
-    try:
+    with reported(OSError):
+        if not paths:
+            raise SetupError(f'{args.folder} holds no PNG or JPEG pictures')
         mosaic(paths[:args.number], args.columns).save(args.out)
-    except ValueError as error:
-        sys.exit(f'Stopped: {args.folder}: {error}')
     print(args.out)
 
 

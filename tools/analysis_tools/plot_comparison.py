@@ -1,10 +1,10 @@
 """Draws what trainings of the same length learnt to tell apart, and how fast, for a first look."""
 import argparse
-import sys
 from pathlib import Path
 
 from mmgcp.analysis.comparison import plot_comparison
 from mmgcp.utils.logs import read_runs
+from mmgcp.utils.reported import reported
 
 
 def main():
@@ -16,10 +16,8 @@ def main():
     args = parser.parse_args()
     pictures = [min(path for path in folder.iterdir() if path.is_file())
                 for folder in sorted(args.images.iterdir()) if folder.is_dir()]
-    try:
+    with reported(ValueError, OSError):
         print('Figure:', *plot_comparison(read_runs(args.work_dirs, args.labels), pictures[:12], args.out))
-    except (ValueError, OSError) as error:
-        sys.exit(f'Stopped: {error}')
 
 
 if __name__ == '__main__':

@@ -1,11 +1,11 @@
 """Compares trainings: draws accuracy against epochs (Figs. 1 and 3 of the paper), prints matching epochs."""
 import argparse
-import sys
-import warnings
 
 from mmgcp.analysis.convergence import convergence_table, format_table, plot_convergence_panels, read_validated_runs
-from mmgcp.analysis.panels import add_figure_arguments, add_panel_arguments, panels_of
+from mmgcp.analysis.panels import panels_of
+from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
 from mmgcp.utils.logs import read_runs
+from mmgcp.utils.reported import reported
 
 
 def parse_args():
@@ -21,8 +21,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
-    try:
+    with reported(ValueError, OSError):
         panels = {}
         for title, work_dirs, labels in panels_of(args.work_dirs, args.panels, args.labels, args.title):
             # Of several panels, one must not wait for the last of all trainings.
@@ -30,15 +29,11 @@ def main():
                              read_runs(work_dirs, labels))
         tables = {title: convergence_table(runs, args.metric, args.reference) for title, runs in panels.items()}
         paths = plot_convergence_panels(panels, args.metric, args.out, args.reference, args.formats)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
     for title, rows in tables.items():
         heading = f'{title}\n' if args.panels else ''
         print(heading + format_table(rows, panels[title][0].unit, args.reference) + '\n')
     print('Figure:', *paths)
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -1,10 +1,10 @@
 """Compares how smooth the loss is on the way of trainings: draws Fig. 2 of the paper and prints its numbers."""
 import argparse
-import sys
-import warnings
 
 from mmgcp.analysis.landscape import landscape_table, plot_landscape, read_landscapes
-from mmgcp.analysis.panels import add_figure_arguments, add_panel_arguments, panels_of
+from mmgcp.analysis.panels import panels_of
+from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
+from mmgcp.utils.reported import reported
 
 
 def parse_args():
@@ -22,13 +22,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
-    try:
+    with reported(ValueError, OSError):
         panels = {panel.title: read_landscapes(panel.work_dirs, panel.labels, args.at)
                   for panel in panels_of(args.work_dirs, args.panels, args.labels, args.title)}
         paths = plot_landscape(panels, args.out, args.zoom, args.beta, args.log, args.formats)
-    except (ValueError, OSError) as error:
-        sys.exit(f'Stopped: {error}')
     for title, landscapes in panels.items():
         print(*filter(None, (title, landscape_table(landscapes))), '', sep='\n')
     print('Figure:', *paths)

@@ -4,16 +4,15 @@ Without arguments it is Table 3, a panel per family of networks.
 """
 import argparse
 import re
-import warnings
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from mmgcp.analysis.learning_rates import learning_rate_table, merge_equal_curves, plot_learning_rates, schedule_files
-from mmgcp.analysis.panels import add_figure_arguments
 from mmgcp.apis.launch import load_config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
+from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
@@ -57,12 +56,9 @@ def by_name(configs):
 
 def main():
     args = parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
 
     def curve(config, **options):
-        run = argparse.Namespace(config=config, work_dir=None, cfg_options={**args.cfg_options, **options},
-                                 launcher='none', local_rank=0)
-        return lr_curve(load_config(run), args.epoch_length)
+        return lr_curve(load_config(config, cfg_options={**args.cfg_options, **options}), args.epoch_length)
 
     def eq_9(rho, final_epoch):
         return curve(str(configs_folder() / EQ_9), **{'param_scheduler.power': rho, 'train_cfg.max_epochs': final_epoch,

@@ -1,9 +1,9 @@
 """Prints the last validation of trainings, one line each."""
 import argparse
-import sys
 
 from mmgcp.analysis.tables import results_table
 from mmgcp.utils.logs import read_run
+from mmgcp.utils.reported import reported
 
 
 def main():
@@ -12,10 +12,8 @@ def main():
     parser.add_argument('--metrics', nargs='+', default=['accuracy/top1'],
                         help='columns, empty for runs that did not measure them (default: accuracy/top1)')
     args = parser.parse_args()
-    try:
+    with reported(ValueError, OSError):
         print(results_table([read_run(work_dir) for work_dir in args.work_dirs], args.metrics))
-    except (ValueError, OSError) as error:
-        sys.exit(f'Stopped: {error}')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,5 @@
 """Prints Table 2 of the paper for trainings: how they were trained, when they match average pooling, their accuracy."""
 import argparse
-import warnings
 
 from mmgcp.analysis.table_2 import save_table, table_2
 from mmgcp.analysis.tables import markdown_table
@@ -18,7 +17,6 @@ def main():
                         help='validation metrics, the one to match first (default: accuracy/top1 accuracy/top5)')
     parser.add_argument('--out', metavar='FILE', help='file to write the table to as well, .md or .csv')
     args = parser.parse_args()
-    warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     with reported(ValueError, OSError):
         header, rows = table_2(read_trainings(args.work_dirs, args.labels), args.metrics, args.reference)
         if args.out:

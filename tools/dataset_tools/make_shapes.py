@@ -5,9 +5,9 @@ Example:
 """
 
 import argparse
-import sys
 
 from mmgcp.datasets import shapes
+from mmgcp.utils.reported import reported
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,8 +52,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
+    with reported(ValueError, OSError):
         main()
-    except (ValueError, OSError) as error:
-        print(f'make_shapes: {error}', file=sys.stderr)
-        sys.exit(2)

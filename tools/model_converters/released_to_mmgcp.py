@@ -26,9 +26,8 @@ def main() -> None:
         print(*[f'{key}: {value}' for key, value in checkpoint['meta']['released'].items()], sep=', ')
         print(*network.notes, f'Written: {args.out}', f'Evaluate it with: {network.test_command(args.out)}', sep='\n')
         if args.evaluate:
-            cfg = load_config(argparse.Namespace(
-                config=str(configs_folder() / network.config), work_dir=None, launcher='none', local_rank=0,
-                cfg_options={**network.cfg_options, **args.cfg_options}))
+            cfg = load_config(str(configs_folder() / network.config),
+                              cfg_options={**network.cfg_options, **args.cfg_options})
             cfg.load_from = str(args.out)
             build_runner(cfg, ['test'], whole_model=True).test()
 
