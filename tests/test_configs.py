@@ -19,14 +19,14 @@ from mmgcp.utils.configs import configs_folder
 
 from .shortcuts import no_initial_weights
 
-CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
+CONFIGS = {path.stem: path for path in sorted(configs_folder().glob('*/**/*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
 IMAGENETTE = [name for name, path in CONFIGS.items() if path.parent.name == 'imagenette' and 'kfac' not in name]
 LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
-DETECTORS = [name for name, path in CONFIGS.items() if path.parent == configs_folder()]
+DETECTORS = [name for name, path in CONFIGS.items() if path.parent.name == 'detection']
 RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
 ARCHS = [*RESNETS, 'mobilenetv2', 'shufflenetv2']
 DOWNSAMPLING = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride',
@@ -105,7 +105,9 @@ def test_all_rows_of_the_paper_have_a_config():
 
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
-    assert CONFIGS['faster_rcnn_r50_gcp_m'] == configs_folder() / 'faster_rcnn_r50_gcp_m.py'
+    detector = configs_folder() / 'faster_rcnn_r50_gcp_m.py'
+    assert list(configs_folder().glob('*.py')) == [detector]
+    assert Config.fromfile(detector).to_dict() == load('faster_rcnn_r50_gcp_m').to_dict()
 
 
 @pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + IMAGENETTE + LANDSCAPE + KFAC[-1:])
