@@ -105,7 +105,7 @@ def row(readme: str, name: str) -> dict[str, str]:
     ('gcp', 'resnet101_gcp_imagenet_lr-norm', '79.48 / 94.75', '8'),
     ('gcp', 'resnet101_gcp_d_imagenet_lr-norm', '79.11 / 94.56', '8'),
     ('gcp', 'resnet50_gcp_m_imagenet', '', ''),
-    ('gcp', 'resnet50_gcp_imagenet_lr-adju-release', '', ''),
+    ('gcp', 'mobilenetv2_gcp_imagenet_lr-adju-release', '', ''),
 ])
 def test_accuracies_of_the_paper(folder, name, paper, tables):
     cells = row(f'{folder}/README.md', name)
@@ -115,7 +115,7 @@ def test_accuracies_of_the_paper(folder, name, paper, tables):
 
 @pytest.mark.parametrize('folder, name, release', [
     ('gcp', 'resnet18_gcp_imagenet_lr-norm', '[75.48 / 92.23][ResNet18_GCP_LRnorm]'),
-    ('gcp', 'resnet50_gcp_imagenet_lr-adju-release', '[78.03 / 93.95][ResNet50_GCP_LRadju]'),
+    ('gcp', 'resnet50_gcp_imagenet', '[78.03 / 93.95][ResNet50_GCP_LRadju]'),
     ('gcp', 'mobilenetv2_gcp_128_imagenet', '[72.58 / 90.87][MobileNetV2_GCP_LRadju_128]'),
     ('gap', 'resnet101_gap_imagenet_lr-fast', '[73.13 / 91.06][ResNet101_GAP_LRfast]'),
     ('gap', 'shufflenetv2_gap_imagenet_lr-adju', '[67.15 / 87.35][ShuffleNetV2_GAP_LRadju]'),
