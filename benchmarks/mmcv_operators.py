@@ -28,7 +28,7 @@ from mmgcp.utils import mmcv_ext
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.mmcv_operators import are_compiled, compile_command
 
-DETECTORS = {'Faster R-CNN': 'faster_rcnn_r50_gcp_m.py', 'Mask R-CNN': 'mask_rcnn_r50_gcp_m.py'}
+DETECTORS = {'Faster R-CNN': 'detection/faster_rcnn_r50_gcp_m.py', 'Mask R-CNN': 'detection/mask_rcnn_r50_gcp_m.py'}
 # Height and width of 800 x 1216 pixels on the levels of an FPN, with the RoIs that each gets when training two images.
 LEVELS = {4: ((200, 304), 700), 8: ((100, 152), 200), 16: ((50, 76), 90), 32: ((25, 38), 34)}
 

@@ -1,4 +1,1 @@
-_base_ = './faster_rcnn_r50_gap.py'
-
-model = dict(
-    backbone=dict(conv5_downsample='max_pool', init_cfg=dict(checkpoint='workdir://resnet50_gcp_m_imagenet')))
+_base_ = './detection/faster_rcnn_r50_gcp_m.py'

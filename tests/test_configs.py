@@ -19,14 +19,14 @@ from mmgcp.utils.configs import configs_folder
 
 from .shortcuts import no_initial_weights
 
-CONFIGS = {path.stem: path for path in sorted(configs_folder().rglob('*.py')) if '_base_' not in path.parts}
+CONFIGS = {path.stem: path for path in sorted(configs_folder().glob('*/**/*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
 IMAGENETTE = [name for name, path in CONFIGS.items() if path.parent.name == 'imagenette' and 'kfac' not in name]
 LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
-DETECTORS = [name for name, path in CONFIGS.items() if path.parent == configs_folder()]
+DETECTORS = [name for name, path in CONFIGS.items() if path.parent.name == 'detection']
 RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
 ARCHS = [*RESNETS, 'mobilenetv2', 'shufflenetv2']
 DOWNSAMPLING = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride',
@@ -81,10 +81,8 @@ def test_all_rows_of_the_paper_have_a_config():
                  for suffix in ('', '_lr-norm', '_lr-fast')}
     expected |= {f'{arch}_gcp_128_imagenet{suffix}' for arch in ('resnet50', 'mobilenetv2')
                  for suffix in ('', '_lr-norm')}
-    released = {f'{arch}_{v}_imagenet_lr-{s}-release' for arch in RESNETS for v in ('gap', 'gcp')
-                for s in ('fast', 'adju')}
-    released |= {f'mobilenetv2_{v}_imagenet_lr-adju-release' for v in ('gap', 'gcp', 'gcp_128')}
-    assert set(IMAGENET) == expected | released | {'resnet50_gcp_128_imagenet_lr-adju-release'}
+    expected |= {f'mobilenetv2_{v}_imagenet_lr-adju-release' for v in ('gap', 'gcp', 'gcp_128')}
+    assert set(IMAGENET) == expected
 
     expected = {f'{detector}_rcnn_{arch}_{v}' for detector in ('faster', 'mask') for arch in ('r18', 'r50', 'r101')
                 for v in ('gap', 'gcp_d', 'gcp_m', 'gcp_d_wo-ds', 'gcp_m_wo-ds')}
@@ -105,7 +103,9 @@ def test_all_rows_of_the_paper_have_a_config():
 
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
-    assert CONFIGS['faster_rcnn_r50_gcp_m'] == configs_folder() / 'faster_rcnn_r50_gcp_m.py'
+    detector = configs_folder() / 'faster_rcnn_r50_gcp_m.py'
+    assert list(configs_folder().glob('*.py')) == [detector]
+    assert Config.fromfile(detector).to_dict() == load('faster_rcnn_r50_gcp_m').to_dict()
 
 
 @pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + IMAGENETTE + LANDSCAPE + KFAC[-1:])
@@ -134,13 +134,11 @@ def linear(start, end, first):
     return lambda e: start - (start - end) / 50 * (e - first)
 
 
-# Table 3 and the release's variants of it. For epoch e, counted from 1 in the formulas of ResNets and from 0 otherwise.
+# Table 3 and the release's variant of it. For epoch e, counted from 1 in the formulas of ResNets and from 0 otherwise.
 RATES = {
     ('resnet', 'norm'): (100, lambda e: 0.1**((e - 1) // 30 + 1)),
     ('resnet', 'fast'): (30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
     ('resnet', 'adju'): (50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
-    ('resnet', 'fast-release'): (30, lambda e: 0.1 * (1 - (e - 2) / 52)**11),
-    ('resnet', 'adju-release'): (50, lambda e: 0.1 * (1 - (e - 2) / 49)**2),
     ('mobilenetv2', 'norm'): (400, lambda e: 0.045 * 0.98**e),
     ('mobilenetv2', 'fast'): (100, lambda e: 0.06 * 0.92**e),
     ('mobilenetv2', 'adju'): (150, lambda e: [linear(6e-2, 1e-3, 0), linear(1e-2, 1e-4, 50),
@@ -164,6 +162,16 @@ def test_learning_rate_of_every_epoch_is_that_of_table_3(name):
     assert cfg.train_cfg.max_epochs == epochs
     assert lr_curve(cfg, epoch_length=10) == pytest.approx(
         [formula(e) for e in range(first, first + epochs)], rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize('name', [name for name in IMAGENET if name.startswith('resnet') and schedule(name) != 'norm'])
+def test_first_epoch_0_gives_resnets_the_rates_of_the_release(name):
+    cfg, (epochs, _) = load(name).copy(), RATES['resnet', schedule(name)]
+    power, final_epoch = {'fast': (11, 53), 'adju': (2, 50)}[schedule(name)]
+    cfg.merge_from_dict({'param_scheduler.first_epoch': 0})
+    # To the last bit what the release's schedule says: Eq. 9 with epochs counted from 0.
+    assert lr_curve(cfg).tolist() == [0.1 * ((final_epoch - e) / (final_epoch - 1))**power for e in range(epochs)]
+    assert lr_curve(cfg)[1:].tolist() == lr_curve(load(name))[:-1].tolist()
 
 
 @pytest.mark.parametrize('name', IMAGENETTE)

@@ -153,7 +153,8 @@ def test_an_inferencer_takes_the_config_of_a_detector(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('name, kind', [
     ('mmgcp::gcp/resnet18_gcp_m_imagenet.py', 'ImageClassifier'),
-    ('mmgcp::gcp/../faster_rcnn_r18_gcp_m.py', 'FasterRCNN'),  # MMEngine's hub asks for a folder
+    ('mmgcp::detection/faster_rcnn_r18_gcp_m.py', 'FasterRCNN'),
+    ('mmgcp::gcp/../faster_rcnn_r50_gcp_m.py', 'FasterRCNN'),  # MMEngine's hub asks for a folder
 ])
 def test_the_hub_builds_models(name, kind, recwarn):
     if kind == 'FasterRCNN':

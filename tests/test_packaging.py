@@ -125,7 +125,7 @@ def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wh
 def test_an_editable_install_serves_the_configs_as_they_are_now(install, heirs, tmp_path_factory):
     checkout = copy_sources(tmp_path_factory.mktemp('checkout'))
     python, _ = install('--editable', checkout)
-    with (checkout / 'configs' / HEIRS['detector']).open('a') as config:
+    with (checkout / 'configs/detection' / HEIRS['detector']).open('a') as config:
         config.write("model['backbone']['conv5_downsample'] = 'none'\n")
     assert run(python, '-c', INHERIT, cwd=heirs) == [str(checkout / 'mmgcp/__init__.py'), 'max_pool none']
 

@@ -4,6 +4,7 @@ A curve is an array of learning rates, (n,), of which entry ``e`` is the lr at t
 """
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,16 +22,30 @@ Curves = Mapping[str, np.ndarray]
 
 FAMILIES = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
 # In this order a setting has the same colour in all panels.
-SETTINGS = ('norm', 'fast', 'adju', 'adju_release', 'fast_release')
+SETTINGS = ('norm', 'fast', 'adju', 'adju_release')
 
 
-def schedule_files() -> dict[str, dict[str, Path]]:
-    """Configs of the settings of Table 3, and of the authors' release: by name, 'LR_norm', by family of networks."""
+class Schedule(NamedTuple):
+    """A config, and settings that replace some of its own.
+
+    Attributes:
+        file (Path): The config.
+        options (dict): Values by key, as in ``--cfg-options``.
+    """
+    file: Path
+    options: dict
+
+
+def schedules() -> dict[str, dict[str, Schedule]]:
+    """Settings of Table 3, and those of the authors' release: by name, 'LR_norm', by family of networks."""
     folder = configs_folder() / '_base_' / 'schedules'
     files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
              for family in FAMILIES}
-    return {family: {name: file for name, file in settings.items() if file.is_file()}
-            for family, settings in files.items()}
+    found = {family: {name: Schedule(file, {}) for name, file in settings.items() if file.is_file()}
+             for family, settings in files.items()}
+    for name in ('LR_adju', 'LR_fast'):  # the release counts the epochs of ResNets from 0
+        found['ResNet'][f'{name}_release'] = Schedule(files['ResNet'][name], {'param_scheduler.first_epoch': 0})
+    return found
 
 
 def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from mmgcp.analysis.learning_rates import schedule_files
+from mmgcp.analysis.learning_rates import schedules
 from mmgcp.analysis.table_2 import Training
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.errors import SetupError
@@ -90,9 +90,14 @@ def _known_setting(cfg, network):
 @functools.cache
 def _known_curves(network):
     """Learning rates of the settings that Table 3 has for the family of a network, by name."""
-    settings = next((files for family, files in schedule_files().items() if family.lower() in network.lower()), {})
-    # The schedules by iteration have these rates at the start of each epoch, however long it is.
-    return {name: lr_curve(Config.fromfile(file), epoch_length=1) for name, file in settings.items()}
+    settings = next((found for family, found in schedules().items() if family.lower() in network.lower()), {})
+    curves = {}
+    for name, (file, options) in settings.items():
+        cfg = Config.fromfile(file)
+        cfg.merge_from_dict(options)
+        # The schedules by iteration have these rates at the start of each epoch, however long it is.
+        curves[name] = lr_curve(cfg, epoch_length=1)
+    return curves
 
 
 def _schedulers(cfg):

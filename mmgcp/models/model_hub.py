@@ -3,6 +3,6 @@ from mmpretrain import ModelHub
 
 from mmgcp.utils.configs import configs_folder
 
-# The detectors' metafile lies above these: MMPretrain cannot build them.
 for metafile in sorted(configs_folder().glob('*/metafile.yml')):
-    ModelHub.register_model_index(metafile, config_prefix=configs_folder().parent)
+    if metafile.parent.name != 'detection':  # MMPretrain cannot build detectors
+        ModelHub.register_model_index(metafile, config_prefix=configs_folder().parent)

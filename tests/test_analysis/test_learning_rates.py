@@ -8,7 +8,7 @@ from mmgcp.analysis.learning_rates import (
     learning_rate_table,
     merge_equal_curves,
     plot_learning_rates,
-    schedule_files,
+    schedules,
 )
 from mmgcp.utils.logs import Run
 
@@ -44,11 +44,15 @@ def test_table():
     ]
 
 
-def test_schedule_files_of_table_3():
-    files = schedule_files()
-    assert list(files) == ['ResNet', 'MobileNetV2', 'ShuffleNetV2']
-    assert list(files['ResNet']) == ['LR_norm', 'LR_fast', 'LR_adju', 'LR_adju_release', 'LR_fast_release']
-    assert files['ShuffleNetV2']['LR_fast'].name == 'shufflenetv2_lr_fast.py'
+def test_schedules_of_table_3():
+    found = schedules()
+    assert list(found) == ['ResNet', 'MobileNetV2', 'ShuffleNetV2']
+    assert list(found['ResNet']) == ['LR_norm', 'LR_fast', 'LR_adju', 'LR_adju_release', 'LR_fast_release']
+    assert list(found['MobileNetV2']) == ['LR_norm', 'LR_fast', 'LR_adju', 'LR_adju_release']
+    file, options = found['ShuffleNetV2']['LR_fast']
+    assert (file.name, options) == ('shufflenetv2_lr_fast.py', {})
+    file, options = found['ResNet']['LR_fast_release']
+    assert (file.name, options) == ('resnet_lr_fast.py', {'param_scheduler.first_epoch': 0})
 
 
 class TestFigure:

@@ -100,7 +100,6 @@ class TestRead:
         ('gap/resnet18_gap_imagenet.py', ('ResNet-18', 'GAP', 'LR_norm', 256, 100)),
         ('gcp/resnet18_gcp_d_imagenet.py', ('ResNet-18', 'GCP_D', 'LR_adju', 256, 50)),
         ('gcp/resnet18_gcp_m_imagenet_lr-fast.py', ('ResNet-18', 'GCP_M', 'LR_fast', 256, 30)),
-        ('gcp/resnet18_gcp_imagenet_lr-adju-release.py', ('ResNet-18', 'GCP', 'LR_adju (release)', 256, 50)),
         ('gcp/mobilenetv2_gcp_imagenet.py', ('MobileNetV2', 'GCP', 'LR_adju', 192, 150)),
         ('gcp/shufflenetv2_gcp_imagenet_lr-fast.py', ('ShuffleNetV2', 'GCP', 'LR_fast', 1024, 60)),
         ('quickstart/resnet18_gcp_m_shapes.py', ('ResNet-18', 'GCP_M', 'PolynomialLR 0.04', 32, 4)),
@@ -111,6 +110,11 @@ class TestRead:
         read, = read_trainings([leave(tmp_path, cfg, gpus=gpus)], ['run'])
         assert (read.network, read.pooling, read.lr, read.batch, read.planned) == expected
         assert (read.run.name, read.run.curve('accuracy/top1')[1].tolist()) == ('run', [50])
+
+    def test_rates_of_the_release(self, tmp_path, configs):
+        cfg = configs('gcp/resnet18_gcp_imagenet.py')
+        cfg.param_scheduler.first_epoch = 0
+        assert read_trainings([leave(tmp_path, cfg)])[0].lr == 'LR_adju (release)'
 
     def test_scaled_rates_and_accumulated_steps(self, tmp_path, configs):
         cfg = configs('gcp/resnet18_gcp_imagenet.py')

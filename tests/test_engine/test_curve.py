@@ -37,9 +37,7 @@ RELEASE_ADJU = stages(linear(6e-2, 1e-2, 0), linear(1e-2, 1e-3, 50), linear(1e-3
     ('shufflenetv2_lr_norm', 0, 240, lambda e: 0.5 * (1 - e / 240)),
     ('shufflenetv2_lr_fast', 0, 60, lambda e: 0.5 * (1 - e / 60)),
     ('shufflenetv2_lr_adju', 0, 100, lambda e: 0.5 * (1 - e / 100)),
-    # The authors' release: epochs of Eq. 9 from 0; stages without jumps.
-    ('resnet_lr_fast_release', 0, 30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
-    ('resnet_lr_adju_release', 0, 50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
+    # The authors' release: stages without jumps.
     ('mobilenetv2_lr_adju_release', 0, 150, RELEASE_ADJU),
 ])
 def test_schedules_of_table_3(schedule, first, epochs, expected):

@@ -24,7 +24,8 @@ def parts(cfg):
             yield from parts(part)
 
 
-@pytest.mark.parametrize('config', ['gcp/resnet18_gcp_m_imagenet.py', 'faster_rcnn_r50_gcp_m.py'])
+@pytest.mark.parametrize('config', ['gcp/resnet18_gcp_m_imagenet.py', 'faster_rcnn_r50_gcp_m.py',
+                                    'detection/mask_rcnn_r18_gcp_m.py'])
 def test_configs_are_inherited_from_elsewhere_as_they_are(config, tmp_path):
     cfg = inherit(tmp_path, f'mmgcp::{config}')
     assert cfg.to_dict() == Config.fromfile(configs_folder() / config).to_dict()

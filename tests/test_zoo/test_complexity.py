@@ -44,8 +44,8 @@ def test_covariance_pooling_is_counted(channels):
 
 @pytest.mark.parametrize('name, size', [
     ('gcp/resnet18_gcp_imagenet', (224, 224)),
-    ('faster_rcnn_r50_gap', (800, 1344)),
-    ('dino_r50_gap', (800, 1333)),
+    ('detection/faster_rcnn_r50_gap', (800, 1344)),
+    ('detection/dino_r50_gap', (800, 1333)),
 ])
 def test_image_size(name, size):
     pytest.importorskip('mmdet')
@@ -54,7 +54,8 @@ def test_image_size(name, size):
 
 def test_configs_of_one_network_share_a_key():
     pytest.importorskip('mmdet')
-    keys = {name: network_key(load(f'faster_rcnn_r50_{name}')) for name in ('gap', 'gcp_d', 'gcp_d_wo-ds', 'gcp_m')}
+    keys = {name: network_key(load(f'detection/faster_rcnn_r50_{name}'))
+            for name in ('gap', 'gcp_d', 'gcp_d_wo-ds', 'gcp_m')}
     assert keys['gap'] == keys['gcp_d'] == keys['gcp_d_wo-ds'] != keys['gcp_m']
     assert network_key(load('gcp/resnet18_gcp_imagenet')) != network_key(load('gap/resnet18_gap_imagenet'))
 
@@ -67,7 +68,7 @@ def small_detector(name: str) -> Config:
 
 def test_mask_head_sees_100_proposals():
     pytest.importorskip('mmdet')
-    box_and_mask, box = (complexity(small_detector(f'{name}_rcnn_r18_gap')) for name in ('mask', 'faster'))
+    box_and_mask, box = (complexity(small_detector(f'detection/{name}_rcnn_r18_gap')) for name in ('mask', 'faster'))
     convolutions = 4 * (256 * 256 * 3 * 3) * 14 * 14
     upsampling, classes = (256 * 256 * 2 * 2) * 14 * 14, (256 * 80) * 28 * 28
     assert box_and_mask.flops - box.flops == 100 * (convolutions + upsampling + classes)
@@ -75,7 +76,7 @@ def test_mask_head_sees_100_proposals():
 
 def test_box_head_sees_as_many_proposals_as_the_config_lets_through():
     pytest.importorskip('mmdet')
-    cfg = small_detector('faster_rcnn_r18_gap')
+    cfg = small_detector('detection/faster_rcnn_r18_gap')
     flops = complexity(cfg).flops
     assert cfg.model.test_cfg.rpn.max_per_img == 1000
     cfg.model.test_cfg.rpn.max_per_img = 990
@@ -85,7 +86,7 @@ def test_box_head_sees_as_many_proposals_as_the_config_lets_through():
 
 def test_region_proposals_are_counted():
     pytest.importorskip('mmdet')
-    cfg = small_detector('faster_rcnn_r18_gap')
+    cfg = small_detector('detection/faster_rcnn_r18_gap')
     flops = complexity(cfg).flops
     cfg.model.rpn_head.feat_channels = 128
     pixels = sum((128 // stride) * (192 // stride) for stride in (4, 8, 16, 32, 64))
@@ -94,7 +95,7 @@ def test_region_proposals_are_counted():
 
 def test_parameters_of_a_detector():
     pytest.importorskip('mmdet')
-    cfg = load('faster_rcnn_r50_gap')
+    cfg = load('detection/faster_rcnn_r50_gap')
     key = network_key(cfg)
     # MMDetection's Faster R-CNN with ResNet-50 and FPN has 41.75 M.
     assert count_parameters(build_network(cfg)) == pytest.approx(41.75e6, rel=1e-3)

@@ -44,7 +44,7 @@ def test_repository_is_up_to_date():
 
 def test_flops_of_a_detector():
     pytest.importorskip('mmdet')
-    cfg, = load_configs([configs_folder() / 'faster_rcnn_r18_gap.py'])
+    cfg, = load_configs([configs_folder() / 'detection/faster_rcnn_r18_gap.py'])
     assert complexity(cfg).flops == MODELS['faster_rcnn_r18_gap']['Metadata']['FLOPs']
 
 
@@ -105,7 +105,7 @@ def row(readme: str, name: str) -> dict[str, str]:
     ('gcp', 'resnet101_gcp_imagenet_lr-norm', '79.48 / 94.75', '8'),
     ('gcp', 'resnet101_gcp_d_imagenet_lr-norm', '79.11 / 94.56', '8'),
     ('gcp', 'resnet50_gcp_m_imagenet', '', ''),
-    ('gcp', 'resnet50_gcp_imagenet_lr-adju-release', '', ''),
+    ('gcp', 'mobilenetv2_gcp_imagenet_lr-adju-release', '', ''),
 ])
 def test_accuracies_of_the_paper(folder, name, paper, tables):
     cells = row(f'{folder}/README.md', name)
@@ -115,7 +115,7 @@ def test_accuracies_of_the_paper(folder, name, paper, tables):
 
 @pytest.mark.parametrize('folder, name, release', [
     ('gcp', 'resnet18_gcp_imagenet_lr-norm', '[75.48 / 92.23][ResNet18_GCP_LRnorm]'),
-    ('gcp', 'resnet50_gcp_imagenet_lr-adju-release', '[78.03 / 93.95][ResNet50_GCP_LRadju]'),
+    ('gcp', 'resnet50_gcp_imagenet', '[78.03 / 93.95][ResNet50_GCP_LRadju]'),
     ('gcp', 'mobilenetv2_gcp_128_imagenet', '[72.58 / 90.87][MobileNetV2_GCP_LRadju_128]'),
     ('gap', 'resnet101_gap_imagenet_lr-fast', '[73.13 / 91.06][ResNet101_GAP_LRfast]'),
     ('gap', 'shufflenetv2_gap_imagenet_lr-adju', '[67.15 / 87.35][ShuffleNetV2_GAP_LRadju]'),
@@ -155,7 +155,7 @@ def test_each_released_model_has_its_link():
     ('mask_rcnn_r101_gcp_d_wo-ds', '40.3 61.5 44.0 24.1 44.7 52.5', '36.5 58.2 38.9 17.3 39.9 53.5', '6, 7'),
 ])
 def test_precisions_of_the_paper(name, box, mask, tables):
-    cells = row('README.md', name)
+    cells = row('detection/README.md', name)
     others = [cells[size].split(' ') for size in ('AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')]
     assert ' '.join([cells['paper: box AP'], *(other[0] for other in others)]) == box
     if mask:
@@ -169,7 +169,7 @@ def test_precisions_of_the_paper(name, box, mask, tables):
     ('faster_rcnn_r18_gcp_d_w-ds', 'resnet18_gcp_d_imagenet_lr-norm'),
 ])
 def test_weights_that_a_detector_starts_from(name, weights):
-    assert row('README.md', name)['starts from'] == weights
+    assert row('detection/README.md', name)['starts from'] == weights
     assert weights in MODELS
 
 
@@ -207,7 +207,7 @@ def test_model_index_has_no_faults():
 def test_mmengine_finds_the_configs(tmp_path):
     from mmengine.config.utils import _get_cfg_metainfo
     (tmp_path / '.mim').symlink_to(ROOT)
-    for config in ('gcp/resnet50_gcp_m_imagenet.py', 'faster_rcnn_r50_gcp_m.py'):
+    for config in ('gcp/resnet50_gcp_m_imagenet.py', 'detection/faster_rcnn_r50_gcp_m.py'):
         assert _get_cfg_metainfo(str(tmp_path), config)['Config'] == f'configs/{config}'
 
 

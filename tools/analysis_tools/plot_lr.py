@@ -8,7 +8,13 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis.learning_rates import learning_rate_table, merge_equal_curves, plot_learning_rates, schedule_files
+from mmgcp.analysis.learning_rates import (
+    Schedule,
+    learning_rate_table,
+    merge_equal_curves,
+    plot_learning_rates,
+    schedules,
+)
 from mmgcp.apis.launch import load_config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
@@ -51,7 +57,8 @@ def rho_and_final_epoch(text):
 def by_name(configs):
     """The given configs, named after their files, or by their paths where several files have one name."""
     names = [Path(config).stem for config in configs]
-    return dict(zip(names if len(set(names)) == len(names) else configs, configs, strict=True))
+    names = names if len(set(names)) == len(names) else configs
+    return {name: Schedule(config, {}) for name, config in zip(names, configs, strict=True)}
 
 
 def main():
@@ -71,9 +78,10 @@ def main():
             groups = {'Eq. 9': {f'{rho:g} - {final_epoch}': eq_9(rho, final_epoch)
                                 for rho, final_epoch in args.polynomial}}
         else:
-            groups = {'': by_name(args.configs)} if args.configs else schedule_files()
-            groups = {title: merge_equal_curves({name: curve(str(config)) for name, config in configs.items()})
-                      for title, configs in groups.items()}
+            groups = {'': by_name(args.configs)} if args.configs else schedules()
+            groups = {title: merge_equal_curves({name: curve(str(file), **options)
+                                                 for name, (file, options) in settings.items()})
+                      for title, settings in groups.items()}
         runs = read_runs(args.runs, args.labels) if args.runs else []
         paths = plot_learning_rates(groups, args.out, args.log, args.formats, runs, args.metric)
     print(learning_rate_table(groups, args.epochs))

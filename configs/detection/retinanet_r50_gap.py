@@ -1,7 +1,7 @@
 _base_ = [
-    '_base_/models/retinanet.py',
-    '_base_/datasets/coco_detection.py',
-    '_base_/detection_runtime.py',
+    '../_base_/models/retinanet.py',
+    '../_base_/datasets/coco_detection.py',
+    '../_base_/detection_runtime.py',
 ]
 
 model = dict(backbone=dict(init_cfg=dict(checkpoint='workdir://resnet50_gap_imagenet')))

@@ -1,0 +1,4 @@
+_base_ = './faster_rcnn_r50_gap.py'
+
+model = dict(
+    backbone=dict(conv5_downsample='max_pool', init_cfg=dict(checkpoint='workdir://resnet50_gcp_m_imagenet')))

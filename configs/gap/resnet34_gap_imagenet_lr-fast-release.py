@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/resnet34_gap.py',
-    '../_base_/datasets/imagenet.py',
-    '../_base_/schedules/resnet_lr_fast_release.py',
-    '../_base_/imagenet_runtime.py',
-]
