@@ -4,6 +4,7 @@ from torch import Tensor
 
 from .compat import autocast_type
 from .covariance import as_features, covariance_factor
+from .numerics import zero_below_rounding
 
 
 @torch.no_grad()
@@ -84,9 +85,7 @@ def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
     with torch.autocast(autocast_type(factor.device), enabled=False):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
-    values = torch.linalg.eigvalsh(product)
-    rounding = torch.finfo(values.dtype).eps * values.shape[-1] * values[:, -1:]
-    return values.masked_fill(values <= rounding, 0)
+    return zero_below_rounding(torch.linalg.eigvalsh(product))
 
 
 def _condition_number(values: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from .compat import is_compiling
+from .numerics import identity_like, symmetric_part, zero_below_rounding
 
 
 class _ScalarFunction:
@@ -166,7 +167,7 @@ def spectral_pool(factor: Tensor, function: _ScalarFunction, side: str, shift: f
     pooled = factor @ _matrix_function(factor.mT @ factor, _Quotient(function, shift), shift) @ factor.mT
     if shift == 0:
         return pooled
-    return pooled + function(shift) * torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
+    return pooled + function(shift) * identity_like(pooled)
 
 
 def _matrix_function(matrix: Tensor, function, shift: float) -> Tensor:
@@ -187,9 +188,7 @@ class _MatrixFunction(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
         eigenvalues, vectors = torch.linalg.eigh(matrix)
-        # What is zero to rounding, or negative by rounding, counts as zero.
-        rounding = torch.finfo(matrix.dtype).eps * matrix.shape[-1] * eigenvalues[..., -1:]
-        nodes = torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues)) + shift
+        nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes
 
     @staticmethod
@@ -282,4 +281,4 @@ _Derivative.ForwardMode = _ForwardDerivative
 
 def _in_eigenbasis(vectors: Tensor, direction: Tensor) -> Tensor:
     """Symmetric part of ``direction``, U^T H U, (B, M, M)."""
-    return vectors.mT @ ((direction + direction.mT) / 2) @ vectors
+    return vectors.mT @ symmetric_part(direction) @ vectors

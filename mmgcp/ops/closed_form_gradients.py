@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from .covariance import covariance_factor
+from .numerics import symmetric_part, zero_below_rounding
 from .triu import symmetric_from_triu
 
 
@@ -74,7 +75,7 @@ def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
     Returns:
         Tensor: (B, N, D).
     """
-    return 2 * _centred(x) @ _symmetric(grad)
+    return 2 * _centred(x) @ symmetric_part(grad)
 
 
 def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
@@ -90,26 +91,8 @@ def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
     eigenvalues, vectors = _spectrum(x)
     roots = eigenvalues.sqrt()
     weights = _inverse(roots[:, :, None] + roots[:, None, :])
-    inner = vectors.mT @ _symmetric(grad) @ vectors * weights
+    inner = vectors.mT @ symmetric_part(grad) @ vectors * weights
     return 2 * _centred(x) @ vectors @ inner @ vectors.mT
-
-
-def root_gradient_as_printed(x: Tensor, grad: Tensor) -> Tensor:
-    """Eq. 6 as the paper prints it, for comparison: it loses all digits where eigenvalues nearly coincide.
-
-    Args:
-        x (Tensor): ``X`` (B, N, D), float32 or float64.
-        grad (Tensor): ``G`` (B, D, D), of the loss by the root.
-
-    Returns:
-        Tensor: (B, N, D).
-    """
-    eigenvalues, vectors = _spectrum(x)
-    mask = _inverse(eigenvalues[:, :, None] - eigenvalues[:, None, :])
-    by_vectors = 2 * _symmetric(grad) @ vectors * eigenvalues.sqrt()[:, None]
-    by_values = _inverse(eigenvalues.sqrt()) / 2 * (vectors.mT @ grad @ vectors).diagonal(dim1=1, dim2=2)
-    inner = mask.mT * (vectors.mT @ by_vectors) + torch.diag_embed(by_values)
-    return 2 * _centred(x) @ _symmetric(vectors @ inner @ vectors.mT)
 
 
 def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
@@ -127,7 +110,7 @@ def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """
     eigenvalues, vectors = _spectrum(x)
     inverse_root = vectors * _inverse(eigenvalues.sqrt())[:, None] @ vectors.mT
-    return _centred(x) @ inverse_root @ _symmetric(grad)
+    return _centred(x) @ inverse_root @ symmetric_part(grad)
 
 
 def _centred(x: Tensor) -> Tensor:
@@ -139,12 +122,7 @@ def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, D), ascending, zero where they are so to rounding, and eigenvectors (B, D, D)."""
     factor = covariance_factor(x.mT)
     eigenvalues, vectors = torch.linalg.eigh(factor @ factor.mT)
-    rounding = torch.finfo(x.dtype).eps * x.shape[-1] * eigenvalues[:, -1:]
-    return torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues)), vectors
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
+    return zero_below_rounding(eigenvalues), vectors
 
 
 def _inverse(values: Tensor) -> Tensor:
