@@ -1,7 +1,8 @@
 """Mathematics of covariance pooling. Needs torch alone: usable from any PyTorch code."""
 from .diagnostics import covariance_diagnostics
+from .methods import METHODS
 from .module import CovariancePooling
-from .pooling import METHODS, covariance_pool
+from .pooling import covariance_pool
 from .tensor_sketch import draw_sketch
 from .triu import symmetric_from_triu, triu_size, triu_vector
 
