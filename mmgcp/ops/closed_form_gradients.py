@@ -16,11 +16,12 @@ zeros where ``s_i = 0``,
     Eq. 6      dL/dX = Q [2 s_i / (s_i + s_j) H_ij] U^T / sqrt(N)
     Eq. 7      dL/dX = Q [H_ij] U^T / sqrt(N)                       = J X Sigma^(-1/2) G_sym.
 
-The root has numbers between 0 and 2 where the plain covariance has ``2 s_i``, and the trimmed gradient has 1, which is
-their value for ``s_i = s_j``.
+The root has factors between 0 and 2 where the plain covariance has ``2 s_i``. The trimmed gradient has 1, the root's
+factor for ``s_i = s_j``.
 
 With N <= D pixels ``Sigma`` is singular. Inverses are then Moore-Penrose inverses, and the quotient of two zero
-eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. What is zero to rounding counts as zero.
+eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. Values within rounding of zero count as
+zero.
 Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
 (:mod:`mmgcp.ops.spectral`).
 """
@@ -33,9 +34,9 @@ from .triu import symmetric_from_triu
 
 
 def symmetric_gradient(grad: Tensor) -> Tensor:
-    """Gradient by a symmetric matrix, from the gradient by its upper triangle.
+    """Gradient with respect to a symmetric matrix, from that with respect to its upper triangle.
 
-    An entry off the diagonal stands in the matrix twice and in the vector once: each place gets one half.
+    An off-diagonal entry is in the matrix twice and in the vector once: each place gets one half.
 
     Args:
         grad (Tensor): (..., D (D + 1) / 2), of what :func:`mmgcp.ops.triu_vector` returns.
@@ -51,12 +52,12 @@ def symmetric_gradient(grad: Tensor) -> Tensor:
 
 
 def average_gradient(grad: Tensor, pixels: int) -> Tensor:
-    """``C^T g`` of Eq. 5, GAP's gradient: the same at every pixel.
+    """``C^T g`` of Eq. 5, the gradient of GAP, equal at every pixel.
 
-    The paper writes the sum over the pixels; here it is the mean, as networks take it: ``C^T`` is ``1 / N``.
+    The paper writes GAP as the sum over the pixels; here it is the mean, as in networks: ``C^T`` is ``1 / N``.
 
     Args:
-        grad (Tensor): ``g`` (B, D), of the loss by the averaged features.
+        grad (Tensor): ``g`` (B, D), of the loss with respect to the averaged features.
         pixels (int): N.
 
     Returns:
@@ -66,7 +67,7 @@ def average_gradient(grad: Tensor, pixels: int) -> Tensor:
 
 
 def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """``2 J X G_sym``, of covariance pooling without the root.
+    """``2 J X G_sym``, the gradient of covariance pooling without the root.
 
     Args:
         x (Tensor): ``X`` (B, N, D), float32 or float64.
@@ -126,5 +127,5 @@ def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _inverse(values: Tensor) -> Tensor:
-    """Reciprocals; 0 of 0."""
+    """Reciprocals; 0 for 0."""
     return torch.where(values == 0, torch.zeros_like(values), 1 / values)

@@ -1,4 +1,4 @@
-"""The methods of covariance pooling, and what each can do: the one place where they are told apart."""
+"""The methods of covariance pooling, and what each of them can do."""
 import inspect
 import math
 from collections.abc import Callable
@@ -24,13 +24,13 @@ PRE_NORMS = ('trace', 'none')
 
 @dataclass(frozen=True)
 class State:
-    """Tensors that a method draws once and then always uses: buffers of :class:`mmgcp.ops.CovariancePooling`.
+    """Tensors that a method draws once and keeps: buffers of :class:`mmgcp.ops.CovariancePooling`.
 
     Attributes:
         option (str): Argument of the method that takes them, as a tuple.
         buffers (tuple[str, ...]): Their names in checkpoints.
-        draw (Callable): From the number of channels and the values of ``settings``, a tuple of tensors.
-        settings (tuple[str, ...]): Options of the method that ``draw`` depends on.
+        draw (Callable): Takes the number of channels and the values of ``settings``, returns a tuple of tensors.
+        settings (tuple[str, ...]): Options of the method that ``draw`` takes.
     """
     option: str
     buffers: tuple[str, ...]
@@ -43,13 +43,21 @@ class Method:
     """A normalisation of the covariance, and what it can do.
 
     Attributes:
-        pool (Callable): ``pool(features, mask, vector, **options)``, of features (B, C, N) in float32 or float64 and a
-            boolean mask (B, 1, N) or None. Every option has a default.
-        returns (str): ``'matrix'``, symmetric, or its upper triangle with ``vector``; or ``'vector'`` always.
+        pool (Callable): ``pool(features, mask, vector, **options)`` takes features (B, C, N), float32 or float64, and
+            a boolean mask (B, 1, N) or None. Every option has a default.
+        returns (str): ``'matrix'`` for a symmetric matrix, of which ``vector`` asks for the upper triangle, or
+            ``'vector'``, whatever ``vector`` says.
         state (State, optional): What it keeps from one call to the next.
-        random (bool): Whether it draws random numbers while training, with ``training=True`` among its options.
-        factorises (bool): Whether it takes eigenvalues or Cholesky factors, which ONNX and older compilers lack.
+        random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
+        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which ONNX and torch.compile before
+            torch 2.7 do not support.
         forward_mode (bool): Whether it has forward-mode derivatives.
+
+    Examples:
+        >>> METHODS['power'].options
+        {'alpha': 0.5, 'side': 'auto', 'center': True, 'shrinkage': 0.0}
+        >>> [name for name, method in METHODS.items() if method.returns == 'vector']
+        ['compact_bilinear']
     """
     pool: Callable[..., Tensor]
     returns: str = 'matrix'
@@ -60,14 +68,14 @@ class Method:
 
     @cached_property
     def options(self) -> dict:
-        """Names and defaults of the settings, without those that :class:`mmgcp.ops.CovariancePooling` supplies."""
+        """Names and defaults of the options, but for those that :class:`mmgcp.ops.CovariancePooling` supplies."""
         supplied = ('training', self.state.option if self.state else None)
         parameters = inspect.signature(self.pool).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in supplied}
 
     @property
     def sided(self) -> bool:
-        """Whether it runs on N x N as well as on C x C matrices, as the option ``side`` says."""
+        """Whether it can run on N x N as well as on C x C matrices: whether it has the option ``side``."""
         return 'side' in self.options
 
 
@@ -81,7 +89,7 @@ def newton_schulz(features: Tensor, mask: Tensor | None, vector: bool, num_iters
                   center: bool = True, pre_norm: str = 'trace', shrinkage: float = 0.) -> Tensor:
     """``'newton_schulz'``: iSQRT-COV (Li et al., CVPR 2018), see :mod:`mmgcp.ops.newton_schulz`.
 
-    ``pre_norm='none'`` leaves out the division by the trace and converges only for eigenvalues below 3.
+    ``pre_norm='none'`` skips the division by the trace: the steps then converge only for eigenvalues below 3.
     """
     if shrinkage:
         if side == 'gram' or pre_norm == 'none':
@@ -111,7 +119,7 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
         center: bool = True) -> Tensor:
     """``'log'``: the matrix logarithm (DeepO2P, Ionescu et al., ICCV 2015) of the shrunk covariance.
 
-    Without variance, the logarithm of ``shrinkage I / C``.
+    For features without variance, it is the logarithm of ``shrinkage I / C``.
     """
     if shrinkage == 0:
         raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
@@ -132,7 +140,7 @@ def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, n
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
                 center: bool = True) -> Tensor:
-    """``'signed_power'``: ``sign(s) |s|^alpha`` of each entry, then l2 norm (B-CNN, Lin et al., ICCV 2015)."""
+    """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
     factor = covariance_factor(features, mask, center)
     return _as_asked(unit_norm(signed_power(factor @ factor.transpose(1, 2), alpha)), vector)
 
@@ -148,8 +156,8 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
                      center: bool = True) -> Tensor:
     """``'compact_bilinear'``: tensor sketch, signed power and l2 norm, see :mod:`mmgcp.ops.tensor_sketch`.
 
-    A vector of ``out_channels`` whatever ``vector`` says. ``sketch`` is what :func:`mmgcp.ops.draw_sketch` returns;
-    :class:`mmgcp.ops.CovariancePooling` draws and keeps it.
+    Returns a vector of ``out_channels`` whatever ``vector`` says. ``sketch`` is what :func:`mmgcp.ops.draw_sketch`
+    returns; :class:`mmgcp.ops.CovariancePooling` draws and keeps it.
     """
     if sketch is None:
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
@@ -160,7 +168,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
 
 def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
             center: bool = True) -> Tensor:
-    """``'dropcov'``: plain covariance, of channels dropped at random while training, see :mod:`mmgcp.ops.dropcov`."""
+    """``'dropcov'``: plain covariance, with channels dropped at random in training, see :mod:`mmgcp.ops.dropcov`."""
     factor = covariance_factor(features, mask, center)
     if training:
         factor = drop_channels(factor, drop_rate)
@@ -183,11 +191,11 @@ METHODS = {
 }
 
 
-def _is_number(value, low: float, high: float) -> bool:
+def _is_number(value: object, low: float, high: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_count(value) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
@@ -206,10 +214,14 @@ CHECKS = {
 
 
 def check_settings(method: str, **options) -> None:
-    """Refuse methods that do not exist and options that are out of range.
+    """Check that the method exists and its options are in range.
+
+    Args:
+        method (str): Its name.
+        **options: Its options. Those that it does not have are not looked at.
 
     Raises:
-        ValueError: If something is refused.
+        ValueError: If it does not exist or an option is out of range.
     """
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown: choose one of {', '.join(METHODS)}")
@@ -236,9 +248,9 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
 
 
 def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor, float]:
-    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (zero counts as 1), and the ``gamma / C`` to be added.
+    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (1 in place of 0), and ``gamma / C``, to add to the diagonal.
 
-    Their sum times ``t`` is the shrunk covariance.
+    The sum times ``t`` is the shrunk covariance.
     """
     trace = zero_as_one(factor.square().sum((-2, -1), keepdim=True))
     return factor * ((1 - shrinkage) / trace).sqrt(), trace, shrinkage / factor.shape[1]

@@ -10,21 +10,31 @@ from .pooling import covariance_pool
 class CovariancePooling(nn.Module):
     """Covariance pooling from features to the vector that feeds a classifier.
 
-    The random sketch of ``'compact_bilinear'`` is drawn when the module is made and kept in two buffers, which go into
-    checkpoints. No other method has a state.
+    ``'compact_bilinear'`` draws its random sketch when the module is built and keeps it in two buffers, which
+    checkpoints save. No other method has a state.
 
     Args:
         channels (int): Channels C of the features.
-        method (str): Normalisation, a name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
+        method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
         scale_off_diagonal (bool): See :func:`mmgcp.ops.covariance_pool`.
         check_finite (bool): See :func:`mmgcp.ops.covariance_pool`.
-        **options: Of the method, see :func:`mmgcp.ops.covariance_pool`.
+        **options: Options of the method, see :func:`mmgcp.ops.covariance_pool`.
 
     Attributes:
         out_channels (int): Length of the vector: 32,896 for the upper triangle of 256 channels.
 
     Raises:
         ValueError: If a setting is unknown or out of range.
+
+    Examples:
+        >>> layer = CovariancePooling(16, num_iters=3)
+        >>> layer
+        CovariancePooling('newton_schulz', num_iters=3)
+        >>> classifier = nn.Linear(layer.out_channels, 10)
+        >>> classifier(layer(torch.rand(2, 16, 7, 7))).shape
+        torch.Size([2, 10])
+        >>> list(CovariancePooling(16, 'compact_bilinear', out_channels=64).state_dict())
+        ['sketch_hashes', 'sketch_signs']
     """
 
     def __init__(self, channels: int, method: str = 'newton_schulz', scale_off_diagonal: bool = False,
@@ -44,13 +54,13 @@ class CovariancePooling(nn.Module):
         self.options = options
         if declared.state:
             self._draw(declared.state, channels, declared.options)
-        # A dry run meets every check of the settings before any data arrive.
+        # A dry run checks all settings before any data arrive.
         self.eval()
         self.out_channels = self(torch.zeros(1, channels, 1, 1)).shape[1]
         self.train()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool a batch.
+        """Pool a batch of features.
 
         Args:
             x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C).
@@ -69,7 +79,7 @@ class CovariancePooling(nn.Module):
                                check_finite=self.check_finite, **options)
 
     def _draw(self, state: State, channels: int, defaults: dict) -> None:
-        """Draw the method's state into buffers. What it depends on becomes an option, whatever the default."""
+        """Draw the method's state into buffers, and write down the options that it depends on, defaults too."""
         for name in state.settings:
             self.options.setdefault(name, defaults[name])
         drawn = state.draw(channels, *(self.options[name] for name in state.settings))

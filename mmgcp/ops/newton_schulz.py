@@ -68,7 +68,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         num_iters (int): Steps, at least 1. The paper uses 5, which do not converge for small eigenvalues: that
             truncation belongs to the method.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
-        center (bool): Whether the mean is taken out.
+        center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
         shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; on the covariance side, with the trace as
             pre-normalisation.

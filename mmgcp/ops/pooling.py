@@ -12,31 +12,45 @@ from .triu import triu_dim, upper_positions
 
 def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | None = None, vector: bool = False,
                     scale_off_diagonal: bool = False, check_finite: bool = False, **options) -> Tensor:
-    """Normalised sample covariance of features over their pixels (Eqs. 1 and 2 of Wang et al., CVPR 2020).
+    """Sample covariance of the features over their pixels, normalised (Eqs. 1 and 2 of Wang et al., CVPR 2020).
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C) of a floating dtype, in any memory format.
         method (str): A name in :data:`mmgcp.ops.METHODS`.
-        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N). Mean and covariance
-            are those of the valid ones.
+        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N). Only valid ones
+            count for mean and covariance.
         vector (bool): Whether to return the upper triangle of the matrix, row by row.
-        scale_off_diagonal (bool): Whether entries off the diagonal of that vector are multiplied by sqrt(2), so that
-            inner products of vectors are those of the matrices.
-        check_finite (bool): Whether to refuse NaN and infinite features. Waits for the GPU; for finding faults.
-        **options: Of the method, see there. Common ones: ``center`` (bool), without which ``S`` is the second moment;
-            ``shrinkage`` (float), ``gamma`` of ``(1 - gamma) S + gamma tr(S) I / C``; ``side`` (str),
-            ``'covariance'`` works on C x C matrices, ``'gram'`` on N x N ones, ``'auto'`` takes the smaller, and all
-            give the same numbers to rounding.
+        scale_off_diagonal (bool): Whether to multiply the off-diagonal entries of that vector by sqrt(2), so that inner
+            products of vectors equal those of the matrices.
+        check_finite (bool): Whether to refuse NaN and infinite features. For debugging: it waits for the GPU.
+        **options: Options of the method, see :mod:`mmgcp.ops.methods`. Common ones: ``center`` (bool), false for the
+            second moment in place of the covariance ``S``; ``shrinkage`` (float), ``gamma`` in
+            ``(1 - gamma) S + gamma tr(S) I / C``; ``side`` (str), ``'covariance'`` to work on C x C matrices,
+            ``'gram'`` on N x N ones, ``'auto'`` on the smaller: results are equal to rounding.
 
     Returns:
-        Tensor: (B, C, C), symmetric, or with ``vector`` (B, C (C + 1) / 2); the sizes are the method's. Computed in
-        float32, or float64 for such input; of the input's dtype, but float32 under autocast. What float16 cannot hold
-        becomes its largest number. Without variance neither value nor gradient is NaN or infinite.
+        Tensor: (B, C, C), symmetric, or with ``vector`` (B, C (C + 1) / 2), unless the method has other sizes. Computed
+        in float32, or in float64 for float64 input. It has the input's dtype, but float32 under autocast; values beyond
+        the range of float16 become its largest number. For features without variance, value and gradient are finite.
 
     Raises:
         ValueError: If a setting is unknown or out of range, the shape of ``x`` or the mask does not fit, or
-            ``check_finite`` found something.
-        TypeError: If ``x`` is not of a real floating dtype, the mask not boolean, or the method has no such option.
+            ``check_finite`` found NaN or infinity.
+        TypeError: If ``x`` has no real floating dtype, the mask is not boolean, or the method has no such option.
+
+    Examples:
+        >>> x = torch.tensor([[[[1., -1.], [1., -1.]], [[2., -2.], [2., -2.]]]])  # two channels of 2 x 2 pixels
+        >>> covariance_pool(x, 'covariance')
+        tensor([[[1., 2.],
+                 [2., 4.]]])
+        >>> covariance_pool(x, 'covariance', vector=True)
+        tensor([[1., 2., 4.]])
+        >>> root = covariance_pool(x, 'eigh')
+        >>> torch.allclose(root @ root, covariance_pool(x, 'covariance'), atol=1e-5)
+        True
+        >>> tokens, mask = torch.rand(2, 49, 8), torch.rand(2, 49) < 0.9
+        >>> covariance_pool(tokens, mask=mask, num_iters=3).shape
+        torch.Size([2, 8, 8])
     """
     check_settings(method, **options)
     if scale_off_diagonal and not (vector and METHODS[method].returns == 'matrix'):

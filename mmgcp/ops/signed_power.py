@@ -11,6 +11,6 @@ def signed_power(x: Tensor, alpha: float) -> Tensor:
 
 
 def unit_norm(x: Tensor) -> Tensor:
-    """Each entry of the batch over its l2 norm; zeros stay zeros, with zero gradient."""
+    """Divide each item of the batch by its l2 norm; zeros stay zeros, with zero gradient."""
     squares = x.square().sum(tuple(range(1, x.dim())), keepdim=True)
     return x * zero_as_one(squares).rsqrt()

@@ -41,7 +41,7 @@ class _ScalarFunction:
 
     alpha: float
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
         """f(x), of a tensor or a number."""
         raise NotImplementedError
 
@@ -108,13 +108,16 @@ class Power(_ScalarFunction):
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
+        """``x^alpha``."""
         return x**self.alpha
 
     def coefficient(self, order: int) -> float:
+        """``alpha (alpha - 1) ... (alpha - n + 1) / n!``."""
         return math.prod([(self.alpha - i) / (i + 1) for i in range(order)])
 
     def slope(self, log_ratio: Tensor) -> Tensor:
+        """``(r^alpha - 1) / (r - 1)``."""
         return torch.expm1(self.alpha * log_ratio) / torch.expm1(log_ratio)
 
 
@@ -123,13 +126,16 @@ class Log(_ScalarFunction):
 
     alpha = 0.
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
+        """``log x``."""
         return x.log() if isinstance(x, Tensor) else math.log(x)
 
     def coefficient(self, order: int) -> float:
+        """``(-1)^(n - 1) / n``."""
         return (-1)**(order - 1) / order
 
     def slope(self, log_ratio: Tensor) -> Tensor:
+        """``log r / (r - 1)``."""
         return log_ratio / torch.expm1(log_ratio)
 
 
