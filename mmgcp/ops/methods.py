@@ -218,7 +218,7 @@ def check_settings(method: str, **options) -> None:
 
     Args:
         method (str): Its name.
-        **options: Its options. Those that it does not have are not looked at.
+        **options: Options, checked by their names alone.
 
     Raises:
         ValueError: If it does not exist or an option is out of range.
