@@ -3,6 +3,6 @@ from mmpretrain import ModelHub
 
 from mmgcp.utils.configs import configs_folder
 
-# Only the folders: the detectors' metafile lies above them, and MMPretrain cannot build detectors.
+# The detectors' metafile lies above these: MMPretrain cannot build them.
 for metafile in sorted(configs_folder().glob('*/metafile.yml')):
     ModelHub.register_model_index(metafile, config_prefix=configs_folder().parent)
