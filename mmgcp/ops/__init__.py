@@ -1,7 +1,21 @@
-"""Mathematics of covariance pooling. Needs torch alone: usable from any PyTorch code."""
+"""The mathematics of covariance pooling, for any PyTorch code: it needs torch alone.
+
+Examples:
+    >>> import torch
+    >>> from mmgcp.ops import METHODS, CovariancePooling, covariance_pool
+    >>> x = torch.rand(2, 8, 7, 7)
+    >>> covariance_pool(x).shape
+    torch.Size([2, 8, 8])
+    >>> layer = CovariancePooling(8, 'power', alpha=0.3)
+    >>> layer(x).shape, layer.out_channels
+    (torch.Size([2, 36]), 36)
+    >>> list(METHODS)[:4]
+    ['covariance', 'newton_schulz', 'eigh', 'power']
+"""
 from .diagnostics import covariance_diagnostics
+from .methods import METHODS
 from .module import CovariancePooling
-from .pooling import METHODS, covariance_pool
+from .pooling import covariance_pool
 from .tensor_sketch import draw_sketch
 from .triu import symmetric_from_triu, triu_size, triu_vector
 

@@ -1,10 +1,10 @@
-"""What differs between the PyTorch versions that are supported."""
+"""Differences between the supported versions of PyTorch."""
 import torch
 
 VERSION = tuple(int(part) for part in torch.__version__.split('.')[:2])
-# Autocast can be asked by device, and compilers be recognised, since torch 2.4.
+# Since torch 2.4, autocast can be queried by device, and torch.compiler.is_compiling exists.
 TORCH_2_4 = VERSION >= (2, 4)
-# torch.compile does not take the autograd functions of this package whole in torch 2.1 and 2.4, and does in 2.7.
+# torch.compile breaks the graph at the autograd functions of this package in torch 2.1 and 2.4, not in 2.7.
 COMPILES_FUNCTIONS = VERSION >= (2, 7)
 
 if TORCH_2_4:
@@ -14,12 +14,12 @@ else:
 
 
 def autocast_type(device: torch.device) -> str:
-    """Type of device to ask autocast about; ``meta`` has none of its own."""
+    """Device type to query autocast for; ``meta`` has no autocast of its own."""
     return 'cpu' if device.type == 'meta' else device.type
 
 
 def is_autocast_enabled(device_type: str) -> bool:
-    """Whether autocast is on for a type of device such as ``'cuda'``."""
+    """Whether autocast is on for a device type such as ``'cuda'``."""
     if TORCH_2_4:
         return torch.is_autocast_enabled(device_type)
     return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()

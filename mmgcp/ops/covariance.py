@@ -3,14 +3,14 @@ r"""Features, masks and the sample covariance.
 Every method works on the *factor* ``F`` (C x N) of the covariance: the features minus their mean over the N valid
 pixels, divided by the square root of N, so that ``S = F F^T`` (Eq. 1) and the Gram matrix is ``K = F^T F``.
 
-ONNX knows ``transpose``, not ``mT``: hence the former where a forward pass may be exported.
+ONNX has ``transpose`` but no ``mT``: hence the former in forward passes, which may be exported.
 """
 import torch
 from torch import Tensor
 
 
 def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """Bring feature maps or tokens, and their mask, into one layout without copying.
+    """Bring feature maps or tokens, and their mask, into one layout, without a copy.
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
@@ -21,7 +21,7 @@ def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor |
 
     Raises:
         ValueError: If ``x`` has another number of dimensions, no channel or no pixel, or the mask's shape does not fit.
-        TypeError: If ``x`` is not of a real floating dtype or the mask not boolean.
+        TypeError: If ``x`` has no real floating dtype or the mask is not boolean.
     """
     if x.dim() not in (3, 4):
         raise ValueError('covariance pooling takes feature maps of shape (B, C, H, W) or tokens of shape (B, N, C), '
@@ -66,7 +66,7 @@ def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool
     Args:
         features (Tensor): (B, C, N), float32 or float64.
         mask (Tensor, optional): (B, 1, N), boolean.
-        center (bool): Whether the mean is taken out. Without, ``S`` is the second moment, as in bilinear pooling.
+        center (bool): Whether to subtract the mean. Otherwise ``S`` is the second moment, as in bilinear pooling.
 
     Returns:
         Tensor: (B, C, N). Zero for an image without valid pixels.

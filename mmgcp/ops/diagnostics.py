@@ -1,36 +1,37 @@
-"""Numbers that tell how well a sample covariance is estimated and normalised."""
+"""How well a sample covariance is estimated and normalised, in numbers."""
 import torch
 from torch import Tensor
 
 from .compat import autocast_type
 from .covariance import as_features, covariance_factor
+from .numerics import zero_below_rounding
 
 
 @torch.no_grad()
 def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = None) -> dict[str, Tensor]:
-    r"""Spectrum of the sample covariance ``S`` (C x C) of each image, and what Newton-Schulz steps leave of it.
+    r"""Spectrum of the sample covariance ``S`` (C x C) of each image, and the error of its Newton-Schulz root.
 
-    With ``l_i`` the eigenvalues of ``S``, where those up to rounding, ``eps min(C, N) max l``, count as zero, and
+    With ``l_i`` the eigenvalues of ``S``, of which those within rounding, ``eps min(C, N) max l``, count as zero, and
     ``p_i = l_i / sum l``:
 
     - ``effective_rank``: ``exp(-sum p_i log p_i)`` (Roy & Vetterli, EUSIPCO 2007), how many directions the features
-      really use: between 1 and ``rank``; 0 without variance. If it is a few out of hundreds, or falls while training,
-      the features collapse: covariance pooling then has little more to give than average pooling.
+      really use: between 1 and ``rank``; 0 without variance. If it is a few out of hundreds, or falls in training, the
+      features collapse: covariance pooling then adds little to average pooling.
     - ``rank``: number of non-zero eigenvalues, at most ``pixels - 1``. Below the number of channels, ``S`` is singular.
     - ``condition_number``: largest over smallest non-zero eigenvalue, at most ``1 / (eps min(C, N))``; 1 without
-      variance, where nothing has to be inverted. The larger, the more Newton-Schulz steps the small eigenvalues need,
-      and the larger is the gradient of an exact square root.
+      variance, where there is nothing to invert. The larger it is, the more Newton-Schulz steps the small eigenvalues
+      need, and the larger is the gradient of an exact square root.
     - ``residual``: ``||Y^2 - S||_F / ||S||_F`` of the iSQRT-COV output ``Y`` after ``num_iters`` steps; 0 without
-      variance. Near 0, ``Y`` is the square root of ``S``; more steps change nothing. Otherwise ``Y`` holds small
-      eigenvalues back, which is usual with the 5 steps of the paper and no mistake, but no square root either.
+      variance. Near 0, ``Y`` is the square root of ``S``, and more steps change nothing. Otherwise small eigenvalues
+      come out too small, as is usual with the 5 steps of the paper: no mistake, but no square root either.
     - ``dead_channels``: share of channels that are constant over the valid pixels: rows of zeros in ``S``. If it is
-      large, fewer reduced channels, or a lower learning rate if it grows, would do.
+      large, use fewer reduced channels; if it grows, a lower learning rate.
     - ``pixels``: number of valid pixels ``N``, the samples behind the estimate.
-    - ``pixels_below_channels``: 1 where ``pixels`` are fewer than channels, else 0. There ``S`` is singular whatever
-      the features are: larger images, a higher resolution of the last stage or fewer reduced channels help.
+    - ``pixels_below_channels``: 1 if there are fewer pixels than channels, else 0. Then ``S`` is singular whatever the
+      features are: larger images, a higher resolution of the last stage or fewer reduced channels help.
 
-    All but the last three are relative: features times a constant give the same. An image whose features are not finite
-    has NaN for these four.
+    The first four do not change if the features are multiplied by a constant. They are NaN for an image whose features
+    are not finite.
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
@@ -38,12 +39,18 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
         mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
 
     Returns:
-        dict[str, Tensor]: By the names above, one value per image, (B, ): float64 for float64 input, else float32, in
-        which everything is computed. Without gradient.
+        dict[str, Tensor]: By the names above, one value per image, (B, ), computed in float64 for float64 input, else
+        in float32. Without gradient.
 
     Raises:
         ValueError: If ``num_iters`` is not an integer of at least 1, or ``x`` or the mask have a wrong shape.
-        TypeError: If ``x`` is not of a real floating dtype or the mask not boolean.
+        TypeError: If ``x`` has no real floating dtype or the mask is not boolean.
+
+    Examples:
+        >>> x = torch.tensor([[[[1., -1.], [1., -1.]], [[2., -2.], [2., -2.]]]])  # the second is twice the first
+        >>> numbers = covariance_diagnostics(x)
+        >>> numbers['rank'], numbers['dead_channels'], numbers['pixels']
+        (tensor([1.]), tensor([0.]), tensor([4.]))
     """
     if not isinstance(num_iters, int) or num_iters < 1:
         raise ValueError(f'num_iters={num_iters} must be an integer of at least 1')
@@ -53,7 +60,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     pixels = features.new_full((batch, ), width) if mask is None else mask.sum((1, 2)).to(features)
     dead = _constant(features, mask)
 
-    # A common factor of the features changes none of what follows: without it, no square under- or overflows.
+    # A common factor of the features changes nothing below: divided by the peak, no square under- or overflows.
     factor = covariance_factor(features, mask).masked_fill(dead[..., None], 0)
     peak = factor.abs().amax((1, 2), keepdim=True)
     finite = peak.isfinite()
@@ -84,9 +91,7 @@ def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
     with torch.autocast(autocast_type(factor.device), enabled=False):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
-    values = torch.linalg.eigvalsh(product)
-    rounding = torch.finfo(values.dtype).eps * values.shape[-1] * values[:, -1:]
-    return values.masked_fill(values <= rounding, 0)
+    return zero_below_rounding(torch.linalg.eigvalsh(product))
 
 
 def _condition_number(values: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ HIGHEST_PROBABILITY = 0.95
 
 
 def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
-    """Probability of each channel of each image to be dropped, in linear time.
+    """Probability that a channel of an image is dropped, in linear time.
 
-    DropCov weighs decorrelation against the preservation of information: a channel is dropped the more readily the more
-    it goes with the others, and the less the more it carries. Its authors learn the second weight; here both are read
-    from the features, so that there is nothing to learn: the correlation ``r`` with the sum of all channels, and the
-    share ``w`` of the largest variance. The probabilities are proportional to ``(1 + |r|) (1 - w / 2)``.
+    DropCov balances decorrelation and information: a channel is more likely to be dropped the more it correlates with
+    the others, and less likely the more it carries. Its authors learn the second weight; here both are computed from
+    the features, so that there is nothing to learn: the correlation ``r`` with the sum of all channels, and the
+    variance ``w`` relative to the largest. The probabilities are proportional to ``(1 + |r|) (1 - w / 2)``.
 
     Args:
         factor (Tensor): (B, C, N) of the covariance ``F F^T``.
@@ -32,7 +32,7 @@ def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
 
 
 def drop_channels(factor: Tensor, drop_rate: float) -> Tensor:
-    """Channels dropped at random, the others scaled so that expected covariances are those of the input.
+    """Drop channels at random, and scale the others so that the expected covariances are those of the input.
 
     Args:
         factor (Tensor): (B, C, N).

@@ -5,7 +5,7 @@ A Gaussian with mean ``mu`` and covariance ``S`` is identified with the square r
     [[S + beta^2 mu mu^T,  beta mu],
      [beta mu^T,           1      ]],
 
-the second moment of the features with their mean scaled by ``beta`` and a constant channel appended.
+which is the second moment of the features, with their mean scaled by ``beta`` and a constant channel appended.
 """
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from .covariance import centre, valid_pixels
 
 
 def gaussian_factor(features: Tensor, mask: Tensor | None, beta: float) -> Tensor:
-    """Factor ``F`` of the embedding before its root, ``F F^T``.
+    """Factor ``F`` of the embedding, which is the square root of ``F F^T``.
 
     Args:
         features (Tensor): (B, C, N), float32 or float64.

@@ -1,38 +1,40 @@
 """Covariance pooling as a module."""
-import inspect
-
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-from .pooling import METHODS, check_settings, covariance_pool
-from .tensor_sketch import draw_sketch
-
-
-def method_options(method: str) -> list[str]:
-    """Names of the settings of a method, without those that :class:`CovariancePooling` supplies."""
-    parameters = inspect.signature(METHODS[method]).parameters.values()
-    return [p.name for p in parameters if p.default is not p.empty and p.name not in ('sketch', 'training')]
+from .methods import METHODS, State, check_settings
+from .pooling import covariance_pool
 
 
 class CovariancePooling(nn.Module):
     """Covariance pooling from features to the vector that feeds a classifier.
 
-    For ``'compact_bilinear'`` the random sketch is drawn when the module is made and kept in two buffers, which go into
-    checkpoints; no other method has a state.
+    ``'compact_bilinear'`` draws its random sketch when the module is built and keeps it in two buffers, which
+    checkpoints save. No other method has a state.
 
     Args:
         channels (int): Channels C of the features.
-        method (str): Normalisation, a name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
+        method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
         scale_off_diagonal (bool): See :func:`mmgcp.ops.covariance_pool`.
         check_finite (bool): See :func:`mmgcp.ops.covariance_pool`.
-        **options: Of the method, see :func:`mmgcp.ops.covariance_pool`.
+        **options: Options of the method, see :func:`mmgcp.ops.covariance_pool`.
 
     Attributes:
         out_channels (int): Length of the vector: 32,896 for the upper triangle of 256 channels.
 
     Raises:
         ValueError: If a setting is unknown or out of range.
+
+    Examples:
+        >>> layer = CovariancePooling(16, num_iters=3)
+        >>> layer
+        CovariancePooling('newton_schulz', num_iters=3)
+        >>> classifier = nn.Linear(layer.out_channels, 10)
+        >>> classifier(layer(torch.rand(2, 16, 7, 7))).shape
+        torch.Size([2, 10])
+        >>> list(CovariancePooling(16, 'compact_bilinear', out_channels=64).state_dict())
+        ['sketch_hashes', 'sketch_signs']
     """
 
     def __init__(self, channels: int, method: str = 'newton_schulz', scale_off_diagonal: bool = False,
@@ -41,25 +43,24 @@ class CovariancePooling(nn.Module):
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f'channels={channels} must be an integer of at least 1')
         check_settings(method, **options)
-        unknown, known = options.keys() - method_options(method), ', '.join(method_options(method))
+        declared = METHODS[method]
+        unknown = options.keys() - declared.options.keys()
         if unknown:
-            raise ValueError(f"method='{method}' has no option {', '.join(sorted(unknown))}: it has {known}")
+            raise ValueError(f"method='{method}' has no option {', '.join(sorted(unknown))}: "
+                             f"it has {', '.join(declared.options)}")
         self.method = method
         self.scale_off_diagonal = scale_off_diagonal
         self.check_finite = check_finite
         self.options = options
-        if method == 'compact_bilinear':
-            options.setdefault('out_channels', 8192)
-            hashes, signs = draw_sketch(channels, options['out_channels'])
-            self.register_buffer('sketch_hashes', hashes)
-            self.register_buffer('sketch_signs', signs)
-        # A dry run meets every check of the settings before any data arrive.
+        if declared.state:
+            self._draw(declared.state, channels, declared.options)
+        # A dry run checks all settings before any data arrive.
         self.eval()
         self.out_channels = self(torch.zeros(1, channels, 1, 1)).shape[1]
         self.train()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool a batch.
+        """Pool a batch of features.
 
         Args:
             x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C).
@@ -69,12 +70,21 @@ class CovariancePooling(nn.Module):
             Tensor: (B, :attr:`out_channels`).
         """
         options = dict(self.options)
-        if self.method == 'compact_bilinear':
-            options['sketch'] = (self.sketch_hashes, self.sketch_signs)
-        elif self.method == 'dropcov':
+        declared = METHODS[self.method]
+        if declared.state:
+            options[declared.state.option] = tuple(getattr(self, name) for name in declared.state.buffers)
+        if declared.random:
             options['training'] = self.training
         return covariance_pool(x, self.method, mask=mask, vector=True, scale_off_diagonal=self.scale_off_diagonal,
                                check_finite=self.check_finite, **options)
+
+    def _draw(self, state: State, channels: int, defaults: dict) -> None:
+        """Draw the method's state into buffers, and write down the options that it depends on, defaults too."""
+        for name in state.settings:
+            self.options.setdefault(name, defaults[name])
+        drawn = state.draw(channels, *(self.options[name] for name in state.settings))
+        for name, tensor in zip(state.buffers, drawn, strict=True):
+            self.register_buffer(name, tensor)
 
     def extra_repr(self) -> str:
         """Method and options, for ``print(model)``."""

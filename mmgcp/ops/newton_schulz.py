@@ -39,6 +39,7 @@ from torch import Tensor
 from .compat import COMPILES_FUNCTIONS, is_compiling
 from .covariance import centre, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
+from .numerics import identity_like, zero_as_one
 from .triu import symmetric_from_triu, triu_vector
 
 # Coefficients of W and Q, see above.
@@ -67,7 +68,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         num_iters (int): Steps, at least 1. The paper uses 5, which do not converge for small eigenvalues: that
             truncation belongs to the method.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
-        center (bool): Whether the mean is taken out.
+        center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
         shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; on the covariance side, with the trace as
             pre-normalisation.
@@ -170,13 +171,12 @@ def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[T
     transposed = centred.transpose(1, 2)
     product = transposed @ centred if settings.side == 'gram' else centred @ transposed
     if settings.pre_norm == 'trace':
-        trace = _trace(product)
-        trace = torch.where(trace == 0, torch.ones_like(trace), trace)
+        trace = zero_as_one(_trace(product))
     else:
         trace = torch.ones_like(product[:, :1, :1]) * count
     normed = product * ((1 - settings.shrinkage) / trace)
     if settings.shrinkage:
-        normed = normed + settings.shrinkage / product.shape[-1] * _identity(product)
+        normed = normed + settings.shrinkage / product.shape[-1] * identity_like(product)
     return normed, trace
 
 
@@ -188,10 +188,6 @@ def _gram_scale(trace: Tensor, count: Tensor | int) -> Tensor:
 def _covariance_scale(trace: Tensor, count: Tensor | int) -> Tensor:
     """sqrt(t), where ``trace`` is N t."""
     return (trace / count).sqrt()
-
-
-def _identity(like: Tensor) -> Tensor:
-    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
 
 
 def _steps(normed: Tensor, num_iters: int, side: str = 'gram',
@@ -211,7 +207,7 @@ def _steps(normed: Tensor, num_iters: int, side: str = 'gram',
     if fused and fused_available(normed):
         root = fused_root(normed, num_iters)
         return root if side == 'gram' else normed @ root, [], []
-    r, identity = normed, _identity(normed)
+    r, identity = normed, identity_like(normed)
     root, iterates, others = None if side == 'gram' else normed, [], []
     if num_iters % 2:
         t = torch.add(1.5 * identity, r, alpha=-0.5)
@@ -246,7 +242,7 @@ def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], di
     With ``P = U dU``, ``d(U^2) = P + P^T`` and ``d(U^3) = M + M^T``, ``M = U (P + P^T / 2)``. An odd first step goes
     through ``R T = (3 R - R^2) / 2`` and ``R T^2 = (9 R - 6 R^2 + R^3) / 4``. What ``others`` lacks is computed again.
     """
-    r, dr, identity = normed, direction, _identity(normed)
+    r, dr, identity = normed, direction, identity_like(normed)
     root, droot = (None, None) if side == 'gram' else (r, dr)
     iterates, others = list(iterates), list(others)
     if num_iters % 2:
@@ -281,7 +277,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return (matrix.flatten(1) @ _identity(matrix).flatten())[..., None, None]
+    return (matrix.flatten(1) @ identity_like(matrix).flatten())[..., None, None]
 
 
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
@@ -327,7 +323,7 @@ def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings
     from_root, from_product = root * scale, change * (scale / trace)
     if settings.pre_norm == 'trace':
         twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
-        from_product = from_product - twice_dtrace * _identity(change)
+        from_product = from_product - twice_dtrace * identity_like(change)
     # All this is F times polynomials in F^T F and in H: like the rows of F, those of the result have no mean over the
     # pixels, and the adjoint of centring changes nothing.
     return torch.baddbmm(weighted @ from_root, centred, from_product)
@@ -345,6 +341,6 @@ def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, se
         # A carries the identity of the shrinkage, which does not depend on the trace.
         inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
         twice_dtrace = (_inner(direction, root) - 2 * inner) / trace
-        from_product = from_product + twice_dtrace * _identity(normed)
+        from_product = from_product + twice_dtrace * identity_like(normed)
     # As above, the adjoint of centring changes nothing.
     return from_product @ centred

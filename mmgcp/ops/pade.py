@@ -19,6 +19,8 @@ import math
 import torch
 from torch import Tensor
 
+from .numerics import identity_like, zero_as_one
+
 
 def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int = 8) -> Tensor:
     """Square root of the shifted covariance, ``(F F^T + c I)^(1/2)``.
@@ -34,7 +36,7 @@ def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int
     """
     matrix = factor @ factor.mT
     if shift:
-        matrix = matrix + shift * _identity(matrix)
+        matrix = matrix + shift * identity_like(matrix)
     return _PadeSqrt.apply(matrix, degree, num_iters)
 
 
@@ -46,8 +48,8 @@ class _PadeSqrt(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, degree: int, num_iters: int) -> Tensor:
         norm = torch.linalg.matrix_norm(matrix, keepdim=True)
-        normed = matrix / _nonzero(norm)
-        power = _identity(matrix).expand_as(matrix)
+        normed = matrix / zero_as_one(norm)
+        power = identity_like(matrix).expand_as(matrix)
         numerator, denominator = power, (2 * degree + 1) * power
         for j in range(1, degree + 1):
             power = power @ normed if j > 1 else normed
@@ -75,7 +77,7 @@ class _Lyapunov(torch.autograd.Function):
     @staticmethod
     def forward(root: Tensor, rhs: Tensor, num_iters: int) -> Tensor:
         # The sign does not depend on the scale, but the steps converge from norms of at most 1.
-        norm = _nonzero(torch.linalg.matrix_norm(root, keepdim=True))
+        norm = zero_as_one(torch.linalg.matrix_norm(root, keepdim=True))
         block, corner = root / norm, (rhs + rhs.mT) / (2 * norm)
         for _ in range(num_iters):
             square, product = block @ block, block @ corner
@@ -95,12 +97,3 @@ class _Lyapunov(torch.autograd.Function):
         grad_rhs = _Lyapunov.apply(root, grad, ctx.num_iters)
         # P dW + dW P = dG - dP W - W dP.
         return -(grad_rhs @ solution + solution @ grad_rhs), grad_rhs, None
-
-
-def _nonzero(norm: Tensor) -> Tensor:
-    """The norm, where zero counts as 1."""
-    return torch.where(norm == 0, torch.ones_like(norm), norm)
-
-
-def _identity(like: Tensor) -> Tensor:
-    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)

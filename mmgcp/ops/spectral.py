@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from .compat import is_compiling
+from .numerics import identity_like, symmetric_part, zero_below_rounding
 
 
 class _ScalarFunction:
@@ -40,7 +41,7 @@ class _ScalarFunction:
 
     alpha: float
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
         """f(x), of a tensor or a number."""
         raise NotImplementedError
 
@@ -107,13 +108,16 @@ class Power(_ScalarFunction):
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
+        """``x^alpha``."""
         return x**self.alpha
 
     def coefficient(self, order: int) -> float:
+        """``alpha (alpha - 1) ... (alpha - n + 1) / n!``."""
         return math.prod([(self.alpha - i) / (i + 1) for i in range(order)])
 
     def slope(self, log_ratio: Tensor) -> Tensor:
+        """``(r^alpha - 1) / (r - 1)``."""
         return torch.expm1(self.alpha * log_ratio) / torch.expm1(log_ratio)
 
 
@@ -122,13 +126,16 @@ class Log(_ScalarFunction):
 
     alpha = 0.
 
-    def __call__(self, x):
+    def __call__(self, x: Tensor | float) -> Tensor | float:
+        """``log x``."""
         return x.log() if isinstance(x, Tensor) else math.log(x)
 
     def coefficient(self, order: int) -> float:
+        """``(-1)^(n - 1) / n``."""
         return (-1)**(order - 1) / order
 
     def slope(self, log_ratio: Tensor) -> Tensor:
+        """``log r / (r - 1)``."""
         return log_ratio / torch.expm1(log_ratio)
 
 
@@ -166,7 +173,7 @@ def spectral_pool(factor: Tensor, function: _ScalarFunction, side: str, shift: f
     pooled = factor @ _matrix_function(factor.mT @ factor, _Quotient(function, shift), shift) @ factor.mT
     if shift == 0:
         return pooled
-    return pooled + function(shift) * torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device)
+    return pooled + function(shift) * identity_like(pooled)
 
 
 def _matrix_function(matrix: Tensor, function, shift: float) -> Tensor:
@@ -187,9 +194,7 @@ class _MatrixFunction(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
         eigenvalues, vectors = torch.linalg.eigh(matrix)
-        # What is zero to rounding, or negative by rounding, counts as zero.
-        rounding = torch.finfo(matrix.dtype).eps * matrix.shape[-1] * eigenvalues[..., -1:]
-        nodes = torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues)) + shift
+        nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes
 
     @staticmethod
@@ -282,4 +287,4 @@ _Derivative.ForwardMode = _ForwardDerivative
 
 def _in_eigenbasis(vectors: Tensor, direction: Tensor) -> Tensor:
     """Symmetric part of ``direction``, U^T H U, (B, M, M)."""
-    return vectors.mT @ ((direction + direction.mT) / 2) @ vectors
+    return vectors.mT @ symmetric_part(direction) @ vectors

@@ -1,15 +1,15 @@
 r"""Compact bilinear pooling by tensor sketch (Gao et al., CVPR 2016; Pham and Pagh, KDD 2013).
 
 The tensor sketch of ``x x^T`` adds ``s1(i) s2(j) x_i x_j`` to the bin ``(h1(i) + h2(j)) mod d``. The paper computes it
-per pixel with two FFTs of length d. As it is linear in ``x x^T``, the sketch of their mean over the pixels is that of
-the second moment: one C x C product and C^2 additions.
+per pixel with two FFTs of length d. As the sketch is linear in ``x x^T``, its mean over the pixels is the
+sketch of the second moment: one C x C product and C^2 additions.
 """
 import torch
 from torch import Tensor
 
 
 def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Random hashes and signs.
+    """Draw the random hashes and signs of a sketch.
 
     Args:
         channels (int): C.
@@ -18,6 +18,12 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 
     Returns:
         tuple[Tensor, Tensor]: Hashes (2, C), int64 in [0, d), and signs (2, C), float32, 1 or -1.
+
+    Examples:
+        >>> from mmgcp.ops import covariance_pool
+        >>> sketch = draw_sketch(16, 64)
+        >>> covariance_pool(torch.rand(2, 16, 7, 7), 'compact_bilinear', sketch=sketch, out_channels=64).shape
+        torch.Size([2, 64])
     """
     hashes = torch.randint(out_channels, (2, channels), generator=generator)
     signs = torch.randint(2, (2, channels), generator=generator) * 2. - 1
@@ -27,8 +33,8 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: int) -> Tensor:
     """Tensor sketch of matrices.
 
-    On CUDA the additions come in any order, unless ``torch.use_deterministic_algorithms`` says otherwise: results then
-    repeat to rounding alone.
+    On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
+    only to rounding.
 
     Args:
         moment (Tensor): (B, C, C), mean of ``x x^T``.

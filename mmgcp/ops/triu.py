@@ -6,7 +6,12 @@ from torch import Tensor
 
 
 def triu_size(dim: int) -> int:
-    """Number of entries in the upper triangle of a ``dim`` x ``dim`` matrix, diagonal included: 32,896 for 256."""
+    """Number of entries in the upper triangle of a ``dim`` x ``dim`` matrix, diagonal included.
+
+    Examples:
+        >>> triu_size(256)
+        32896
+    """
     return dim * (dim + 1) // 2
 
 
@@ -21,6 +26,10 @@ def triu_vector(matrix: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the last two dimensions differ.
+
+    Examples:
+        >>> triu_vector(torch.tensor([[1., 2.], [2., 4.]]))
+        tensor([1., 2., 4.])
     """
     if matrix.dim() < 2 or matrix.shape[-1] != matrix.shape[-2]:
         raise ValueError(f'triu_vector takes square matrices (..., D, D), got the shape {tuple(matrix.shape)}')
@@ -52,6 +61,11 @@ def symmetric_from_triu(vector: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the length of the last dimension is no triangular number.
+
+    Examples:
+        >>> symmetric_from_triu(torch.tensor([1., 2., 4.]))
+        tensor([[1., 2.],
+                [2., 4.]])
     """
     dim = triu_dim(vector.shape[-1]) if vector.dim() else None
     if dim is None:

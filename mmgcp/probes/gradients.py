@@ -2,7 +2,8 @@ r"""Table 1 of Wang et al., CVPR 2020, measured: the gradients of GAP, GCP and G
 
 The weights are those of the last convolution before the pooling. What it gives goes through normalisation and
 activation to become the features ``X``, which the pooling receives. Each row of the table is a ``dL/dX``
-(:mod:`mmgcp.ops.gradients`), sent back through those layers to the weights by autograd, and averaged over the images.
+(:mod:`mmgcp.ops.closed_form_gradients`), sent back through those layers to the weights by autograd, and averaged over
+the images.
 
 A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss by its own
 pooled matrix, so that they differ in nothing but the way from there to ``X``:
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 
 from mmgcp.analysis.gradients import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import CovariancePooling
-from mmgcp.ops.gradients import (
+from mmgcp.ops.closed_form_gradients import (
     average_gradient,
     covariance_gradient,
     root_gradient,

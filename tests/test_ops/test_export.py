@@ -10,17 +10,15 @@ from mmgcp.ops.compat import COMPILES_FUNCTIONS
 
 from .test_pooling import features
 
-# Eigenvalues and Cholesky factors do not exist in ONNX.
-NOT_IN_ONNX = {'eigh', 'power', 'log', 'gaussian', 'pade'}
-
 
 def module_and_input(method, channels, device):
-    module = CovariancePooling(channels, method, **dict(out_channels=16) if method == 'compact_bilinear' else {})
+    options = dict(out_channels=16) if 'out_channels' in METHODS[method].options else {}
+    module = CovariancePooling(channels, method, **options)
     return module.to(device).eval(), features(2, channels, 4, 3, device=device, dtype=torch.float32)
 
 
 @pytest.mark.parametrize('method, channels', [
-    *((method, 20) for method in sorted(set(METHODS) - NOT_IN_ONNX)), ('newton_schulz', 5)])
+    *((name, 20) for name, method in METHODS.items() if not method.factorises), ('newton_schulz', 5)])
 def test_onnx(method, channels, device, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     if not COMPILES_FUNCTIONS and method == 'compact_bilinear':

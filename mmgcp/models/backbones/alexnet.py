@@ -6,13 +6,18 @@ from mmgcp.registry import MODELS
 
 @MODELS.register_module()
 class AlexNet(_AlexNet):
-    """MMPretrain's AlexNet, which has torchvision's layers under torchvision's names, and takes ``init_cfg`` as well.
+    """MMPretrain's AlexNet, which has torchvision's layers and names, with ``init_cfg`` in addition.
 
     Args:
-        num_classes (int): Classes; -1 for features alone.
+        num_classes (int): Number of classes; -1 to return features.
         init_cfg (dict, optional): Initialisation: ``dict(type='Pretrained', checkpoint='torchvision://alexnet')``.
+
+    Examples:
+        >>> import torch
+        >>> AlexNet()(torch.rand(1, 3, 224, 224))[0].shape
+        torch.Size([1, 256, 6, 6])
     """
 
-    def __init__(self, num_classes: int = -1, init_cfg: dict | None = None):
+    def __init__(self, num_classes: int = -1, init_cfg: dict | None = None) -> None:
         super().__init__(num_classes)
         self.init_cfg = init_cfg

@@ -1,4 +1,4 @@
-"""ResNet with the paper's three ways of (not) down-sampling before conv5."""
+"""ResNet with the paper's three options for down-sampling before conv5."""
 import torch.nn.functional as F
 from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import ResLayer
@@ -9,9 +9,10 @@ from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
 
 
 class MaxPoolResLayer(ResLayer):
-    """Residual stage behind a 3x3 max-pooling with stride 2, its parameters named as in ``ResLayer``."""
+    """Residual stage after a 3x3 max-pooling with stride 2; its parameters have the names of ``ResLayer``'s."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Feature maps (B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
         return super().forward(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
 
 
@@ -27,12 +28,12 @@ class GCPResNet(ResNet):
     ``'max_pool'``          GCP_M           max-pooling with stride 2            7 x 7
     ======================  ==============  ===================================  ===============
 
-    The paper gives the stride of the max-pooling alone. Its kernel is 3x3 with padding 1 here, as in the stem, so that
-    the feature maps have the size of the strided network's for every image size.
+    The paper gives only the stride of the max-pooling. The kernel is 3x3 with padding 1 here, as in the stem, so that
+    the feature maps have the same size as with a stride, for every image size.
 
-    Parameters have the same names and shapes in all three, and as in ``ResNet``: any checkpoint loads into any of them.
-    With ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` a checkpoint that lacks a tensor or
-    has one of another shape is refused, in place of training from a half-filled network.
+    All three have the parameter names and shapes of ``ResNet``: any checkpoint loads into any of them. With
+    ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``, a checkpoint that lacks a tensor or has
+    one of another shape is refused, rather than train from a half-filled network.
 
     Args:
         depth (int): 18, 34, 50, 101 or 152.
@@ -41,6 +42,14 @@ class GCPResNet(ResNet):
 
     Raises:
         ValueError: If ``conv5_downsample`` is unknown.
+
+    Examples:
+        >>> import torch
+        >>> for conv5_downsample in ('none', 'stride', 'max_pool'):
+        ...     print(tuple(GCPResNet(18, conv5_downsample)(torch.rand(1, 3, 64, 64))[-1].shape))
+        (1, 512, 4, 4)
+        (1, 512, 2, 2)
+        (1, 512, 2, 2)
     """
 
     CONV5_STRIDES = {'none': 1, 'stride': 2, 'max_pool': 1}
@@ -53,10 +62,16 @@ class GCPResNet(ResNet):
         super().__init__(depth, strides=(1, 2, 2, self.CONV5_STRIDES[conv5_downsample]), **kwargs)
 
     def make_res_layer(self, **kwargs) -> ResLayer:
+        """Build a stage; conv5 behind the max-pooling if asked for."""
         is_conv5 = len(self.res_layers) == 3
         return (MaxPoolResLayer if is_conv5 and self.conv5_downsample == 'max_pool' else ResLayer)(**kwargs)
 
     def init_weights(self) -> None:
+        """Initialise the weights as ``init_cfg`` says, from a checkpoint only if it fits.
+
+        Raises:
+            SetupError: If the checkpoint lacks a tensor or has one of another shape.
+        """
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             checkpoint = self.init_cfg['checkpoint']
             state_dict = under_prefix(load_state_dict(checkpoint), self.init_cfg.get('prefix', ''))

@@ -1,4 +1,4 @@
-"""Linear classifier behind dropout."""
+"""Linear classifier with dropout."""
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
@@ -9,14 +9,20 @@ from mmgcp.registry import MODELS
 class DropoutLinearClsHead(LinearClsHead):
     """MMPretrain's ``LinearClsHead`` with dropout before the classifier, as MobileNetV2 was published.
 
-    Parameters have the names of ``LinearClsHead``: checkpoints move freely between the two.
+    Parameters have the names of ``LinearClsHead``: checkpoints of one load into the other.
 
     Args:
-        dropout_rate (float): Share of the features that is set to 0 in training. Default: 0.2, as in MobileNetV2.
+        dropout_rate (float): Share of the features to set to 0 in training. Default: 0.2, as in MobileNetV2.
         **kwargs: Arguments of ``LinearClsHead``.
 
     Raises:
         ValueError: If ``dropout_rate`` is not in [0, 1).
+
+    Examples:
+        >>> import torch
+        >>> head = DropoutLinearClsHead(in_channels=2080, num_classes=10)
+        >>> head((torch.rand(2, 2080), )).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, dropout_rate: float = 0.2, **kwargs) -> None:
@@ -26,5 +32,5 @@ class DropoutLinearClsHead(LinearClsHead):
         self.dropout = nn.Dropout(dropout_rate)
 
     def pre_logits(self, feats: tuple[Tensor]) -> Tensor:
-        """Features of the last stage, (B, C), thinned out in training."""
+        """Features of the last stage, (B, C), after dropout."""
         return self.dropout(super().pre_logits(feats))

@@ -1,4 +1,4 @@
-"""Neck that takes the place of global average pooling."""
+"""Neck that replaces global average pooling."""
 from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
@@ -13,28 +13,35 @@ from mmgcp.registry import MODELS
 class GlobalCovariancePooling(BaseModule):
     """The GCP meta-layer: 1x1 reduction, BN, activation, normalised covariance, upper triangle as a vector.
 
-    It sits where ``GlobalAveragePooling`` does, between a backbone and ``LinearClsHead``; the head's ``in_channels`` is
-    :attr:`out_channels`, 32,896 for 256 reduced channels (Wang et al., CVPR 2020, Section 3.1; Li et al., CVPR 2018).
+    It replaces ``GlobalAveragePooling`` between a backbone and ``LinearClsHead``, whose ``in_channels`` become
+    :attr:`out_channels`: 32,896 for 256 reduced channels (Wang et al., CVPR 2020, Section 3.1; Li et al., CVPR 2018).
 
     Args:
         in_channels (int): Channels C of the backbone's last stage.
         reduced_channels (int): Channels D whose covariance is taken. Default: 256, the paper's; Table 5 has 128.
-        method (str): Normalisation, a name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
-        norm_cfg (dict): Normalisation layer behind the reduction.
-        act_cfg (dict): Activation behind it: ReLU for ResNets, ReLU6 for MobileNetV2 and ShuffleNetV2.
+        method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
+        norm_cfg (dict, optional): Normalisation layer after the reduction. Default: BN.
+        act_cfg (dict, optional): Activation after it. Default: ReLU, for ResNets; MobileNetV2 and ShuffleNetV2 have
+            ReLU6.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
         **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``.
 
     Raises:
         ValueError: If a number of channels is below 1, or a setting is unknown or out of range.
+
+    Examples:
+        >>> import torch
+        >>> neck = GlobalCovariancePooling(in_channels=512, reduced_channels=64)
+        >>> neck((torch.rand(2, 512, 7, 7), ))[0].shape, neck.out_channels
+        (torch.Size([2, 2080]), 2080)
     """
 
     def __init__(self,
                  in_channels: int,
                  reduced_channels: int = 256,
                  method: str = 'newton_schulz',
-                 norm_cfg: dict = None,
-                 act_cfg: dict = None,
+                 norm_cfg: dict | None = None,
+                 act_cfg: dict | None = None,
                  init_cfg: dict | Sequence[dict] = (
                      dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
                      dict(type='Constant', layer='_BatchNorm', val=1),
@@ -56,14 +63,14 @@ class GlobalCovariancePooling(BaseModule):
         """Pool the feature map or the tokens of one stage.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): (B, C, H, W) or (B, N, C), alone or as the one entry of a tuple.
+            inputs (Tensor or tuple[Tensor]): (B, C, H, W) or (B, N, C), alone or as the only entry of a tuple.
             mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or token (B, N) is valid.
 
         Returns:
             Tensor or tuple[Tensor]: (B, :attr:`out_channels`), in a tuple if the input was in one.
 
         Raises:
-            ValueError: If a tuple does not hold just one feature map.
+            ValueError: If a tuple holds more than one feature map, or none.
         """
         if isinstance(inputs, tuple):
             if len(inputs) != 1:

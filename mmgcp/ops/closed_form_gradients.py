@@ -16,11 +16,12 @@ zeros where ``s_i = 0``,
     Eq. 6      dL/dX = Q [2 s_i / (s_i + s_j) H_ij] U^T / sqrt(N)
     Eq. 7      dL/dX = Q [H_ij] U^T / sqrt(N)                       = J X Sigma^(-1/2) G_sym.
 
-The root has numbers between 0 and 2 where the plain covariance has ``2 s_i``, and the trimmed gradient has 1, which is
-their value for ``s_i = s_j``.
+The root has factors between 0 and 2 where the plain covariance has ``2 s_i``. The trimmed gradient has 1, the root's
+factor for ``s_i = s_j``.
 
 With N <= D pixels ``Sigma`` is singular. Inverses are then Moore-Penrose inverses, and the quotient of two zero
-eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. What is zero to rounding counts as zero.
+eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. Values within rounding of zero count as
+zero.
 Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
 (:mod:`mmgcp.ops.spectral`).
 """
@@ -28,13 +29,14 @@ import torch
 from torch import Tensor
 
 from .covariance import covariance_factor
+from .numerics import symmetric_part, zero_below_rounding
 from .triu import symmetric_from_triu
 
 
 def symmetric_gradient(grad: Tensor) -> Tensor:
-    """Gradient by a symmetric matrix, from the gradient by its upper triangle.
+    """Gradient with respect to a symmetric matrix, from that with respect to its upper triangle.
 
-    An entry off the diagonal stands in the matrix twice and in the vector once: each place gets one half.
+    An off-diagonal entry is in the matrix twice and in the vector once: each place gets one half.
 
     Args:
         grad (Tensor): (..., D (D + 1) / 2), of what :func:`mmgcp.ops.triu_vector` returns.
@@ -50,12 +52,12 @@ def symmetric_gradient(grad: Tensor) -> Tensor:
 
 
 def average_gradient(grad: Tensor, pixels: int) -> Tensor:
-    """``C^T g`` of Eq. 5, GAP's gradient: the same at every pixel.
+    """``C^T g`` of Eq. 5, the gradient of GAP, equal at every pixel.
 
-    The paper writes the sum over the pixels; here it is the mean, as networks take it: ``C^T`` is ``1 / N``.
+    The paper writes GAP as the sum over the pixels; here it is the mean, as in networks: ``C^T`` is ``1 / N``.
 
     Args:
-        grad (Tensor): ``g`` (B, D), of the loss by the averaged features.
+        grad (Tensor): ``g`` (B, D), of the loss with respect to the averaged features.
         pixels (int): N.
 
     Returns:
@@ -65,7 +67,7 @@ def average_gradient(grad: Tensor, pixels: int) -> Tensor:
 
 
 def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """``2 J X G_sym``, of covariance pooling without the root.
+    """``2 J X G_sym``, the gradient of covariance pooling without the root.
 
     Args:
         x (Tensor): ``X`` (B, N, D), float32 or float64.
@@ -74,7 +76,7 @@ def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
     Returns:
         Tensor: (B, N, D).
     """
-    return 2 * _centred(x) @ _symmetric(grad)
+    return 2 * _centred(x) @ symmetric_part(grad)
 
 
 def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
@@ -90,26 +92,8 @@ def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
     eigenvalues, vectors = _spectrum(x)
     roots = eigenvalues.sqrt()
     weights = _inverse(roots[:, :, None] + roots[:, None, :])
-    inner = vectors.mT @ _symmetric(grad) @ vectors * weights
+    inner = vectors.mT @ symmetric_part(grad) @ vectors * weights
     return 2 * _centred(x) @ vectors @ inner @ vectors.mT
-
-
-def root_gradient_as_printed(x: Tensor, grad: Tensor) -> Tensor:
-    """Eq. 6 as the paper prints it, for comparison: it loses all digits where eigenvalues nearly coincide.
-
-    Args:
-        x (Tensor): ``X`` (B, N, D), float32 or float64.
-        grad (Tensor): ``G`` (B, D, D), of the loss by the root.
-
-    Returns:
-        Tensor: (B, N, D).
-    """
-    eigenvalues, vectors = _spectrum(x)
-    mask = _inverse(eigenvalues[:, :, None] - eigenvalues[:, None, :])
-    by_vectors = 2 * _symmetric(grad) @ vectors * eigenvalues.sqrt()[:, None]
-    by_values = _inverse(eigenvalues.sqrt()) / 2 * (vectors.mT @ grad @ vectors).diagonal(dim1=1, dim2=2)
-    inner = mask.mT * (vectors.mT @ by_vectors) + torch.diag_embed(by_values)
-    return 2 * _centred(x) @ _symmetric(vectors @ inner @ vectors.mT)
 
 
 def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
@@ -127,7 +111,7 @@ def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """
     eigenvalues, vectors = _spectrum(x)
     inverse_root = vectors * _inverse(eigenvalues.sqrt())[:, None] @ vectors.mT
-    return _centred(x) @ inverse_root @ _symmetric(grad)
+    return _centred(x) @ inverse_root @ symmetric_part(grad)
 
 
 def _centred(x: Tensor) -> Tensor:
@@ -139,14 +123,9 @@ def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, D), ascending, zero where they are so to rounding, and eigenvectors (B, D, D)."""
     factor = covariance_factor(x.mT)
     eigenvalues, vectors = torch.linalg.eigh(factor @ factor.mT)
-    rounding = torch.finfo(x.dtype).eps * x.shape[-1] * eigenvalues[:, -1:]
-    return torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues)), vectors
-
-
-def _symmetric(matrix: Tensor) -> Tensor:
-    return (matrix + matrix.mT) / 2
+    return zero_below_rounding(eigenvalues), vectors
 
 
 def _inverse(values: Tensor) -> Tensor:
-    """Reciprocals; 0 of 0."""
+    """Reciprocals; 0 for 0."""
     return torch.where(values == 0, torch.zeros_like(values), 1 / values)

@@ -1,0 +1,256 @@
+"""The methods of covariance pooling, and what each of them can do."""
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from .covariance import covariance_factor
+from .dropcov import drop_channels
+from .gaussian import gaussian_factor
+from .newton_schulz import newton_schulz_pool
+from .numerics import identity_like, zero_as_one
+from .pade import pade_pool
+from .signed_power import signed_power, unit_norm
+from .spectral import Log, Power, spectral_pool
+from .tensor_sketch import draw_sketch, tensor_sketch
+from .triu import triu_vector
+
+SIDES = ('auto', 'gram', 'covariance')
+PRE_NORMS = ('trace', 'none')
+
+
+@dataclass(frozen=True)
+class State:
+    """Tensors that a method draws once and keeps: buffers of :class:`mmgcp.ops.CovariancePooling`.
+
+    Attributes:
+        option (str): Argument of the method that takes them, as a tuple.
+        buffers (tuple[str, ...]): Their names in checkpoints.
+        draw (Callable): Takes the number of channels and the values of ``settings``, returns a tuple of tensors.
+        settings (tuple[str, ...]): Options of the method that ``draw`` takes.
+    """
+    option: str
+    buffers: tuple[str, ...]
+    draw: Callable[..., tuple[Tensor, ...]]
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A normalisation of the covariance, and what it can do.
+
+    Attributes:
+        pool (Callable): ``pool(features, mask, vector, **options)`` takes features (B, C, N), float32 or float64, and
+            a boolean mask (B, 1, N) or None. Every option has a default.
+        returns (str): ``'matrix'`` for a symmetric matrix, of which ``vector`` asks for the upper triangle, or
+            ``'vector'``, whatever ``vector`` says.
+        state (State, optional): What it keeps from one call to the next.
+        random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
+        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which ONNX and torch.compile before
+            torch 2.7 do not support.
+        forward_mode (bool): Whether it has forward-mode derivatives.
+
+    Examples:
+        >>> METHODS['power'].options
+        {'alpha': 0.5, 'side': 'auto', 'center': True, 'shrinkage': 0.0}
+        >>> [name for name, method in METHODS.items() if method.returns == 'vector']
+        ['compact_bilinear']
+    """
+    pool: Callable[..., Tensor]
+    returns: str = 'matrix'
+    state: State | None = None
+    random: bool = False
+    factorises: bool = False
+    forward_mode: bool = True
+
+    @cached_property
+    def options(self) -> dict:
+        """Names and defaults of the options, but for those that :class:`mmgcp.ops.CovariancePooling` supplies."""
+        supplied = ('training', self.state.option if self.state else None)
+        parameters = inspect.signature(self.pool).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in supplied}
+
+    @property
+    def sided(self) -> bool:
+        """Whether it can run on N x N as well as on C x C matrices: whether it has the option ``side``."""
+        return 'side' in self.options
+
+
+def plain(features: Tensor, mask: Tensor | None, vector: bool, center: bool = True, shrinkage: float = 0.) -> Tensor:
+    """``'covariance'``: the sample covariance itself (Eq. 1); uncentred, bilinear pooling."""
+    factor = covariance_factor(features, mask, center)
+    return _as_asked(_shrunk(factor @ factor.transpose(1, 2), shrinkage), vector)
+
+
+def newton_schulz(features: Tensor, mask: Tensor | None, vector: bool, num_iters: int = 5, side: str = 'auto',
+                  center: bool = True, pre_norm: str = 'trace', shrinkage: float = 0.) -> Tensor:
+    """``'newton_schulz'``: iSQRT-COV (Li et al., CVPR 2018), see :mod:`mmgcp.ops.newton_schulz`.
+
+    ``pre_norm='none'`` skips the division by the trace: the steps then converge only for eigenvalues below 3.
+    """
+    if shrinkage:
+        if side == 'gram' or pre_norm == 'none':
+            raise ValueError("shrinkage makes method='newton_schulz' full rank: it needs side='covariance' or 'auto' "
+                             f"and pre_norm='trace', got side='{side}' and pre_norm='{pre_norm}'")
+        side = 'covariance'
+    return newton_schulz_pool(features, mask, num_iters, _smaller(side, features), center, pre_norm, shrinkage, vector)
+
+
+def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto', center: bool = True,
+         shrinkage: float = 0.) -> Tensor:
+    """``'eigh'``: the exact square root (Eq. 2), the power 1/2 of MPN-COV."""
+    return power(features, mask, vector, 0.5, side, center, shrinkage)
+
+
+def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, side: str = 'auto',
+          center: bool = True, shrinkage: float = 0.) -> Tensor:
+    """``'power'``: the matrix power ``S^alpha`` (MPN-COV, Li et al., ICCV 2017), see :mod:`mmgcp.ops.spectral`."""
+    factor = covariance_factor(features, mask, center)
+    if not shrinkage:
+        return _as_asked(spectral_pool(factor, Power(alpha), _smaller(side, features)), vector)
+    normed, trace, shift = _normed(factor, shrinkage)
+    return _as_asked(spectral_pool(normed, Power(alpha), _smaller(side, features), shift) * trace**alpha, vector)
+
+
+def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 1e-3, side: str = 'auto',
+        center: bool = True) -> Tensor:
+    """``'log'``: the matrix logarithm (DeepO2P, Ionescu et al., ICCV 2015) of the shrunk covariance.
+
+    For features without variance, it is the logarithm of ``shrinkage I / C``.
+    """
+    if shrinkage == 0:
+        raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
+    normed, trace, shift = _normed(covariance_factor(features, mask, center), shrinkage)
+    pooled = spectral_pool(normed, Log(), _smaller(side, features), shift)
+    return _as_asked(pooled + trace.log() * identity_like(pooled), vector)
+
+
+def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, num_iters: int = 8,
+         center: bool = True, shrinkage: float = 0.) -> Tensor:
+    """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
+    factor = covariance_factor(features, mask, center)
+    if not shrinkage:
+        return _as_asked(pade_pool(factor, degree=degree, num_iters=num_iters), vector)
+    normed, trace, shift = _normed(factor, shrinkage)
+    return _as_asked(pade_pool(normed, shift, degree, num_iters) * trace.sqrt(), vector)
+
+
+def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
+                center: bool = True) -> Tensor:
+    """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
+    factor = covariance_factor(features, mask, center)
+    return _as_asked(unit_norm(signed_power(factor @ factor.transpose(1, 2), alpha)), vector)
+
+
+def gaussian(features: Tensor, mask: Tensor | None, vector: bool, beta: float = 1., side: str = 'auto') -> Tensor:
+    """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`."""
+    factor = gaussian_factor(features, mask, beta)
+    return _as_asked(spectral_pool(factor, Power(0.5), _smaller(side, factor)), vector)
+
+
+def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
+                     sketch: tuple[Tensor, Tensor] | None = None, out_channels: int = 8192, alpha: float = 0.5,
+                     center: bool = True) -> Tensor:
+    """``'compact_bilinear'``: tensor sketch, signed power and l2 norm, see :mod:`mmgcp.ops.tensor_sketch`.
+
+    Returns a vector of ``out_channels`` whatever ``vector`` says. ``sketch`` is what :func:`mmgcp.ops.draw_sketch`
+    returns; :class:`mmgcp.ops.CovariancePooling` draws and keeps it.
+    """
+    if sketch is None:
+        raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
+                         'or use mmgcp.ops.CovariancePooling')
+    factor = covariance_factor(features, mask, center)
+    return unit_norm(signed_power(tensor_sketch(factor @ factor.transpose(1, 2), *sketch, out_channels), alpha))
+
+
+def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
+            center: bool = True) -> Tensor:
+    """``'dropcov'``: plain covariance, with channels dropped at random in training, see :mod:`mmgcp.ops.dropcov`."""
+    factor = covariance_factor(features, mask, center)
+    if training:
+        factor = drop_channels(factor, drop_rate)
+    return _as_asked(factor @ factor.transpose(1, 2), vector)
+
+
+METHODS = {
+    'covariance': Method(plain),
+    'newton_schulz': Method(newton_schulz),
+    'eigh': Method(eigh, factorises=True),
+    'power': Method(power, factorises=True),
+    'log': Method(log, factorises=True),
+    'pade': Method(pade, factorises=True, forward_mode=False),
+    'signed_power': Method(elementwise),
+    'gaussian': Method(gaussian, factorises=True),
+    'compact_bilinear': Method(
+        compact_bilinear, returns='vector',
+        state=State('sketch', ('sketch_hashes', 'sketch_signs'), draw_sketch, settings=('out_channels', ))),
+    'dropcov': Method(dropcov, random=True),
+}
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+CHECKS = {
+    'num_iters': (_is_count, 'an integer of at least 1'),
+    'degree': (_is_count, 'an integer of at least 1'),
+    'out_channels': (_is_count, 'an integer of at least 1'),
+    'alpha': (lambda value: _is_number(value, 0, 1) and value > 0, 'a number above 0, at most 1'),
+    'shrinkage': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
+    'drop_rate': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
+    'beta': (lambda value: _is_number(value, 0, math.inf), 'a number of at least 0'),
+    'center': (lambda value: isinstance(value, bool), 'True or False'),
+    'side': (lambda value: value in SIDES, f'one of {", ".join(SIDES)}'),
+    'pre_norm': (lambda value: value in PRE_NORMS, f'one of {", ".join(PRE_NORMS)}'),
+}
+
+
+def check_settings(method: str, **options) -> None:
+    """Check that the method exists and its options are in range.
+
+    Args:
+        method (str): Its name.
+        **options: Options, checked by their names alone.
+
+    Raises:
+        ValueError: If it does not exist or an option is out of range.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method='{method}' is unknown: choose one of {', '.join(METHODS)}")
+    for name, value in options.items():
+        if name in CHECKS and not CHECKS[name][0](value):
+            raise ValueError(f'{name}={value!r} must be {CHECKS[name][1]}')
+
+
+def _smaller(side: str, features: Tensor) -> str:
+    if side != 'auto':
+        return side
+    return 'gram' if features.shape[2] < features.shape[1] else 'covariance'
+
+
+def _as_asked(matrix: Tensor, vector: bool) -> Tensor:
+    return triu_vector(matrix) if vector else matrix
+
+
+def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
+    if not shrinkage:
+        return covariance
+    mean = covariance.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    return (1 - shrinkage) * covariance + shrinkage * mean * identity_like(covariance)
+
+
+def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor, float]:
+    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (1 in place of 0), and ``gamma / C``, to add to the diagonal.
+
+    The sum times ``t`` is the shrunk covariance.
+    """
+    trace = zero_as_one(factor.square().sum((-2, -1), keepdim=True))
+    return factor * ((1 - shrinkage) / trace).sqrt(), trace, shrinkage / factor.shape[1]
