@@ -81,6 +81,27 @@ class Landscape:
         low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
         return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
+    def mean_range(self, quantity: str) -> float:
+        """Maximum minus minimum over the step sizes, averaged over the measurements.
+
+        Args:
+            quantity (str): 'losses', 'distances' or 'smoothness'.
+
+        Returns:
+            float: Of the finite values; NaN if there are none.
+        """
+        low, high = self.bounds(quantity)
+        return _statistic(np.mean, high - low)
+
+    def largest_beta(self) -> tuple[float, float]:
+        """Effective beta-smoothness, the largest over the step sizes: maximum and median over the measurements.
+
+        Returns:
+            tuple[float, float]: Of the finite values; NaN if there are none.
+        """
+        beta = self.bounds('smoothness')[1]
+        return _statistic(np.max, beta), _statistic(np.median, beta)
+
 
 def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> Landscape:
     """Read what ``mmgcp.LandscapeHook`` has left in a work directory.
@@ -202,11 +223,10 @@ def landscape_table(landscapes: Sequence[Landscape]) -> str:
     """
     rows = []
     for landscape in landscapes:
-        ranges = [np.subtract(*landscape.bounds(quantity)[::-1]) for quantity in ('losses', 'distances')]
-        beta = landscape.bounds('smoothness')[1]
+        numbers = (*map(landscape.mean_range, ('losses', 'distances')), *landscape.largest_beta())
         rows.append([
             landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
-            *(_number(np.mean, values) for values in ranges), _number(np.max, beta), _number(np.median, beta),
+            *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
             f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
         ])
     return markdown_table(['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta',
@@ -304,10 +324,10 @@ def _shown(value):
     return str(value)
 
 
-def _number(function, values):
-    """A statistic of the finite values, as text."""
+def _statistic(function, values):
+    """A statistic of the finite values; NaN if there are none."""
     values = values[np.isfinite(values)]
-    return f'{function(values):.4g}' if len(values) else 'N/A'
+    return float(function(values)) if len(values) else float('nan')
 
 
 def _draw_values(ax, landscapes, quantity, log, looks):
