@@ -2,8 +2,8 @@
 import argparse
 import warnings
 
-from mmgcp.analysis.table_2 import save_table, table_2
-from mmgcp.analysis.tables import markdown_table
+from mmgcp.analysis.table_2 import table_2
+from mmgcp.analysis.tables import markdown_table, save_table
 from mmgcp.apis.trainings import read_trainings
 from mmgcp.utils.reported import reported
 

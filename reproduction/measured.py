@@ -1,5 +1,4 @@
 """What the files of results say of a plan, by training and seed."""
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,10 +6,12 @@ from pathlib import Path
 from mmgcp.analysis.landscape import Landscape, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.robustness.networks import as_result
+from mmgcp.experiments.jobs import jobs_of
+from mmgcp.experiments.results import as_run, read_logs
 from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 
-from .plan import Plan
+from .trainings import PaperPlan, PaperTraining
 
 BENCHMARKS = {'robustness_c': 'imagenet-c', 'robustness_p': 'imagenet-p'}
 
@@ -20,25 +21,32 @@ class Measured:
     """The results of a plan; what is missing is left out.
 
     Attributes:
-        plan (Plan): The plan.
+        plan (PaperPlan): The plan.
         folder (Path): Folder of results.
     """
-    plan: Plan
+    plan: PaperPlan
     folder: Path
 
     @cached_property
-    def trainings(self) -> dict[str, dict[int, Records]]:
-        """Logs by training and seed, in the order of the plan; trainings without any are left out."""
-        found = {training.name: self._files(training.name, 'seed_*.jsonl', lambda path: path.stem.count('_') == 1)
-                 for training in self.plan.trainings}
-        return {name: {seed: read_records(path) for seed, path in files.items()}
-                for name, files in found.items() if files}
+    def logs(self) -> dict[str, dict[int, Records]]:
+        """Logs by name of the training and seed."""
+        return read_logs(self.plan, self.folder)
 
     @cached_property
     def runs(self) -> dict[str, dict[int, Run]]:
-        """Logs as :class:`~mmgcp.utils.logs.Run`, by training and seed."""
+        """Logs as :class:`~mmgcp.utils.logs.Run`, by name of the training and seed."""
         return {name: {seed: as_run(log, f'{name} seed {seed}') for seed, log in logs.items()}
-                for name, logs in self.trainings.items()}
+                for name, logs in self.logs.items()}
+
+    @cached_property
+    def trainings(self) -> list[PaperTraining]:
+        """Trainings of which there are logs, in the order of the plan."""
+        return [training for training in self.plan.trainings if training.name in self.runs]
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Networks of the plan, in its order."""
+        return list(dict.fromkeys(training.network for training in self.plan.trainings))
 
     def final(self, name: str, metric: str = 'accuracy/top1') -> dict[int, float]:
         """A metric after the last epoch, by seed: no choice of the best epoch by the images that it is tested on."""
@@ -47,24 +55,20 @@ class Measured:
 
     def measurements(self, measurement: str, name: str) -> dict[int, Records]:
         """What was measured of a training, by seed."""
-        return {seed: read_records(path) for seed, path in self._files(name, f'seed_*_{measurement}.jsonl').items()}
+        return self._read({job.seed: self.folder / job.result for job in jobs_of(self.plan) if job.measurement
+                           and job.measurement.name == measurement and job.training.name == name})
 
     def landscapes(self, name: str) -> dict[int, Landscape]:
         """Landscapes along a training, by seed."""
-        return {seed: landscape_of(found.settings['measured'], found.records, f'{name} seed {seed}')
-                for seed, found in self.measurements('landscape', name).items()}
+        found = self._read({job.seed: self.folder / job.landscape for job in jobs_of(self.plan)
+                            if not job.measurement and job.training.name == name})
+        return {seed: landscape_of(records.settings['measured'], records.records, f'{name} seed {seed}')
+                for seed, records in found.items()}
 
     def robustness(self, measurement: str, name: str) -> dict[int, RobustnessResult]:
         """Robustness of a network, by seed; ``measurement`` is a key of :data:`BENCHMARKS`."""
         return {seed: as_result(f'{name} seed {seed}', BENCHMARKS[measurement], found.records)
                 for seed, found in self.measurements(measurement, name).items()}
 
-    def _files(self, name, pattern, condition: Callable[[Path], bool] = lambda path: True) -> dict[int, Path]:
-        files = (self.folder / self.plan.name / name).glob(pattern)
-        return dict(sorted((int(path.stem.split('_')[1]), path) for path in files if condition(path)))
-
-
-def as_run(log: Records, name: str) -> Run:
-    """Log of a training from its file of results."""
-    train = tuple(record for record in log.records if 'iter' in record)
-    return Run(name, 'epoch', train, tuple(record for record in log.records if 'iter' not in record))
+    def _read(self, files: dict[int, Path]) -> dict[int, Records]:
+        return {seed: read_records(path) for seed, path in files.items() if path.is_file()}

@@ -1,8 +1,8 @@
 import csv
 from dataclasses import replace
 
-from mmgcp.experiments.measured import Measured
-from mmgcp.experiments.tables import make_tables, save_tables
+from reproduction.measured import Measured
+from reproduction.tables import make_tables, save_tables
 
 
 def test_tables(plan, results):
@@ -22,10 +22,18 @@ def test_tables(plan, results):
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
     alone = replace(plan, measurements=[], trainings=[
-        training for training in plan.trainings if training.name.endswith('64-px')])
+        training for training in plan.trainings if training.variant.variation == '64-px'])
     made = make_tables(Measured(alone, results))
     assert made['accuracy'].rows == [['ResNet-18, GCP_M, LR_adju, 64 px', '2', '1', '71.0', '95.0', '']]
     assert 'variants' not in made
+
+
+def test_verdicts_are_counted_by_subject(plan, results):
+    made = make_tables(Measured(plan, results))
+    rows = {row[0]: row[1:] for row in made['verdicts'].rows}
+    assert rows['convergence'] == ['1', '0', '0', '1'] and rows['accuracy'][0] == '2'
+    assert rows['all'] == [str(sum(int(row[i]) for name, row in rows.items() if name != 'all')) for i in range(4)]
+    assert 'refuted' not in made
 
 
 def test_runs_and_curves_hold_every_run(plan, results):
