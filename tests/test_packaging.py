@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -115,6 +116,8 @@ def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
 
 
 def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wheel, heirs):
+    with tarfile.open(sdist) as archive:
+        assert not [name for name in archive.getnames() if name.split('/')[1:2] in (['reproduction'], ['results'])]
     python, site_packages = install(sdist)
     files = {str(path.relative_to(site_packages)) for path in (site_packages / 'mmgcp').rglob('*')
              if path.is_file() and path.suffix != '.pyc'}

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
 from .panels import add_legends
@@ -190,9 +191,7 @@ def plot_curvature(curvatures: Sequence[Curvature], path: str | Path, formats: S
 
 def _check(curvatures):
     check_comparable({run.name: run.settings for run in curvatures})
-    if len({run.unit for run in curvatures}) > 1:
-        units = ', '.join(f"'{run.name}' by {run.unit}" for run in curvatures)
-        raise ValueError(f'The runs have no common axis ({units}): compare those of one kind.')
+    check_units(curvatures)
 
 
 def _cells(run, index, with_smallest):

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter
 
+from mmgcp.utils.logs import read_labelled
 from mmgcp.utils.records import read_records
 
 from .panels import add_legends, looks_of
@@ -185,14 +186,7 @@ def read_landscapes(work_dirs: Sequence[str | Path],
         ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
             or the runs differ in step sizes, direction or place.
     """
-    if labels and len(labels) != len(work_dirs):
-        raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')
-    landscapes = [read_landscape(work_dir, at, label)
-                  for work_dir, label in zip(work_dirs, labels or [None] * len(work_dirs), strict=True)]
-    names = [landscape.name for landscape in landscapes]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"Several runs are called '{name}': give each its own label.")
+    landscapes = read_labelled(lambda work_dir, label: read_landscape(work_dir, at, label), work_dirs, labels)
     first, *others = landscapes
     for other in others:
         for key in ('at', 'direction', 'step_sizes'):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 def fill_blocks(text: str, mark: str, content: Callable[[str], str]) -> str:
-    """Replace what stands in the marked places of a page.
+    r"""Replace what stands in the marked places of a page.
 
     Args:
         text (str): Page with places ``<!-- MARK: ARGUMENT -->`` ... ``<!-- /MARK -->``; the argument may be left out.
@@ -15,7 +15,7 @@ def fill_blocks(text: str, mark: str, content: Callable[[str], str]) -> str:
         str: The page.
 
     Examples:
-        >>> print(fill_blocks('<!-- sum: 1 2 -->\\n<!-- /sum -->', 'sum', lambda it: str(sum(map(int, it.split())))))
+        >>> print(fill_blocks('<!-- sum: 1 2 -->\n<!-- /sum -->', 'sum', lambda it: str(sum(map(int, it.split())))))
         <!-- sum: 1 2 -->
         3
         <!-- /sum -->
