@@ -3,11 +3,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from mmgcp.analysis.curvature import Curvature, curvature_of
 from mmgcp.analysis.landscape import Landscape, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.robustness.networks import as_result
 from mmgcp.experiments.jobs import jobs_of
-from mmgcp.experiments.results import as_run, read_logs
+from mmgcp.experiments.summary import as_run, read_logs
 from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 
@@ -64,6 +65,11 @@ class Measured:
                             if not job.measurement and job.training.name == name})
         return {seed: landscape_of(records.settings['measured'], records.records, f'{name} seed {seed}')
                 for seed, records in found.items()}
+
+    def curvatures(self, name: str) -> dict[int, Curvature]:
+        """Curvature at the end of a training, by seed."""
+        return {seed: curvature_of(found.settings['measured'], found.records, f'{name} seed {seed}')
+                for seed, found in self.measurements('curvature', name).items()}
 
     def robustness(self, measurement: str, name: str) -> dict[int, RobustnessResult]:
         """Robustness of a network, by seed; ``measurement`` is a key of :data:`BENCHMARKS`."""

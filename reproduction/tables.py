@@ -8,9 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.robustness import RobustnessResult, rows_of, summaries
+from mmgcp.analysis.curvature import curvature_rows
+from mmgcp.analysis.gradients import gradient_rows
+from mmgcp.analysis.landscape import landscape_rows
+from mmgcp.analysis.robustness import RobustnessResult, summaries
+from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.tables import save_table
-from mmgcp.experiments.results import mean_and_spread
+from mmgcp.experiments.summary import mean_and_spread
 
 from .claims import Finding, findings
 from .measured import BENCHMARKS, Measured
@@ -131,13 +135,10 @@ def variant_table(measured: Measured) -> Table:
 
 def landscape_table(measured: Measured) -> Table:
     """Fig. 2 in numbers: ranges over the step sizes, averaged over the measurements, by seed."""
-    rows = []
-    for training in measured.trainings:
-        for seed, landscape in measured.landscapes(training.name).items():
-            numbers = (*map(landscape.mean_range, ('losses', 'distances')), *landscape.largest_beta())
-            rows.append([training.title, seed, len(landscape.iters), *(f'{number:.4g}' for number in numbers)])
-    return _table(['training', 'seed', 'measurements', 'loss range', 'gradient range', 'largest beta', 'median beta'],
-                 rows)
+    shown = ['measurements', 'loss range', 'gradient range', 'largest beta', 'median beta']
+    return _table(['training', 'seed', *shown], [
+        [training.title, seed, *_last_row(landscape_rows([landscape]), shown)] for training in measured.trainings
+        for seed, landscape in measured.landscapes(training.name).items()])
 
 
 def robustness_table(measured: Measured, kind: str) -> Table:
@@ -146,9 +147,8 @@ def robustness_table(measured: Measured, kind: str) -> Table:
               for seed, result in measured.robustness(kind, training.name).items()]
     numbers = summaries(tested, partial=True) if tested else []
     metrics = list(numbers[0].metrics) if numbers else []
-    digits = {metric: 2 if 'uT5D' in metric else 1 for metric in metrics}
     return _table(['network', *metrics],
-                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits[metric]}f}' for metric in metrics)]
+                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits_of(metric)}f}' for metric in metrics)]
                    for summary in numbers])
 
 
@@ -156,9 +156,7 @@ def corruption_table(measured: Measured, kind: str, metric: str) -> Table:
     """A metric by corruption or perturbation: a column per network, means over the seeds."""
     averaged = averaged_robustness(measured, kind)
     numbers = summaries(averaged, partial=True) if averaged else []
-    return _table([metric, *(summary.result.name for summary in numbers)], [
-        [f'{group}: {name}'.replace('_', ' '), *(f'{summary.corruptions[name][metric]:.1f}' for summary in numbers)]
-        for group, name in rows_of(numbers, metric)])
+    return _table([metric, *(summary.result.name for summary in numbers)], corruption_rows(numbers, metric))
 
 
 def averaged_robustness(measured: Measured, kind: str) -> list[RobustnessResult]:
@@ -187,25 +185,21 @@ def detection_table(measured: Measured) -> Table:
 
 def curvature_table(measured: Measured) -> Table:
     """Largest eigenvalue and trace of the Hessian after the training, by seed."""
-    rows = []
-    for training in measured.trainings:
-        for seed, found in measured.measurements('curvature', training.name).items():
-            last = found.records[-1]
-            rows.append([training.title, seed, f"{last['loss']:.4g}", f"{max(last['eigenvalues']):.4g}",
-                         f"{last['trace']:.4g} ± {last['trace_error']:.2g}"])
-    return _table(['training', 'seed', 'loss', 'lambda_1', 'trace'], rows)
+    shown = ['loss', 'lambda_1', 'trace']
+    return _table(['training', 'seed', *shown], [
+        [training.title, seed, *_last_row(curvature_rows([curvature]), shown)] for training in measured.trainings
+        for seed, curvature in measured.curvatures(training.name).items()])
 
 
 def gradients_table(measured: Measured) -> Table:
     """Table 1 in cosines, by network and seed."""
-    rows, names = [], []
+    header, cells = [], []
     for training in measured.trainings:
         for seed, found in measured.measurements('gradients', training.name).items():
-            last = found.records[-1]['rows']
-            names = list(last)
-            rows += [[f'{training.title}, seed {seed}: {row}', *(f"{values['cosines'][other]:.3f}" for other in names)]
-                     for row, values in last.items()]
-    return _table(['gradient', *names], rows)
+            header, rows = gradient_rows(found.records[-1:])
+            first = header.index('effective rank') + 1
+            cells += [[f'{training.title}, seed {seed}: {row[0]}', *row[first:]] for row in rows]
+    return _table(['gradient', *(name.removeprefix('cos ') for name in header if name.startswith('cos '))], cells)
 
 
 def environment_table(measured: Measured) -> Table:
@@ -244,6 +238,12 @@ def varied(measured: Measured, training: PaperTraining) -> PaperTraining | None:
 
 def _epochs(runs):
     return next(iter(runs.values())).val[-1]['step']
+
+
+def _last_row(table, names):
+    """Some cells of the last row of a table."""
+    header, rows = table
+    return [rows[-1][header.index(name)] for name in names]
 
 
 def _seconds_per_iteration(run):

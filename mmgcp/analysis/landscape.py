@@ -203,7 +203,12 @@ def read_landscapes(work_dirs: Sequence[str | Path],
 
 
 def landscape_table(landscapes: Sequence[Landscape]) -> str:
-    """Write what the figure shows in numbers: a row per run.
+    """Write the numbers of :func:`landscape_rows` as a Markdown table."""
+    return markdown_table(*landscape_rows(landscapes))
+
+
+def landscape_rows(landscapes: Sequence[Landscape]) -> tuple[list[str], list[list[str]]]:
+    """What the figure shows in numbers: a row per run.
 
     Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
     largest over the step sizes. They take finite values alone: the share of the others has a column.
@@ -212,8 +217,9 @@ def landscape_table(landscapes: Sequence[Landscape]) -> str:
         landscapes (Sequence[Landscape]): The runs.
 
     Returns:
-        str: Markdown table: measurements and last iteration, mean range of the losses and of the gradient distances,
-        largest and median effective beta-smoothness, step sizes with a value that is not finite (in %), seconds.
+        tuple[list[str], list[list[str]]]: Names of the columns, and cells: run, measurements and last iteration, mean
+        range of the losses and of the gradient distances, largest and median effective beta-smoothness, step sizes with
+        a value that is not finite (in %), seconds.
     """
     rows = []
     for landscape in landscapes:
@@ -223,8 +229,8 @@ def landscape_table(landscapes: Sequence[Landscape]) -> str:
             *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
             f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
         ])
-    return markdown_table(['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta',
-                           'median beta', 'not finite', 's per measurement'], rows)
+    return ['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta', 'median beta',
+            'not finite', 's per measurement'], rows
 
 
 def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log: bool = False,

@@ -1,8 +1,12 @@
 import csv
 from dataclasses import replace
 
+from mmgcp.experiments import Measurement
 from reproduction.measured import Measured
 from reproduction.tables import make_tables, save_tables
+
+from ..test_experiments.conftest import write
+from .conftest import small_plan
 
 
 def test_tables(plan, results):
@@ -18,6 +22,17 @@ def test_tables(plan, results):
     assert rows['robustness_c']['ResNet-18, GCP_M, LR_adju, seed 1'][1:] == ['34.0', '50.0', '16.0']
     assert rows['corruptions']['weather: fog'][1:] == ['55.5', '49.5']
     assert made['made_on'].rows[0][-1] == '4.5'  # half an hour for each of 9 trainings
+
+
+def test_curvature_is_that_of_the_last_checkpoint(results):
+    plan = small_plan(measurements=[Measurement('curvature', 't.py', (), '*', ('resnet18_gap_lr-adju', ))])
+    write(results / 'small/resnet18_gap_lr-adju/seed_1_curvature.jsonl',
+          {'measured': dict(eigenvalues=2, smallest=False)},
+          [dict(unit='epoch', step=step, loss=1.5, eigenvalues=[10. * step, 3.], residuals=[0.01, 0.01], smallest=[],
+                trace=40., trace_error=0.5, products=9, seconds=1.) for step in (1, 2)])
+    table = make_tables(Measured(plan, results))['curvature']
+    assert table == (['training', 'seed', 'loss', 'lambda_1', 'trace'],
+                     [['ResNet-18, GAP, LR_adju', '1', '1.5', '20', '40 ± 0.5']])
 
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
