@@ -60,8 +60,8 @@ def main():
             failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
         runs = {name: {seed: as_run(log, name) for seed, log in logs.items()}
                 for name, logs in read_logs(plan, args.results).items()}
-        if runs:
-            print('\n' + markdown_table(*last_validations(runs)))
+        for table in last_validations(runs):
+            print('\n' + markdown_table(*table))
     if failed:
         sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
 

@@ -37,28 +37,26 @@ def as_run(log: Records, name: str) -> Run:
     return Run(name, 'epoch', train, tuple(record for record in log.records if 'iter' not in record))
 
 
-def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> tuple[list[str], list[list[str]]]:
+def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[str], list[list[str]]]]:
     """What trainings end with: mean and standard deviation over the seeds of the last validation.
 
     Args:
         runs (Mapping[str, Mapping[int, Run]]): Runs by training and seed.
 
     Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and the cells of a row per training.
+        list[tuple[list[str], list[list[str]]]]: Names of the columns, and the cells of a row per training, for the
+        trainings that were validated by the same metrics, classifiers and detectors apart.
     """
-    metrics = list(dict.fromkeys(metric for by_seed in runs.values() for run in by_seed.values()
-                                 for metric in run.metrics))
-    rows = []
+    tables = {}
     for name, by_seed in runs.items():
-        final = {metric: [float(run.curve(metric)[1][-1]) for run in by_seed.values() if metric in run.metrics]
-                 for metric in metrics}
-        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in final.values())])
-    return ['training', 'seeds', *metrics], rows
+        metrics = next(iter(by_seed.values())).metrics
+        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
+        _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
+        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
+    return list(tables.values())
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
-    """Mean, and standard deviation where there are several values; empty where there are none."""
-    if not values:
-        return ''
+    """Mean, and standard deviation where there are several values."""
     spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
     return f'{fmean(values):.{digits}f}{spread}'

@@ -13,12 +13,13 @@ def test_logs_are_read_by_training_and_seed(plan, results):
 def test_table_of_last_validations(plan, results):
     runs = {name: {seed: as_run(log, name) for seed, log in logs.items()}
             for name, logs in read_logs(plan, results).items()}
-    header, rows = last_validations(runs)
-    assert header == ['training', 'seeds', 'accuracy/top1', 'accuracy/top5', 'coco/bbox_mAP', 'coco/segm_mAP']
-    assert rows[0] == ['resnet18_gap_lr-norm', '2', '70.500 ± 0.707', '95.000 ± 0.000', '', '']
-    assert rows[3] == ['resnet18_gcp_m_lr-adju_64-px', '1', '71.000', '95.000', '', '']
-    assert rows[4] == ['mask_rcnn_r18_gap', '2', '', '', '0.200 ± 0.000', '0.190 ± 0.000']
+    (header, rows), detectors = last_validations(runs)
+    assert header == ['training', 'seeds', 'accuracy/top1', 'accuracy/top5']
+    assert rows[0] == ['resnet18_gap_lr-norm', '2', '70.500 ± 0.707', '95.000 ± 0.000']
+    assert rows[3] == ['resnet18_gcp_m_lr-adju_64-px', '1', '71.000', '95.000']
+    assert detectors == (['training', 'seeds', 'coco/bbox_mAP', 'coco/segm_mAP'],
+                         [['mask_rcnn_r18_gap', '2', '0.200 ± 0.000', '0.190 ± 0.000']])
 
 
 def test_mean_and_spread():
-    assert [mean_and_spread(values) for values in ([], [1.], [1., 2.])] == ['', '1.0', '1.5 ± 0.7']
+    assert [mean_and_spread(values) for values in ([1.], [1., 2.])] == ['1.0', '1.5 ± 0.7']
