@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmgcp.analysis.table_2 import save_table
-from mmgcp.analysis.tables import markdown_table
+from mmgcp.analysis.tables import markdown_table, save_table
 from mmgcp.experiments.environment import environment
 
 LONG = 100

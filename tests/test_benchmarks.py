@@ -11,8 +11,8 @@ from benchmarks import all as everything
 from benchmarks import fused, methods, networks, operator, options, precision, robustness, training
 from benchmarks.measure import Tables, add_save_option, interleaved_medians
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
-from mmgcp.experiments.blocks import fill_blocks
 from mmgcp.ops import METHODS, triu_vector
+from reproduction.pages import fill_results
 
 from .test_ops.reference import exact_root, isqrt_cov, value_and_gradient
 
@@ -63,7 +63,7 @@ def test_tables_are_printed_and_kept(parser, monkeypatch, capsys, tmp_path):
     assert made['command'] == "python -m benchmarks.letters --size 32 --options 'a b' c"
     assert made['environment']['threads'] == torch.get_num_threads()
     blocks = ''.join(f'<!-- results: {name} -->\n<!-- /results -->\n' for name in names(folder))
-    page = fill_blocks(blocks, folder)
+    page = fill_results(blocks, folder)
     assert made['command'] in page and capsys.readouterr().out.strip() in page
 
 

@@ -13,9 +13,9 @@ from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scop
 
 import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
-from mmgcp.experiments import leaderboard
 from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePooling
 from mmgcp.utils.configs import configs_folder
+from reproduction import leaderboard
 
 from .shortcuts import no_initial_weights
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -13,8 +14,8 @@ import pytest
 from mmgcp.utils.configs import configs_folder
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ('mmgcp', 'configs', 'tools', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in', 'model-index.yml',
-           'README.md', 'LICENSE')
+SOURCES = ('mmgcp', 'configs', 'tools', 'reproduction', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
+           'model-index.yml', 'README.md', 'LICENSE')
 HEIRS = {'classifier': 'gcp/resnet50_gcp_m_imagenet.py', 'detector': 'faster_rcnn_r50_gcp_m.py'}
 INHERIT = '''
 import mmgcp
@@ -103,7 +104,7 @@ def test_contents(wheel):
     assert configs <= names
     assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
             'mmgcp/robustness/references/alexnet_imagenet_c.json'} <= names
-    assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)
+    assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)  # no reproduction, no benchmarks
 
 
 def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
@@ -115,6 +116,8 @@ def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
 
 
 def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wheel, heirs):
+    with tarfile.open(sdist) as archive:
+        assert not [name for name in archive.getnames() if name.split('/')[1:2] in (['reproduction'], ['results'])]
     python, site_packages = install(sdist)
     files = {str(path.relative_to(site_packages)) for path in (site_packages / 'mmgcp').rglob('*')
              if path.is_file() and path.suffix != '.pyc'}

@@ -1,12 +1,11 @@
-"""Carries out a plan of trainings and measurements with several seeds, and tells the results.
+"""Runs a plan of trainings and measurements with several seeds, and records the results.
 
-What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run; tables
-and figures are made from them: CSV files beside them, docs/results.md and docs/figures/.
+What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run.
 
 Examples:
-    python tools/run_experiments.py plans/imagenette_gpu.py --at-once 8    # everything, 8 runs at a time
-    python tools/run_experiments.py plans/imagenette_cpu.py --only resnet18_gap_lr-norm --seeds 0 --again    # one run
-    python tools/run_experiments.py plans/imagenette_cpu.py --report       # tables and figures, without training
+    python tools/run_experiments.py PLAN.py --at-once 8                                 # everything, 8 runs at a time
+    python tools/run_experiments.py PLAN.py --only resnet18_gap --seeds 0 --again       # one run, anew
+    python tools/run_experiments.py PLAN.py --list                                      # what there is to do
 """
 import argparse
 import signal
@@ -15,17 +14,17 @@ from pathlib import Path
 
 import torch
 
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.experiments import read_plan
-from mmgcp.experiments.blocks import table
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
-from mmgcp.experiments.report import report
+from mmgcp.experiments.summary import as_run, last_validations, read_logs
 from mmgcp.utils.reported import reported
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('plan', metavar='PLAN', help='Python file of the plan, such as plans/imagenette_cpu.py')
+    parser.add_argument('plan', metavar='PLAN', help='Python file of the plan')
     parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
@@ -33,11 +32,8 @@ def parse_args():
     parser.add_argument('--at-once', type=int, metavar='N',
                         help='runs at a time; they share GPUs or cores (default: one per GPU, or one)')
     parser.add_argument('--list', action='store_true', help='tell what is done and what is not, and do nothing')
-    parser.add_argument('--report', action='store_true', help='make tables and figures, train nothing')
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
                         help='(default: %(default)s)')
-    parser.add_argument('--root', type=Path, default=Path(), metavar='FOLDER',
-                        help='where docs/ and other pages are (default: this folder)')
     return parser.parse_args()
 
 
@@ -45,10 +41,11 @@ def main():
     args = parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped by a signal.'))  # and the runs with it
     at_once = args.at_once or torch.cuda.device_count() or 1
+    sys.path.append(str(Path.cwd()))  # a plan may import what lies in this folder
     with reported(ValueError, OSError):
         plan = read_plan(args.plan)
         jobs = choose(jobs_of(plan), args.only, args.seeds)
-        todo = [] if args.report else with_needed(jobs, args.results, args.again)
+        todo = with_needed(jobs, args.results, args.again)
         done = sum(job.is_done(args.results) for job in jobs)
         print(f'{plan.name}: {len(jobs)} runs, {done} of them done, {len(todo)} to do')
         for job in todo:
@@ -61,9 +58,10 @@ def main():
                 job.clear()
             print(f'{at_once} at a time, {threads_per_job(at_once)} CPU threads each', flush=True)
             failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
-        changed = report(plan, args.plan, args.results, args.root)
-        print('\n' + table(args.results / plan.name / 'accuracy.csv'))
-        print('\nPages:', *changed or ['unchanged'])
+        runs = {name: {seed: as_run(log, name) for seed, log in logs.items()}
+                for name, logs in read_logs(plan, args.results).items()}
+        for table in last_validations(runs):
+            print('\n' + markdown_table(*table))
     if failed:
         sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
 

@@ -16,7 +16,7 @@ from mmengine.config import DictAction
 from mmgcp.apis.launch import load_configs
 from mmgcp.apis.robustness.benchmarks import FRAMES, PACK, Benchmark
 from mmgcp.apis.robustness.networks import check_network, default_reference, is_tested, read_result, test_network
-from mmgcp.apis.robustness.report import check_reference, report
+from mmgcp.apis.robustness.report import check_reference, write_report
 from mmgcp.robustness.corruptions import SEVERITIES
 from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
@@ -83,7 +83,7 @@ def main():
             test_network(*network, benchmark)
         if os.environ.get('RANK', '0') == '0':  # where nothing was left to test, the processes have not met
             results = [read_result(name, *network, benchmark) for name, network in zip(cfgs, networks, strict=True)]
-            print(report(results, reference, not benchmark.whole, args.out, args.formats))
+            print(write_report(results, reference, not benchmark.whole, args.out, args.formats))
 
 
 if __name__ == '__main__':

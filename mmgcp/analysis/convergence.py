@@ -197,26 +197,6 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
     return lines
 
 
-def plot_convergence(runs, metric, path, reference=None, title=None, formats=('pdf',)):
-    """Writes the convergence figure of several runs (Fig. 1).
-
-    Args:
-        runs (Sequence[Run]): The runs.
-        metric (str): Name of a validation metric.
-        path (str | Path): The PNG file to write.
-        reference (str, optional): Name of the run to match; by default the first one.
-        title (str, optional): Title of the figure.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
-
-    Raises:
-        ValueError: As :func:`convergence_table`, or ``path`` does not end in ``.png``.
-    """
-    return plot_convergence_panels({title or 'Convergence curves': runs}, metric, path, reference, formats)
-
-
 def plot_convergence_panels(panels: Mapping[str, Sequence[Run]],
                             metric: str,
                             path: str | Path,

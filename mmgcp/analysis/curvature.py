@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
+from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
 from .panels import add_legends
@@ -75,15 +76,26 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> Curvature:
     """
     work_dir = Path(work_dir)
     settings, records = read_records(work_dir / FILE_NAME)
-    records = sorted({record['step']: record for record in records}.values(), key=lambda record: record['step'])
     if not records:
         raise ValueError(f"'{work_dir / FILE_NAME}' holds no measurement yet: measure first.")
+    return curvature_of(settings, records, name or work_dir.resolve().name)
+
+
+def curvature_of(settings: dict, records: Sequence[dict], name: str) -> Curvature:
+    """Put measurements together.
+
+    Args:
+        settings (dict): On which images and how it was measured.
+        records (Sequence[dict]): The measurements, at least one.
+        name (str): Name of the run.
+    """
+    records = sorted({record['step']: record for record in records}.values(), key=lambda record: record['step'])
 
     def table(key: str, width: int) -> np.ndarray:
         return np.array([record[key] + [np.nan] * (width - len(record[key])) for record in records], dtype=np.float64)
 
     return Curvature(
-        name=name or work_dir.resolve().name,
+        name=name,
         unit=records[0]['unit'],
         settings=settings,
         eigenvalues=table('eigenvalues', settings['eigenvalues']),
@@ -111,14 +123,20 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
 
 
 def curvature_table(curvatures: Sequence[Curvature]) -> str:
-    """Write measurements as a Markdown table, a line per checkpoint.
+    """Write the numbers of :func:`curvature_rows` as a Markdown table."""
+    return markdown_table(*curvature_rows(curvatures))
+
+
+def curvature_rows(curvatures: Sequence[Curvature]) -> tuple[list[str], list[list[str]]]:
+    """Measurements in numbers, a row per checkpoint.
 
     Args:
         curvatures (Sequence[Curvature]): The runs.
 
     Returns:
-        str: Steps, loss, eigenvalues and how many of them converged, the largest of their residuals, trace with its
-        standard error, products and seconds. What was not found is ``nan``.
+        tuple[list[str], list[list[str]]]: Names of the columns, and cells: steps, loss, eigenvalues and how many of
+        them converged, the largest of their residuals, trace with its standard error, products and seconds. What was
+        not found is ``nan``.
 
     Raises:
         ValueError: As :func:`check_comparable`, or the runs count their steps differently.
@@ -129,8 +147,7 @@ def curvature_table(curvatures: Sequence[Curvature]) -> str:
     smallest = ['smallest'] if settings['smallest'] else []
     header = ['run', curvatures[0].unit, 'loss', *(f'lambda_{index + 1}' for index in range(number)), 'converged',
               'residual', *smallest, 'trace', 'products', 'seconds']
-    return markdown_table(header, [_cells(run, index, bool(smallest)) for run in curvatures
-                                   for index in range(len(run.step))])
+    return header, [_cells(run, index, bool(smallest)) for run in curvatures for index in range(len(run.step))]
 
 
 def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[Curvature]) -> None:
@@ -190,9 +207,7 @@ def plot_curvature(curvatures: Sequence[Curvature], path: str | Path, formats: S
 
 def _check(curvatures):
     check_comparable({run.name: run.settings for run in curvatures})
-    if len({run.unit for run in curvatures}) > 1:
-        units = ', '.join(f"'{run.name}' by {run.unit}" for run in curvatures)
-        raise ValueError(f'The runs have no common axis ({units}): compare those of one kind.')
+    check_units(curvatures)
 
 
 def _cells(run, index, with_smallest):

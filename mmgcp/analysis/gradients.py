@@ -26,14 +26,19 @@ KFAC = 'GAP with K-FAC'
 
 
 def gradient_table(records: Sequence[dict]) -> str:
-    """Write the rows of Table 1 in numbers, for one checkpoint after the other.
+    """Write the numbers of :func:`gradient_rows` as a Markdown table."""
+    return markdown_table(*gradient_rows(records))
+
+
+def gradient_rows(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
+    """The rows of Table 1 in numbers, for one checkpoint after the other.
 
     Args:
         records (Sequence[dict]): Measurements of one training, see this module.
 
     Returns:
-        str: Markdown table: per row and iteration the norm, over that of the gradient which the network is trained
-        with, the effective rank, and the cosine similarities to all rows.
+        tuple[list[str], list[list[str]]]: Names of the columns, and cells: per row and iteration the norm, over that of
+        the gradient which the network is trained with, the effective rank, and the cosine similarities to all rows.
 
     Raises:
         ValueError: If there are no records.
@@ -43,8 +48,7 @@ def gradient_table(records: Sequence[dict]) -> str:
     cells = [[name, str(record['iter']), f"{row['norm'] / _norm_as_trained(record):.3g}",
               f"{row['effective_rank']:.1f}", *(f"{row['cosines'][other]:.3f}" for other in names)]
              for record in records for name, row in record['rows'].items()]
-    return markdown_table(['gradient', 'iteration', 'norm ratio', 'effective rank', *(f'cos {name}' for name in names)],
-                          cells)
+    return ['gradient', 'iteration', 'norm ratio', 'effective rank', *(f'cos {name}' for name in names)], cells
 
 
 def draw_cosines(ax: Axes, records: Sequence[dict]) -> None:

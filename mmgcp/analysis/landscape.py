@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter
 
+from mmgcp.utils.logs import read_labelled
 from mmgcp.utils.records import read_records
 
 from .panels import add_legends, looks_of
@@ -80,6 +81,27 @@ class Landscape:
         none = ~finite.any(axis=1)
         low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
         return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+    def mean_range(self, quantity: str) -> float:
+        """Maximum minus minimum over the step sizes, averaged over the measurements.
+
+        Args:
+            quantity (str): 'losses', 'distances' or 'smoothness'.
+
+        Returns:
+            float: Of the finite values; NaN if there are none.
+        """
+        low, high = self.bounds(quantity)
+        return _statistic(np.mean, high - low)
+
+    def largest_beta(self) -> tuple[float, float]:
+        """Effective beta-smoothness, the largest over the step sizes: maximum and median over the measurements.
+
+        Returns:
+            tuple[float, float]: Of the finite values; NaN if there are none.
+        """
+        beta = self.bounds('smoothness')[1]
+        return _statistic(np.max, beta), _statistic(np.median, beta)
 
 
 def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> Landscape:
@@ -164,14 +186,7 @@ def read_landscapes(work_dirs: Sequence[str | Path],
         ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
             or the runs differ in step sizes, direction or place.
     """
-    if labels and len(labels) != len(work_dirs):
-        raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')
-    landscapes = [read_landscape(work_dir, at, label)
-                  for work_dir, label in zip(work_dirs, labels or [None] * len(work_dirs), strict=True)]
-    names = [landscape.name for landscape in landscapes]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"Several runs are called '{name}': give each its own label.")
+    landscapes = read_labelled(lambda work_dir, label: read_landscape(work_dir, at, label), work_dirs, labels)
     first, *others = landscapes
     for other in others:
         for key in ('at', 'direction', 'step_sizes'):
@@ -188,7 +203,12 @@ def read_landscapes(work_dirs: Sequence[str | Path],
 
 
 def landscape_table(landscapes: Sequence[Landscape]) -> str:
-    """Write what the figure shows in numbers: a row per run.
+    """Write the numbers of :func:`landscape_rows` as a Markdown table."""
+    return markdown_table(*landscape_rows(landscapes))
+
+
+def landscape_rows(landscapes: Sequence[Landscape]) -> tuple[list[str], list[list[str]]]:
+    """What the figure shows in numbers: a row per run.
 
     Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
     largest over the step sizes. They take finite values alone: the share of the others has a column.
@@ -197,20 +217,20 @@ def landscape_table(landscapes: Sequence[Landscape]) -> str:
         landscapes (Sequence[Landscape]): The runs.
 
     Returns:
-        str: Markdown table: measurements and last iteration, mean range of the losses and of the gradient distances,
-        largest and median effective beta-smoothness, step sizes with a value that is not finite (in %), seconds.
+        tuple[list[str], list[list[str]]]: Names of the columns, and cells: run, measurements and last iteration, mean
+        range of the losses and of the gradient distances, largest and median effective beta-smoothness, step sizes with
+        a value that is not finite (in %), seconds.
     """
     rows = []
     for landscape in landscapes:
-        ranges = [np.subtract(*landscape.bounds(quantity)[::-1]) for quantity in ('losses', 'distances')]
-        beta = landscape.bounds('smoothness')[1]
+        numbers = (*map(landscape.mean_range, ('losses', 'distances')), *landscape.largest_beta())
         rows.append([
             landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
-            *(_number(np.mean, values) for values in ranges), _number(np.max, beta), _number(np.median, beta),
+            *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
             f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
         ])
-    return markdown_table(['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta',
-                           'median beta', 'not finite', 's per measurement'], rows)
+    return ['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta', 'median beta',
+            'not finite', 's per measurement'], rows
 
 
 def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log: bool = False,
@@ -304,10 +324,10 @@ def _shown(value):
     return str(value)
 
 
-def _number(function, values):
-    """A statistic of the finite values, as text."""
+def _statistic(function, values):
+    """A statistic of the finite values; NaN if there are none."""
     values = values[np.isfinite(values)]
-    return f'{function(values):.4g}' if len(values) else 'N/A'
+    return float(function(values)) if len(values) else float('nan')
 
 
 def _draw_values(ax, landscapes, quantity, log, looks):

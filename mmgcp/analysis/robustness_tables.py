@@ -70,11 +70,15 @@ def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
     check_comparable([summary.result for summary in summaries])
     tables, names = [], [summary.result.name for summary in summaries]
     for metric in main_metrics(summaries[0]):
-        rows = [[f"{group}: {name.replace('_', ' ')}",
-                 *(_cell(summary.corruptions.get(name, {}).get(metric), None, _digits(metric))
-                   for summary in summaries)] for group, name in rows_of(summaries, metric)]
-        tables.append(markdown_table([summaries[0].label(metric), *names], rows))
+        tables.append(markdown_table([summaries[0].label(metric), *names], corruption_rows(summaries, metric)))
     return '\n\n'.join(tables)
+
+
+def corruption_rows(summaries: Sequence[RobustnessSummary], metric: str) -> list[list[str]]:
+    """Cells of a table of one metric: name of the corruption, and a value per network."""
+    return [[f"{group}: {name.replace('_', ' ')}",
+             *(_cell(summary.corruptions.get(name, {}).get(metric), None, digits_of(metric)) for summary in summaries)]
+            for group, name in rows_of(summaries, metric)]
 
 
 def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
@@ -139,11 +143,11 @@ def _table_of_means(rows, firsts):
     """A row per network, with the differences to the network that ``firsts`` names."""
     columns = list(dict.fromkeys(metric for row in rows.values() for metric in row if 'mAP_' not in metric))
     cells = [[name, *(_cell(row.get(column), None if firsts[name] == name else rows[firsts[name]].get(column),
-                            _digits(column)) for column in columns)] for name, row in rows.items()]
+                            digits_of(column)) for column in columns)] for name, row in rows.items()]
     return markdown_table(['network', *columns], cells)
 
 
-def _digits(metric):
+def digits_of(metric: str) -> int:
     """Decimals as in the papers: one for percentages, three for precisions as shares."""
     if 'uT5D' in metric:
         return 2

@@ -2,21 +2,19 @@
 
 :func:`mmgcp.apis.trainings.read_trainings` reads them.
 """
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mmgcp.utils.logs import Run
 
 from .convergence import convergence_table
-from .tables import arrow, decimals, markdown_table
+from .tables import arrow, decimals
 
 METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedRun:
     """A run, and how it was trained.
 
     Attributes:
@@ -36,7 +34,7 @@ class Training:
     planned: int | None = field(default=None)
 
 
-def table_2(trainings: Sequence[Training],
+def table_2(trainings: Sequence[TrainedRun],
             metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Compare trainings as Table 2 does.
@@ -45,7 +43,7 @@ def table_2(trainings: Sequence[Training],
     down, are those from the reference: of the matching epoch from its full training, of metrics from its values.
 
     Args:
-        trainings (Sequence[Training]): The runs.
+        trainings (Sequence[TrainedRun]): The runs.
         metrics (Sequence[str]): Validation metrics; those after the first may be missing in some runs.
         reference (str, optional): Name of the run to match. By default each network has its own: its first run with
             average pooling, or, if there is none, its first run.
@@ -81,28 +79,6 @@ def table_2(trainings: Sequence[Training],
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',
               *(METRIC_HEADERS.get(metric, metric) for metric in metrics)]
     return header, [rows[training.run.name] for training in trainings]
-
-
-def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str | Path) -> None:
-    """Write a table as Markdown or CSV.
-
-    Args:
-        header (Sequence[str]): Names of the columns.
-        rows (Sequence[Sequence[str]]): Cells.
-        path (str | Path): File to write, ``.md`` or ``.csv``; missing folders are made.
-
-    Raises:
-        ValueError: If ``path`` has another ending.
-    """
-    path = Path(path)
-    if path.suffix not in ('.md', '.csv'):
-        raise ValueError(f"The table '{path}' must end in .md or .csv.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.md':
-        path.write_text(markdown_table(header, rows) + '\n', encoding='utf-8')
-        return
-    with path.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file, lineterminator='\n').writerows([header, *rows])
 
 
 def _by_network(trainings):

@@ -1,5 +1,7 @@
 """Markdown tables, aligned so that they read well in a terminal too."""
+import csv
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,28 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: i
     lines = [[*map(str.ljust, line[:text], widths), *map(str.rjust, line[text:], widths[text:])]
              for line in [header, rule, *rows]]
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)
+
+
+def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str | Path) -> None:
+    """Write a table as Markdown or CSV.
+
+    Args:
+        header (Sequence[str]): Names of the columns.
+        rows (Sequence[Sequence[str]]): Cells.
+        path (str | Path): File to write, ``.md`` or ``.csv``; missing folders are made.
+
+    Raises:
+        ValueError: If ``path`` has another ending.
+    """
+    path = Path(path)
+    if path.suffix not in ('.md', '.csv'):
+        raise ValueError(f"The table '{path}' must end in .md or .csv.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.md':
+        path.write_text(markdown_table(header, rows) + '\n', encoding='utf-8')
+        return
+    with path.open('w', newline='', encoding='utf-8') as file:
+        csv.writer(file, lineterminator='\n').writerows([header, *rows])
 
 
 def arrow(difference: float, digits: int) -> str:

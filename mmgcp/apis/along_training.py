@@ -21,7 +21,7 @@ UNITS = {'epoch': 'epoch', 'iter': 'iteration'}
 INTERVAL = 10  # seconds between two lines of progress
 
 
-class Training(NamedTuple):
+class MeasuredTraining(NamedTuple):
     """A training whose checkpoints are to be measured.
 
     Attributes:
@@ -38,7 +38,8 @@ class Training(NamedTuple):
     settings: dict
 
 
-def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int, **how) -> list[Training]:
+def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int,
+                          **how) -> list[MeasuredTraining]:
     """Find what :func:`measure_curvatures` is to measure.
 
     Args:
@@ -49,7 +50,7 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         **how: Other arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
 
     Returns:
-        list[Training]: One per config.
+        list[MeasuredTraining]: One per config.
 
     Raises:
         SetupError: If there are no checkpoints or no images.
@@ -63,12 +64,12 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         data = training_batches(cfg, batches, seed)
         settings = dict(images=sum(len(batch['inputs']) for batch in data), batches=batches,
                         fingerprint=_fingerprint(data), **how, seed=seed)
-        trainings.append(Training(name, cfg, checkpoints, data, settings))
+        trainings.append(MeasuredTraining(name, cfg, checkpoints, data, settings))
     check_comparable({training.name: training.settings for training in trainings})
     return trainings
 
 
-def measure_curvatures(trainings: Sequence[Training]) -> None:
+def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
     """Measure the checkpoints of which ``WORK_DIR/curvature.json`` does not tell the curvature yet.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmgcp.analysis.learning_rates import schedules
-from mmgcp.analysis.table_2 import Training
+from mmgcp.analysis.table_2 import TrainedRun
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import read_runs
@@ -17,7 +17,7 @@ from mmgcp.utils.logs import read_runs
 CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
 
 
-def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Training]:
+def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[TrainedRun]:
     """Read runs and their configs.
 
     Args:
@@ -25,7 +25,7 @@ def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None
         labels (Sequence[str], optional): One name per run; by default those of the folders.
 
     Returns:
-        list[Training]: The runs, in the order given. A warning tells whose batch is not known, or changed on the way.
+        list[TrainedRun]: The runs, in the order given. A warning tells whose batch is not known, or changed on the way.
 
     Raises:
         ValueError: If a run cannot be read (see :func:`~mmgcp.utils.logs.read_runs`), or its config is missing.
@@ -46,7 +46,7 @@ def _read_training(work_dir, run):
     cfg = Config.fromfile(configs[-1])
     network, pooling = _network(cfg.model)
     train_cfg = cfg.get('train_cfg') or {}
-    return Training(
+    return TrainedRun(
         run=run,
         network=network,
         pooling=pooling,

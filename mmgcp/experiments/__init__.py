@@ -1,4 +1,4 @@
-"""Experiments: a plan of trainings and measurements is carried out, and the results are put down and told."""
+"""Experiments: run a plan of trainings and measurements, and record their results."""
 from .plan import Measurement, Plan, Training, read_plan
 
 __all__ = ['Measurement', 'Plan', 'Training', 'read_plan']

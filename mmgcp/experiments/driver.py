@@ -1,4 +1,4 @@
-"""Carries out jobs in processes of their own, several at a time, and puts down what each of them measured."""
+"""Run jobs as subprocesses, several at a time, and record their results."""
 import os
 import subprocess
 import time
@@ -114,7 +114,7 @@ def _start(job, slot, at_once):
 
 
 def _finish(process, results, seconds, at_once):
-    """Put down the result of a job that has ended; what to say of it."""
+    """Record the result of a job that has ended; what to say of it."""
     job = process.job
     if process.process.returncode:
         lines = _log(job).read_text(errors='replace').strip().splitlines()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+import mmgcp
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.mmcv_operators import operators
 
@@ -23,13 +24,35 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
     Returns:
         dict: ``python`` and the versions of the libraries (those that are installed), ``mmcv operators`` (torchvision's
-        or compiled), ``hardware`` (name of the GPU, or of the processor), ``threads``, and ``commit``, which ends in
-        ``+`` where files were changed since; JSON values.
+        or compiled), ``hardware`` (name of the GPU, or of the processor), ``threads``, and, in a checkout, ``commit``,
+        which ends in ``+`` where files were changed since; JSON values.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
-    return dict(python=platform.python_version(), **_versions(),
+    made = dict(python=platform.python_version(), **_versions(),
                 hardware=torch.cuda.get_device_name(0) if on_gpu else _processor(),
-                threads=threads or torch.get_num_threads(), commit=_commit())
+                threads=threads or torch.get_num_threads())
+    commit = checkout_commit(Path(mmgcp.__file__).resolve().parents[1])
+    return {**made, 'commit': commit} if commit else made
+
+
+def checkout_commit(root: Path) -> str | None:
+    """State of a checkout of this project as ``git describe`` tells it.
+
+    Args:
+        root (Path): Folder that ``mmgcp`` lies in.
+
+    Returns:
+        str | None: None if the folder is no checkout of this project: what another repository that mmgcp is installed
+        or copied into is at says nothing of mmgcp.
+    """
+    setup = root / 'setup.cfg'
+    if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():
+        return None
+    with suppress(OSError):  # git may be missing
+        described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,
+                                   text=True, cwd=root)
+        return described.stdout.strip() or None
+    return None
 
 
 def _versions():
@@ -48,9 +71,3 @@ def _processor():
     lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').is_file() else []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return f'{os.cpu_count()} cores of {names[0] if names else platform.processor() or platform.machine()}'
-
-
-def _commit():
-    described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,
-                               text=True, cwd=Path(__file__).parent)
-    return described.stdout.strip() if described.returncode == 0 else 'unknown'

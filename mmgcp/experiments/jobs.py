@@ -50,6 +50,11 @@ class Job:
         return Path(self.plan.name, self.training.name, f'seed_{self.seed}{end}.jsonl')
 
     @property
+    def landscape(self) -> Path:
+        """File of what ``LandscapeHook`` measured while training, relative to the folder of results."""
+        return self.result.with_name(f'{self.result.stem}_landscape.jsonl')
+
+    @property
     def needs(self) -> 'Job | None':
         """The training whose last checkpoint it starts from."""
         if self.measurement:

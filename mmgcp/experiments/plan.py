@@ -1,7 +1,7 @@
 """What an experiment consists of: trainings, each with several seeds, and measurements of the trained networks."""
 import runpy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmgcp.utils.configs import configs_folder
@@ -61,9 +61,6 @@ class Plan:
         measurements (Sequence[Measurement]): What is measured of them.
         seeds (Sequence[int]): Each training runs once with each.
         options (Mapping[str, object]): Settings of all trainings, under those of each.
-        test_images (int): Images that accuracies are measured on, from which their sampling error is told.
-        page (bool): Whether ``docs/results.md`` tells the results, with figures and the paper's claims; otherwise there
-            are tables alone.
         name (str): Name of the file that it was read from; names the folders of results and work directories.
 
     Raises:
@@ -74,8 +71,6 @@ class Plan:
     measurements: Sequence[Measurement] = ()
     seeds: Sequence[int] = (0, )
     options: Mapping[str, object] = field(default_factory=dict)
-    test_images: int = 0
-    page: bool = True
     name: str = ''
 
     def __post_init__(self) -> None:
@@ -106,7 +101,7 @@ def read_plan(path: str | Path) -> Plan:
         path (str | Path): The file; its name without ending becomes the plan's.
 
     Raises:
-        SetupError: If there is no such file, it is no Python, or assigns no plan.
+        SetupError: If there is no such file, it is no Python, imports what does not exist, or assigns no plan.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,8 +109,8 @@ def read_plan(path: str | Path) -> Plan:
                          f"{', '.join(sorted(str(other) for other in path.parent.glob('*.py'))) or 'none beside it'}")
     try:
         plan = runpy.run_path(str(path)).get('plan')
-    except SyntaxError as error:
+    except (SyntaxError, ImportError) as error:
         raise SetupError(f'the plan {path} cannot be read: {error}') from error
     if not isinstance(plan, Plan):
         raise SetupError(f'the plan {path} must assign a Plan of mmgcp.experiments to plan')
-    return Plan(**{**vars(plan), 'name': path.stem})
+    return replace(plan, name=path.stem)

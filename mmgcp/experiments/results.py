@@ -1,4 +1,4 @@
-"""Files of results: what a job logged or measured, under a line that tells how, where and with what it was made."""
+"""Files of results: what a job logged or measured, below a line that tells how, where and with what it was made."""
 import shlex
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .jobs import Job
 
 
 def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
-    """Put down the result of a job that has ended, and replace an earlier one.
+    """Record the result of a job that has ended, in place of an earlier one.
 
     A training leaves its log: a line per training record and per validation. What ``LandscapeHook`` measured on its way
     goes to a file of its own beside it.
@@ -26,7 +26,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         str: What came out, in a few words.
 
     Raises:
-        SetupError: If the job left nothing to put down.
+        SetupError: If the job left nothing to record.
         ValueError: If its files cannot be read.
     """
     command = ['python', *job.command()[1:]]
@@ -42,8 +42,8 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     if landscapes:
         measured = [read_records(path) for path in landscapes]
         merged = {record['iter']: record for part in measured for record in part.records}
-        path = results / job.result.with_name(f'{job.result.stem}_landscape.jsonl')
-        _write(path, {**settings, 'measured': measured[-1].settings}, [merged[i] for i in sorted(merged)])
+        _write(results / job.landscape, {**settings, 'measured': measured[-1].settings},
+               [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
     return f'{name} {run.curve(name)[1][-1]:.4g}'
 

@@ -1,4 +1,5 @@
 """Reads the logs that mmengine leaves in a work directory."""
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,18 +97,41 @@ def read_runs(work_dirs, labels=None):
         ValueError: A run cannot be read (see :func:`read_run`), the number of labels differs from that of the runs,
             two runs have one name, or some count epochs and others iterations.
     """
+    runs = read_labelled(read_run, work_dirs, labels)
+    check_units(runs)
+    return runs
+
+
+def read_labelled(read: Callable, work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list:
+    """Read work directories under names that all differ.
+
+    Args:
+        read (Callable): Reads one work directory under a name, or that of its folder for None; what it returns has the
+            attribute ``name``.
+        work_dirs (Sequence[str | Path]): The work directories.
+        labels (Sequence[str], optional): A name for each.
+
+    Returns:
+        list: What was read, in the order given.
+
+    Raises:
+        ValueError: If the number of labels differs from that of the runs, or two runs have one name.
+    """
     if labels and len(labels) != len(work_dirs):
         raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')
-    labels = labels or [None] * len(work_dirs)
-    runs = [read_run(work_dir, label) for work_dir, label in zip(work_dirs, labels, strict=True)]
+    runs = [read(work_dir, label) for work_dir, label in zip(work_dirs, labels or [None] * len(work_dirs), strict=True)]
     names = [run.name for run in runs]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"Several runs are called '{name}': give each its own label.")
+    return runs
+
+
+def check_units(runs: Sequence) -> None:
+    """Raise a ValueError unless all runs, which have a ``name``, count their steps in one ``unit``."""
     if len({run.unit for run in runs}) > 1:
         units = ', '.join(f"'{run.name}' by {run.unit}" for run in runs)
         raise ValueError(f'The runs have no common axis ({units}): compare those of one kind.')
-    return runs
 
 
 def _is_metric(record, key):

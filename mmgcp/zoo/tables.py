@@ -1,12 +1,10 @@
 """Tables of the READMEs beside the configs, made from the metafiles."""
-import re
 from pathlib import PurePosixPath
 
 from mmgcp.analysis.tables import markdown_table
+from mmgcp.utils.blocks import fill_blocks
 from mmgcp.utils.errors import SetupError
 
-# A README says by the name of a collection where its table goes; without a name the table has all models of the folder.
-PLACE = re.compile(r'(<!-- table(?:: (?P<collection>[^\n]+?))? -->\n).*?(<!-- /table -->)', re.DOTALL)
 CLASSIFICATION, SEGMENTATION = 'Image Classification', 'Instance Segmentation'
 SIZES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')
 
@@ -28,15 +26,14 @@ def fill_tables(text: str, models: list[dict], collections: list[str]) -> str:
     """
     shown = set()
 
-    def fill(place: re.Match) -> str:
-        name = place['collection']
-        if name and name not in collections:
-            raise SetupError(f"a table is for collection '{name}', the metafile has {', '.join(collections)}")
-        chosen = [model for model in models if name in (None, model['In Collection'])]
+    def table(collection: str) -> str:
+        if collection and collection not in collections:
+            raise SetupError(f"a table is for collection '{collection}', the metafile has {', '.join(collections)}")
+        chosen = [model for model in models if collection in ('', model['In Collection'])]
         shown.update(model['Name'] for model in chosen)
-        return f'{place[1]}{model_table(chosen)}\n{place[3]}'
+        return model_table(chosen)
 
-    text = PLACE.sub(fill, text)
+    text = fill_blocks(text, 'table', table)
     for model in models:
         if model['Name'] not in shown:
             raise SetupError(f"no table shows {model['Name']}: add the lines <!-- table: {model['In Collection']} --> "

@@ -15,7 +15,6 @@ from mmgcp.analysis.convergence import (
     draw_curves,
     format_table,
     matching_epoch,
-    plot_convergence,
     plot_convergence_panels,
     read_validated_runs,
 )
@@ -206,10 +205,10 @@ class TestFigure:
         assert [(text.get_text(), text.xy) for text in ax.texts] == [('3', (3, 71.0))]
 
     def test_curves_differ_in_colour_and_in_grey(self, tmp_path, runs, monkeypatch):
-        # The figure as plot_convergence styles it, caught when it is saved.
+        # The figure as it is styled, caught when it is saved.
         figures = []
         monkeypatch.setattr('mmgcp.analysis.convergence.save_figure', lambda figure, *_: figures.append(figure))
-        plot_convergence(runs, 'accuracy/top1', tmp_path / 'figure.png', title='ResNet-18')
+        plot_convergence_panels({'ResNet-18': runs}, 'accuracy/top1', tmp_path / 'figure.png')
         ax, = figures[0].axes
         lines = [line for line in ax.get_lines() if line.get_label() in {run.name for run in runs}]
         for look in ('get_color', 'get_linestyle', 'get_marker'):
@@ -219,7 +218,8 @@ class TestFigure:
             'gap', 'gcp', 'gap_fast', 'best of gap: 70.47']
 
     def test_files(self, runs, tmp_path):
-        paths = plot_convergence(runs, 'accuracy/top1', tmp_path / 'new' / 'figure.png', formats=['pdf', 'svg'])
+        paths = plot_convergence_panels({'': runs}, 'accuracy/top1', tmp_path / 'new' / 'figure.png',
+                                        formats=['pdf', 'svg'])
         assert [path.name for path in paths] == ['figure.png', 'figure.pdf', 'figure.svg']
         for path, start in zip(paths, [b'\x89PNG', b'%PDF', b'<?xml'], strict=True):
             assert path.read_bytes().startswith(start) and path.stat().st_size > 5000
@@ -231,7 +231,7 @@ class TestFigure:
 
     def test_out_must_be_png(self, runs, tmp_path):
         with pytest.raises(ValueError, match='must end in .png'):
-            plot_convergence(runs, 'accuracy/top1', tmp_path / 'figure.jpg')
+            plot_convergence_panels({'': runs}, 'accuracy/top1', tmp_path / 'figure.jpg')
 
 
 class TestPanels:

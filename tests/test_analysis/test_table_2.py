@@ -6,7 +6,8 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmgcp.analysis.table_2 import Training, save_table, table_2
+from mmgcp.analysis.table_2 import TrainedRun, table_2
+from mmgcp.analysis.tables import save_table
 from mmgcp.apis.trainings import read_trainings
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import Run
@@ -19,7 +20,7 @@ def training(name, values, network='ResNet-18', pooling='GCP', top5=None, **more
     top5 = [{}] * len(values) if top5 is None else [{'accuracy/top5': value} for value in top5]
     val = tuple({'step': epoch, 'accuracy/top1': value, **other}
                 for epoch, (value, other) in enumerate(zip(values, top5, strict=True), 1))
-    return Training(Run(name, 'epoch', (), val), network, pooling, **{'lr': 'LR_adju', 'batch': 256, **more})
+    return TrainedRun(Run(name, 'epoch', (), val), network, pooling, **{'lr': 'LR_adju', 'batch': 256, **more})
 
 
 GAP = training('gap', [50, 70.47, 60], pooling='GAP', top5=[80, 89.62, 99], lr='LR_norm', batch=1024)

@@ -1,13 +1,50 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import mmengine
+import pytest
 import torch
 
-from mmgcp.experiments.environment import environment
+from mmgcp.experiments import environment as module
+from mmgcp.experiments.environment import checkout_commit, environment
 from mmgcp.utils.mmcv_operators import operators
+
+ROOT = Path(module.__file__).parents[2]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one commit, of somebody else."""
+    for command in (['init', '-q'], ['commit', '-q', '--allow-empty', '-m', 'theirs']):
+        subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *command], cwd=tmp_path, check=True,
+                       env={**os.environ, 'GIT_CONFIG_GLOBAL': os.devnull})
+    return tmp_path
 
 
 def test_versions_hardware_and_threads():
     made = environment(threads=3, device=torch.device('cpu'))
     assert (made['torch'], made['mmengine'], made['threads']) == (torch.__version__, mmengine.__version__, 3)
     assert made['mmcv operators'] == operators()
-    assert 'cores of ' in made['hardware'] and made['commit']
+    assert 'cores of ' in made['hardware']
     assert environment()['threads'] == torch.get_num_threads()
+
+
+def test_commit_of_a_checkout(repository):
+    shutil.copy(ROOT / 'setup.cfg', repository)
+    assert len(checkout_commit(repository).rstrip('+')) == 12
+
+
+def test_commit_of_another_repository_is_not_recorded(repository, monkeypatch):
+    """Neither where mmgcp is installed in an environment inside of it, nor where it lies at its top."""
+    for folder in (repository / 'venv/site-packages', repository):
+        (folder / 'mmgcp').mkdir(parents=True)
+        monkeypatch.setattr(module.mmgcp, '__file__', str(folder / 'mmgcp/__init__.py'))
+        assert 'commit' not in environment()
+
+
+def test_a_checkout_without_git_has_no_commit(repository, monkeypatch):
+    shutil.copy(ROOT / 'setup.cfg', repository)
+    monkeypatch.setenv('PATH', '')
+    assert checkout_commit(repository) is None

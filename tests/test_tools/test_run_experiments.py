@@ -1,6 +1,6 @@
-"""A plan of two trainings and a measurement, carried out, interrupted, repeated and told, at tiny scale."""
+"""A plan of two trainings and a measurement, run, interrupted and repeated, at tiny scale."""
 import json
-import shutil
+import re
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,6 @@ GCP = 'shapes/resnet18_gcp_m_lr-adju'
 @pytest.fixture(scope='module')
 def plan(workplace):
     """The plan, carried out; what the tool printed."""
-    (workplace.folder / 'docs').mkdir()
     path = workplace.folder / 'shapes.py'
     path.write_text(PLAN)
     return path, workplace.run('run_experiments.py', path, '--at-once', '2')
@@ -54,22 +53,16 @@ def test_plan_is_carried_out(workplace, plan):
     settings, records = read(results / GCP / 'seed_0.jsonl')
     assert [record['step'] for record in records if 'accuracy/top1' in record] == [1, 2]
     assert settings['identity']['config'] == 'quickstart/resnet18_gcp_m_shapes.py' and settings['seed'] == 0
-    assert {'torch', 'mmengine', 'hardware', 'threads', 'commit'} <= set(settings['environment'])
+    assert {'torch', 'mmengine', 'hardware', 'threads'} <= set(settings['environment'])
     assert settings['command'].startswith('python ') and '--work-dir work_dirs/shapes/' in settings['command']
     assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape.jsonl')[1]] == [0, 4, 8]
     assert [record['set'] for record in read(results / GCP / 'seed_0_robustness_c.jsonl')[1]] == ['clean', 'fog/1']
-    assert (results / 'shapes/accuracy.csv').is_file() and '| ResNet-18, GCP_M, LR_adju ' in printed
-    page = (workplace.folder / 'docs/results.md').read_text()
-    assert 'Drawn shapes' in page and '## Robustness (Table 4)' in page
-    assert (workplace.folder / 'docs/figures/results_landscape.png').is_file()
+    assert re.search(r'\| resnet18_gcp_m_lr-adju +\| +1 \| +\d+\.\d{3} \|', printed)
 
 
-def test_what_is_done_is_not_done_again_and_told_without_training(workplace, plan):
-    before = (workplace.folder / 'docs/results.md').read_text()
-    shutil.rmtree(workplace.folder / 'docs')
-    printed = workplace.run('run_experiments.py', plan[0], '--report')
-    assert '3 of them done, 0 to do' in printed and 'seed 0' not in printed
-    assert (workplace.folder / 'docs/results.md').read_text() == before
+def test_what_is_done_is_not_done_again(workplace, plan):
+    printed = workplace.run('run_experiments.py', plan[0])
+    assert '3 of them done, 0 to do' in printed and 'seed 0' not in printed and '| resnet18_gap_lr-norm ' in printed
 
 
 def test_a_repeated_run_and_one_that_was_cut_off_are_the_same(workplace, plan):

@@ -1,8 +1,8 @@
 """Prints Table 2 of the paper for trainings: how they were trained, when they match average pooling, their accuracy."""
 import argparse
 
-from mmgcp.analysis.table_2 import save_table, table_2
-from mmgcp.analysis.tables import markdown_table
+from mmgcp.analysis.table_2 import table_2
+from mmgcp.analysis.tables import markdown_table, save_table
 from mmgcp.apis.trainings import read_trainings
 from mmgcp.utils.reported import reported
 

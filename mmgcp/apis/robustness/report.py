@@ -15,7 +15,7 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
     """Look at the reference before the test, so that a mistake shows.
 
     Args:
-        reference (str): See :func:`report`.
+        reference (str): See :func:`write_report`.
         names (Sequence[str]): Names of the networks.
         benchmark (Benchmark): What they are to be tested on.
 
@@ -31,7 +31,7 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
         _load(reference, benchmark.name)
 
 
-def report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
+def write_report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
            formats: Sequence[str]) -> str:
     """Write what was measured as a figure, as CSV and as JSON, under one name.
 

@@ -1,7 +1,7 @@
 """What the plans of Imagenette's leaderboard have in common."""
 from collections.abc import Mapping, Sequence
 
-from .plan import Training
+from .trainings import PaperTraining, Variant
 
 FLAT = 0.72  # share of the steps before the rate falls
 OPTIONS = {
@@ -18,7 +18,7 @@ OPTIONS = {
 
 
 def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., split: bool = False,
-             options: Mapping = (), seeds: Sequence[int] = ()) -> Training:
+             options: Mapping = (), seeds: Sequence[int] = ()) -> PaperTraining:
     """A training by the leaderboard's recipe.
 
     There is one checkpoint, at the end and without the state of the optimiser: a training that was cut off starts anew.
@@ -34,9 +34,9 @@ def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., split:
     """
     schedule = {'train_cfg.max_epochs': epochs, 'param_scheduler.begin': round(FLAT * epochs, 6),
                 'default_hooks.checkpoint.interval': epochs}
-    name = f'{network}_{pooling}_{epochs}-epochs'
     if lr:
         schedule['optim_wrapper.optimizer.lr'] = lr
-        name += f'-at-{lr:g}'
+    variant = Variant(pooling, variation=f'{epochs}-epochs' + (f'-at-{lr:g}' if lr else ''))
     config = f"imagenette/leaderboard/{network}_{pooling}_leaderboard{'_split' if split else ''}.py"
-    return Training(name, config, {**schedule, **dict(options)}, seeds=seeds)
+    return PaperTraining(network=network, variant=variant, config=config, options={**schedule, **dict(options)},
+                         seeds=seeds)

@@ -1,7 +1,9 @@
 """What the plans on Imagenette have in common: networks, schedules and measurements by name."""
 from collections.abc import Mapping, Sequence
 
-from .plan import Measurement, Training
+from mmgcp.experiments import Measurement
+
+from .trainings import PaperTraining, Variant
 
 TEST_IMAGES = 3925
 # A tenth of the paper's epochs for ResNets, a fiftieth for MobileNetV2: half of those of the configs.
@@ -42,32 +44,34 @@ def landscape(**settings) -> dict:
         type='mmgcp.LandscapeHook', **settings).items()}
 
 
-def training(network: str, pooling: str, lr: str, variation: str = '', options: Mapping = (), **settings) -> Training:
+def training(network: str, pooling: str, schedule: str, variation: str = '', options: Mapping = (),
+             **settings) -> PaperTraining:
     """A classifier with one pooling and learning rate; a variation changes one more thing.
 
     Args:
         network (str): ``'resnet18'``, ``'resnet50'`` or ``'mobilenetv2'``.
         pooling (str): ``'gap'``, ``'gap_wo-ds'``, ``'gcp'``, ``'gcp_d'`` or ``'gcp_m'``.
-        lr (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
+        schedule (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
         variation (str): What the options change, for the name.
         options (Mapping): Settings beyond those of the schedule.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
-    own, setting = 'norm' if pooling.startswith('gap') else 'adju', 'adju' if lr == 'short' else lr
-    config = f"imagenette/{network}_{pooling}_imagenette{'' if setting == own else f'_lr-{setting}'}.py"
-    schedule = (MOBILENETV2 if network == 'mobilenetv2' else RESNET)[lr]
-    return Training('_'.join(filter(None, (network, pooling, f'lr-{lr}', variation))), config,
-                    {**schedule, **dict(options)}, **settings)
+    own, lr = 'norm' if pooling.startswith('gap') else 'adju', 'adju' if schedule == 'short' else schedule
+    config = f"imagenette/{network}_{pooling}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
+    scheduled = (MOBILENETV2 if network == 'mobilenetv2' else RESNET)[schedule]
+    return PaperTraining(network=network, variant=Variant(pooling, schedule, variation), config=config,
+                         options={**scheduled, **dict(options)}, **settings)
 
 
-def detector(pooling: str) -> Training:
+def detector(pooling: str) -> PaperTraining:
     """Mask R-CNN on drawn shapes, from the ResNet-18 with the same pooling under LR_adju."""
     options = {'model.backbone.conv5_downsample': CONV5[pooling], 'default_hooks.checkpoint.max_keep_ckpts': 1}
-    return Training(f'mask_rcnn_r18_{pooling}', 'quickstart/mask_rcnn_r18_gcp_m_shapes.py', options,
-                    starts_from=f'resnet18_{pooling}_lr-adju', shared=False)
+    return PaperTraining(network='mask_rcnn_r18', variant=Variant(pooling), options=options, shared=False,
+                         config='quickstart/mask_rcnn_r18_gcp_m_shapes.py',
+                         starts_from=Variant(pooling, 'adju').name('resnet18'))
 
 
-def variations(network: str) -> list[Training]:
+def variations(network: str) -> list[PaperTraining]:
     """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on; one seed."""
 
     def variant(name, options, pooling='gcp_m'):
@@ -96,7 +100,7 @@ def variations(network: str) -> list[Training]:
     ]
 
 
-def sizes(network: str, pixels: Sequence[int]) -> list[Training]:
+def sizes(network: str, pixels: Sequence[int]) -> list[PaperTraining]:
     """GCP_M and GAP in two epochs at other input sizes, one seed."""
     return [training(network, pooling, 'short', f'{number}-px', size(number), seeds=(0, ))
             for number in pixels for pooling in ('gcp_m', 'gap')]

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mmgcp.experiments.verdict import HOLDS, MISSING, OPEN, REVERSED, judge, sampling_error
+from reproduction.verdict import HOLDS, MISSING, OPEN, REVERSED, judge, sampling_error
 
 
 @pytest.mark.parametrize('differences, noise, word', [

@@ -1,12 +1,15 @@
 import math
+from dataclasses import replace
 
 import pytest
 
-from mmgcp.experiments.claims import findings
-from mmgcp.experiments.measured import Measured
-from mmgcp.experiments.verdict import HOLDS, MISSING, OPEN
+from reproduction.claims import findings
+from reproduction.measured import Measured
+from reproduction.trainings import PaperTraining, Variant
+from reproduction.verdict import HOLDS, MISSING, OPEN
 
-from .conftest import ENVIRONMENT, small_plan, write
+from ..test_experiments.conftest import CONFIG, ENVIRONMENT, write
+from .conftest import small_plan
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_robustness(found):
     assert found['GCP changes its answer less along sequences', compared].verdict == MISSING
 
 
-def test_landscape_is_compared_by_the_ratio_of_ranges(plan, results):
+def test_landscape_is_compared_by_the_ratio_of_ranges(results):
     for name, high in (('resnet18_gap_lr-adju', 3.), ('resnet18_gcp_m_lr-adju', 2.)):
         for seed in (0, 1, 2):
             records = [dict(iter=i, loss=1., losses=[1., high], distances=[0.5, 1.], smoothness=[1., 2.], seconds=1)
@@ -55,7 +58,7 @@ def test_landscape_is_compared_by_the_ratio_of_ranges(plan, results):
             write(results / 'small' / name / f'seed_{seed}_landscape.jsonl', dict(
                 environment=ENVIRONMENT,
                 measured=dict(at='stem', layer='x', direction='ascent', step_sizes=[0.1, 75])), records)
-    loss, gradient = (finding for finding in findings(Measured(plan, results))['landscape']
+    loss, gradient = (finding for finding in findings(Measured(small_plan(seeds=(0, 1, 2)), results))['landscape']
                       if 'GCP_M' in finding.compared)
     assert loss.ours.startswith("mean range 0.50 times GAP's") and loss.verdict == HOLDS
     assert gradient.ours.startswith("mean range 1.00 times GAP's") and gradient.verdict == OPEN
@@ -66,3 +69,15 @@ def test_claims_that_nothing_was_measured_for_are_listed(found):
     assert {'GCP under LR_fast matches K-FAC in fewer epochs',
             '128 reduced channels are less accurate than 256'} <= missing
     assert not [finding for finding in found.values() if finding.verdict == MISSING and finding.ours]
+
+
+def test_mobilenet_is_compared_by_the_one_covariance_pooling_that_it_has(results):
+    """No claim twice, none about down-sampling, and what was not measured is listed for the first network alone."""
+    other = PaperTraining(network='mobilenetv2', variant=Variant('gcp', 'adju'), config=CONFIG)
+    plan = small_plan()
+    both = findings(Measured(replace(plan, trainings=[*plan.trainings, other]), results))
+    assert both == findings(Measured(plan, results))
+    alone = findings(Measured(small_plan(trainings=[other], measurements=[]), results))
+    compared = [finding.compared for some in alone.values() for finding in some]
+    assert compared.count('MobileNetV2: GCP LR_adju, GAP LR_norm') == 2  # more accurate, and in fewer epochs
+    assert not any('GCP_' in text or 'w/o DS' in text for text in compared)

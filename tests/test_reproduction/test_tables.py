@@ -1,8 +1,12 @@
 import csv
 from dataclasses import replace
 
-from mmgcp.experiments.measured import Measured
-from mmgcp.experiments.tables import make_tables, save_tables
+from mmgcp.experiments import Measurement
+from reproduction.measured import Measured
+from reproduction.tables import make_tables, save_tables
+
+from ..test_experiments.conftest import write
+from .conftest import small_plan
 
 
 def test_tables(plan, results):
@@ -20,12 +24,31 @@ def test_tables(plan, results):
     assert made['made_on'].rows[0][-1] == '4.5'  # half an hour for each of 9 trainings
 
 
+def test_curvature_is_that_of_the_last_checkpoint(results):
+    plan = small_plan(measurements=[Measurement('curvature', 't.py', (), '*', ('resnet18_gap_lr-adju', ))])
+    write(results / 'small/resnet18_gap_lr-adju/seed_1_curvature.jsonl',
+          {'measured': dict(eigenvalues=2, smallest=False)},
+          [dict(unit='epoch', step=step, loss=1.5, eigenvalues=[10. * step, 3.], residuals=[0.01, 0.01], smallest=[],
+                trace=40., trace_error=0.5, products=9, seconds=1.) for step in (1, 2)])
+    table = make_tables(Measured(plan, results))['curvature']
+    assert table == (['training', 'seed', 'loss', 'lambda_1', 'trace'],
+                     [['ResNet-18, GAP, LR_adju', '1', '1.5', '20', '40 ± 0.5']])
+
+
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
     alone = replace(plan, measurements=[], trainings=[
-        training for training in plan.trainings if training.name.endswith('64-px')])
+        training for training in plan.trainings if training.variant.variation == '64-px'])
     made = make_tables(Measured(alone, results))
     assert made['accuracy'].rows == [['ResNet-18, GCP_M, LR_adju, 64 px', '2', '1', '71.0', '95.0', '']]
     assert 'variants' not in made
+
+
+def test_verdicts_are_counted_by_subject(plan, results):
+    made = make_tables(Measured(plan, results))
+    rows = {row[0]: row[1:] for row in made['verdicts'].rows}
+    assert rows['convergence'] == ['1', '0', '0', '1'] and rows['accuracy'][0] == '2'
+    assert rows['all'] == [str(sum(int(row[i]) for name, row in rows.items() if name != 'all')) for i in range(4)]
+    assert 'refuted' not in made
 
 
 def test_runs_and_curves_hold_every_run(plan, results):

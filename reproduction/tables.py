@@ -1,22 +1,29 @@
 """The results of a plan as tables: CSV files for whoever wants to go on with the numbers, and what the pages show."""
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.robustness import RobustnessResult, rows_of, summaries
-from mmgcp.analysis.table_2 import save_table
+from mmgcp.analysis.curvature import curvature_rows
+from mmgcp.analysis.gradients import gradient_rows
+from mmgcp.analysis.landscape import landscape_rows
+from mmgcp.analysis.robustness import RobustnessResult, summaries
+from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
+from mmgcp.analysis.tables import save_table
+from mmgcp.experiments.summary import mean_and_spread
 
 from .claims import Finding, findings
 from .measured import BENCHMARKS, Measured
-from .names import PARTS, network, title
+from .trainings import PaperTraining, Variant
+from .verdict import HOLDS, MISSING, OPEN, REVERSED
 
 ACCURACIES = {'top-1': 'accuracy/top1', 'top-5': 'accuracy/top5'}
 PRECISIONS = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP'}
-SCHEDULES = ('_lr-norm', '_lr-fast', '_lr-adju')  # ends of names of trainings that vary nothing else
+SCHEDULES = ('norm', 'fast', 'adju')  # those of Table 2
 SHARED = ('python', 'torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp', 'hardware', 'threads',
           'commit')
 
@@ -49,8 +56,12 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         'detection': detection_table(measured),
         'made_on': environment_table(measured),
     }
-    if measured.plan.page:
-        made |= {f'claims_{subject}': findings_table(found) for subject, found in findings(measured).items()}
+    if measured.plan.judged:
+        found = findings(measured)
+        made |= {f'claims_{subject}': findings_table(some) for subject, some in found.items()}
+        made['verdicts'] = verdict_table(found)
+        made['refuted'] = findings_table([finding for some in found.values() for finding in some
+                                          if finding.verdict == REVERSED])
     return {name: table for name, table in made.items() if table.rows}
 
 
@@ -66,7 +77,7 @@ def run_table(measured: Measured) -> Table:
     """How every run was made and what it ended with: a row per training and seed."""
     metrics = ACCURACIES | PRECISIONS
     rows = []
-    for name, logs in measured.trainings.items():
+    for name, logs in measured.logs.items():
         for seed, log in logs.items():
             made, run = log.settings['environment'], measured.runs[name][seed]
             rows.append([name, seed, run.val[-1]['step'], *(
@@ -88,57 +99,56 @@ def curve_table(measured: Measured) -> Table:
 def accuracy_table(measured: Measured) -> Table:
     """Table 2: accuracy after the last epoch, and when a run first reaches what GAP under LR_norm ends with."""
     rows = []
-    for name, runs in measured.runs.items():
-        if not name.endswith(SCHEDULES) and not (_variation(name) and not _varied(measured, name)):
+    for training in measured.trainings:
+        name, runs, (_, schedule, variation) = training.name, measured.runs[training.name], training.variant
+        if (varied(measured, training) is not None) if variation else (schedule not in SCHEDULES):
             continue
-        goal = f'{network(name)}_gap_lr-norm'
+        goal = Variant('gap', 'norm').name(training.network)
         goals = measured.final(goal)
         epochs = [matching_epoch(run.curve(ACCURACIES['top-1']), goals[seed]) for seed, run in runs.items()
                   if seed in goals]
         matching = 'N/A' if name == goal else ', '.join('-' if epoch is None else str(epoch) for epoch in epochs)
-        rows.append([title(name), _epochs(runs), len(runs),
-                     *(mean_and_spread(measured.final(name, metric).values()) for metric in ACCURACIES.values()),
+        rows.append([training.title, _epochs(runs), len(runs),
+                     *(mean_and_spread(list(measured.final(name, metric).values())) for metric in ACCURACIES.values()),
                      matching])
     return _table(['training', 'epochs', 'seeds', *ACCURACIES, 'matching epoch, by seed'], rows)
 
 
 def variant_table(measured: Measured) -> Table:
     """Trainings that differ from another in one thing: their accuracy, and its difference from that of the other."""
-    variants = {name: _varied(measured, name) for name in measured.runs if _varied(measured, name)}
+    groups = {}
+    for training in measured.trainings:
+        base = varied(measured, training)
+        if base:
+            groups.setdefault(base.name, [base]).append(training)
     rows = []
-    for base in dict.fromkeys(variants.values()):
-        reference = measured.final(base)
-        for name in [base, *(name for name, other in variants.items() if other == base)]:
-            final = measured.final(name)
+    for base, *variants in groups.values():
+        reference = measured.final(base.name)
+        for training in (base, *variants):
+            final = measured.final(training.name)
             differences = [final[seed] - reference[seed] for seed in final if seed in reference]
             if final:
-                rows.append([title(name), len(final), mean_and_spread(final.values()),
-                             f'{fmean(differences):+.1f}' if differences and name != base else ''])
+                rows.append([training.title, len(final), mean_and_spread(list(final.values())),
+                             f'{fmean(differences):+.1f}' if differences and training is not base else ''])
     return _table(['training', 'seeds', 'top-1', 'difference, same seeds'], rows)
 
 
 def landscape_table(measured: Measured) -> Table:
     """Fig. 2 in numbers: ranges over the step sizes, averaged over the measurements, by seed."""
-    rows = []
-    for name in measured.runs:
-        for seed, landscape in measured.landscapes(name).items():
-            ranges = [np.mean(np.subtract(*landscape.bounds(quantity)[::-1])) for quantity in ('losses', 'distances')]
-            beta = landscape.bounds('smoothness')[1]
-            rows.append([title(name), seed, len(landscape.iters), *(f'{value:.4g}' for value in (
-                *ranges, beta.max(), np.median(beta)))])
-    return _table(['training', 'seed', 'measurements', 'loss range', 'gradient range', 'largest beta', 'median beta'],
-                 rows)
+    shown = ['measurements', 'loss range', 'gradient range', 'largest beta', 'median beta']
+    return _table(['training', 'seed', *shown], [
+        [training.title, seed, *_last_row(landscape_rows([landscape]), shown)] for training in measured.trainings
+        for seed, landscape in measured.landscapes(training.name).items()])
 
 
 def robustness_table(measured: Measured, kind: str) -> Table:
     """Table 4 in plain means, by seed."""
-    tested = [result._replace(name=f'{title(name)}, seed {seed}') for name in measured.runs
-              for seed, result in measured.robustness(kind, name).items()]
+    tested = [result._replace(name=f'{training.title}, seed {seed}') for training in measured.trainings
+              for seed, result in measured.robustness(kind, training.name).items()]
     numbers = summaries(tested, partial=True) if tested else []
     metrics = list(numbers[0].metrics) if numbers else []
-    digits = {metric: 2 if 'uT5D' in metric else 1 for metric in metrics}
     return _table(['network', *metrics],
-                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits[metric]}f}' for metric in metrics)]
+                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits_of(metric)}f}' for metric in metrics)]
                    for summary in numbers])
 
 
@@ -146,58 +156,56 @@ def corruption_table(measured: Measured, kind: str, metric: str) -> Table:
     """A metric by corruption or perturbation: a column per network, means over the seeds."""
     averaged = averaged_robustness(measured, kind)
     numbers = summaries(averaged, partial=True) if averaged else []
-    return _table([metric, *(summary.result.name for summary in numbers)], [
-        [f'{group}: {name}'.replace('_', ' '), *(f'{summary.corruptions[name][metric]:.1f}' for summary in numbers)]
-        for group, name in rows_of(numbers, metric)])
+    return _table([metric, *(summary.result.name for summary in numbers)], corruption_rows(numbers, metric))
 
 
 def averaged_robustness(measured: Measured, kind: str) -> list[RobustnessResult]:
     """Networks with their measurements averaged over the seeds, set by set."""
     averaged = []
-    for name in measured.runs:
-        results = list(measured.robustness(kind, name).values())
+    for training in measured.trainings:
+        results = list(measured.robustness(kind, training.name).values())
         if results:
             sets = {key: {entry: fmean(result.sets[key][entry] for result in results) for entry in values}
                     for key, values in results[0].sets.items()}
-            averaged.append(RobustnessResult(title(name), BENCHMARKS[kind], sets))
+            averaged.append(RobustnessResult(training.title, BENCHMARKS[kind], sets))
     return averaged
 
 
 def detection_table(measured: Measured) -> Table:
     """Tables 6 and 7: average precision after the last epoch, in %."""
-    rows = [[title(name), _epochs(measured.runs[name]), len(measured.runs[name]), *(
-        mean_and_spread([100 * value for value in measured.final(name, metric).values()])
-        for metric in PRECISIONS.values())] for name in measured.runs if measured.final(name, PRECISIONS['box AP'])]
+    rows = []
+    for training in measured.trainings:
+        name, runs = training.name, measured.runs[training.name]
+        if measured.final(name, PRECISIONS['box AP']):
+            rows.append([training.title, _epochs(runs), len(runs), *(
+                mean_and_spread([100 * value for value in measured.final(name, metric).values()])
+                for metric in PRECISIONS.values())])
     return _table(['detector', 'epochs', 'seeds', *PRECISIONS], rows)
 
 
 def curvature_table(measured: Measured) -> Table:
     """Largest eigenvalue and trace of the Hessian after the training, by seed."""
-    rows = []
-    for name in measured.runs:
-        for seed, found in measured.measurements('curvature', name).items():
-            last = found.records[-1]
-            rows.append([title(name), seed, f"{last['loss']:.4g}", f"{max(last['eigenvalues']):.4g}",
-                         f"{last['trace']:.4g} ± {last['trace_error']:.2g}"])
-    return _table(['training', 'seed', 'loss', 'lambda_1', 'trace'], rows)
+    shown = ['loss', 'lambda_1', 'trace']
+    return _table(['training', 'seed', *shown], [
+        [training.title, seed, *_last_row(curvature_rows([curvature]), shown)] for training in measured.trainings
+        for seed, curvature in measured.curvatures(training.name).items()])
 
 
 def gradients_table(measured: Measured) -> Table:
     """Table 1 in cosines, by network and seed."""
-    rows, names = [], []
-    for name in measured.runs:
-        for seed, found in measured.measurements('gradients', name).items():
-            last = found.records[-1]['rows']
-            names = list(last)
-            rows += [[f'{title(name)}, seed {seed}: {row}', *(f"{values['cosines'][other]:.3f}" for other in names)]
-                     for row, values in last.items()]
-    return _table(['gradient', *names], rows)
+    header, cells = [], []
+    for training in measured.trainings:
+        for seed, found in measured.measurements('gradients', training.name).items():
+            header, rows = gradient_rows(found.records[-1:])
+            first = header.index('effective rank') + 1
+            cells += [[f'{training.title}, seed {seed}: {row[0]}', *row[first:]] for row in rows]
+    return _table(['gradient', *(name.removeprefix('cos ') for name in header if name.startswith('cos '))], cells)
 
 
 def environment_table(measured: Measured) -> Table:
     """On what the trainings ran: a row per combination of hardware and versions, with the hours of its runs."""
     hours = {}
-    for logs in measured.trainings.values():
+    for logs in measured.logs.values():
         for log in logs.values():
             made = log.settings['environment']
             key = tuple(str(made.get(name, '')) for name in SHARED[:-1])
@@ -210,25 +218,32 @@ def findings_table(found: Sequence[Finding]) -> Table:
     return _table(["claim of the paper", 'where', "the paper's number", 'compared here', 'measured', 'verdict'], found)
 
 
-def mean_and_spread(values: Iterable[float]) -> str:
-    """Mean over seeds, and their standard deviation where there are several."""
-    values = list(values)
-    return f'{fmean(values):.1f}' + (f' ± {stdev(values):.1f}' if len(values) > 1 else '')
+def verdict_table(found: Mapping[str, Sequence[Finding]]) -> Table:
+    """How many comparisons of each subject ended how."""
+    words = (HOLDS, REVERSED, OPEN, MISSING)
+    counts = {subject: Counter(finding.verdict for finding in some) for subject, some in found.items()}
+    counts['all'] = sum(counts.values(), Counter())
+    return _table(['subject', *words], [[subject, *(count[word] for word in words)]
+                                        for subject, count in counts.items()])
+
+
+def varied(measured: Measured, training: PaperTraining) -> PaperTraining | None:
+    """Training of the plan that another one varies in one thing; None if it varies none."""
+    if not training.variant.variation:
+        return None
+    base = training.variant._replace(variation='')
+    return next((other for other in measured.plan.trainings
+                 if (other.network, other.variant) == (training.network, base)), None)
 
 
 def _epochs(runs):
     return next(iter(runs.values())).val[-1]['step']
 
 
-def _variation(name):
-    parts = PARTS.fullmatch(name)
-    return parts and parts['variation']
-
-
-def _varied(measured, name):
-    """Training of the plan that another varies; empty if it varies none."""
-    base = name[:-len(_variation(name)) - 1] if _variation(name) else ''
-    return base if base in {training.name for training in measured.plan.trainings} else ''
+def _last_row(table, names):
+    """Some cells of the last row of a table."""
+    header, rows = table
+    return [rows[-1][header.index(name)] for name in names]
 
 
 def _seconds_per_iteration(run):

@@ -3,8 +3,7 @@
 Needs the photos (configs/imagenette/README.md) and, for the detectors, drawn shapes:
 python tools/dataset_tools/make_shapes.py --layout coco --det-train 400 --det-val 200 --overwrite
 """
-from mmgcp.experiments import Plan
-from mmgcp.experiments.imagenette import (
+from reproduction.imagenette import (
     COMMON,
     TEST_IMAGES,
     detector,
@@ -16,11 +15,12 @@ from mmgcp.experiments.imagenette import (
     training,
     variations,
 )
+from reproduction.trainings import PaperPlan
 
 LANDSCAPE = landscape(step_range=[0.1, 75], num_steps=10, interval=74)
 GAP, GCP_D, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_d', 'gcp_m'))
 
-plan = Plan(
+plan = PaperPlan(
     title="ResNet-18 on Imagenette at 80 px, in a tenth of the paper's epochs",
     seeds=(0, 1),
     test_images=TEST_IMAGES,

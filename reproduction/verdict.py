@@ -5,13 +5,6 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 HOLDS, REVERSED, OPEN, MISSING = 'holds', 'does not hold', 'cannot be told at this scale', 'not measured'
-RULE = (
-    'A claim **holds** where the difference has its sign for every seed, and their mean is at least twice its standard '
-    'error; it **does not hold** where the same is true of the opposite sign; otherwise it **cannot be told at this '
-    'scale**. The standard error counts the spread over the seeds and the sampling error of the test: of accuracies '
-    'that of the number of test photos, of robustness that of the corruptions. These need two seeds. Average '
-    'precisions and landscapes, whose sampling error is not known, need three. An accuracy is reached in fewer epochs '
-    'if it is for every seed.')
 
 
 class Verdict(NamedTuple):
@@ -30,7 +23,12 @@ class Verdict(NamedTuple):
 
 
 def judge(differences: Mapping[int, float], noise: float | None = None) -> Verdict:
-    """Judge a claim by :data:`RULE`.
+    """Judge a claim.
+
+    It holds where the difference has its sign for every seed, and their mean is at least twice its standard error; it
+    does not hold where the same is true of the opposite sign; otherwise it cannot be told. The standard error counts
+    the spread over the seeds and the sampling error of the test. This needs two seeds, or three where the sampling
+    error is not known.
 
     Args:
         differences (Mapping[int, float]): Difference by seed, positive where it speaks for the claim.

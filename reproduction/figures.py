@@ -18,27 +18,28 @@ from mmgcp.analysis.style import save_figure, use_style
 from mmgcp.utils.logs import Run
 
 from .measured import Measured
-from .names import NETWORKS, network, short_title
 from .tables import averaged_robustness
+from .trainings import NETWORKS, Variant
 
 CURVES = {  # panels of each network by what they show
-    '': ('gap_lr-norm', 'gap_lr-adju', 'gap_lr-fast', 'gcp_m_lr-norm', 'gcp_m_lr-adju', 'gcp_m_lr-fast'),
-    ', down-sampling': ('gap_lr-adju', 'gap_wo-ds_lr-adju', 'gcp_lr-adju', 'gcp_d_lr-adju', 'gcp_m_lr-adju'),
+    '': [Variant(pooling, schedule) for pooling in ('gap', 'gcp_m') for schedule in ('norm', 'adju', 'fast')],
+    ', down-sampling': [Variant(pooling, 'adju') for pooling in ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m')],
 }
 
 
 def make_figures(measured: Measured, folder: Path) -> None:
     """Draw the figures of which there are results: convergence, landscape, robustness."""
-    panels = {NETWORKS.get(name, name) + suffix: _runs(measured, name, poolings)
-              for name in dict.fromkeys(map(network, measured.runs)) for suffix, poolings in CURVES.items()}
+    panels = {NETWORKS[network] + suffix: _runs(measured, network, variants)
+              for network in measured.networks for suffix, variants in CURVES.items()}
     panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
     if panels:
         plot_curves(panels, folder / 'results_convergence.png', target='GAP, LR_norm')
     landscapes = {}
-    for name in sorted(measured.runs, key=lambda name: '_gcp' in name):  # GAP first, in the looks of the other figures
-        for landscape in list(measured.landscapes(name).values())[:1]:
-            named = replace(landscape, name=short_title(name))
-            landscapes.setdefault(NETWORKS.get(network(name), network(name)), []).append(named)
+    # GAP first, in the looks of the other figures.
+    for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
+        for landscape in list(measured.landscapes(training.name).values())[:1]:
+            named = replace(landscape, name=training.short_title)
+            landscapes.setdefault(training.network_title, []).append(named)
     if landscapes:
         plot_landscape(landscapes, folder / 'results_landscape.png', log=True, formats=())
     averaged = averaged_robustness(measured, 'robustness_c')
@@ -78,10 +79,11 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         return save_figure(figure, path, formats=())
 
 
-def _runs(measured, name, poolings):
-    """Runs of trainings of a network by title."""
-    return {short_title(f'{name}_{pooling}'): list(measured.runs[f'{name}_{pooling}'].values())
-            for pooling in poolings if f'{name}_{pooling}' in measured.runs}
+def _runs(measured, network, variants):
+    """Runs of trainings of a network by title, in the order of the variants."""
+    trainings = {training.variant: training for training in measured.trainings if training.network == network}
+    return {trainings[variant].short_title: list(measured.runs[trainings[variant].name].values())
+            for variant in variants if variant in trainings}
 
 
 def _draw(ax: Axes, name, runs, metric, look):

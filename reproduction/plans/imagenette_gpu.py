@@ -1,12 +1,11 @@
 """Three networks on Imagenette at 128 px, three seeds: about 100 trainings, for a GPU that many of them share.
 
-    python tools/run_experiments.py plans/imagenette_gpu.py --at-once 12
+    python tools/run_experiments.py reproduction/plans/imagenette_gpu.py --at-once 12
 
 Needs the photos (configs/imagenette/README.md) and, for the detectors, drawn shapes:
 python tools/dataset_tools/make_shapes.py --layout coco --det-train 400 --det-val 200 --overwrite
 """
-from mmgcp.experiments import Plan
-from mmgcp.experiments.imagenette import (
+from reproduction.imagenette import (
     COMMON,
     TEST_IMAGES,
     curvature,
@@ -19,6 +18,7 @@ from mmgcp.experiments.imagenette import (
     training,
     variations,
 )
+from reproduction.trainings import PaperPlan
 
 POOLINGS = {network: ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m') for network in ('resnet18', 'resnet50')}
 POOLINGS['mobilenetv2'] = ('gap', 'gcp')
@@ -26,7 +26,7 @@ STEP_RANGES = {'resnet18': [0.1, 75], 'resnet50': [0.1, 75], 'mobilenetv2': [0.0
 MEASURED = tuple(f'{network}_{name}' for network in POOLINGS for name in (
     'gap_lr-norm', 'gap_lr-adju', 'gcp_lr-adju' if network == 'mobilenetv2' else 'gcp_m_lr-adju'))
 
-plan = Plan(
+plan = PaperPlan(
     title="ResNet-18, ResNet-50 and MobileNetV2 on Imagenette at 128 px, in a tenth (MobileNetV2: a fiftieth) of the "
           "paper's epochs",
     seeds=(0, 1, 2),

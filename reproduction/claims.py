@@ -1,0 +1,140 @@
+"""The claims of the paper (Wang et al., CVPR 2020); a new one is one more :class:`Claim` in :data:`CLAIMS`."""
+import math
+from collections.abc import Mapping, Sequence
+
+from .claim import CLASSIFIERS, Claim, Finding
+from .measured import Measured
+from .metrics import (
+    Difference,
+    accuracy,
+    cosines,
+    fewer_epochs,
+    log_range,
+    loss_by_faster_decay,
+    precision,
+    robustness,
+)
+from .trainings import Variant
+from .verdict import MISSING
+
+RESNETS = ('resnet18', 'resnet50')
+DETECTORS = ('mask_rcnn_r18', )
+ACCURACY = Difference(
+    accuracy, lambda means: f'{means.left:.1f} and {means.right:.1f} %, {means.difference:+.1f} points')
+GAP_NORM, GAP_ADJU, GCP_ADJU = Variant('gap', 'norm'), Variant('gap', 'adju'), Variant('gcp_m', 'adju')
+
+_HALF = dict(
+    subject='accuracy', source='Table 2', right=GAP_NORM, metric=ACCURACY,
+    statement='GCP under LR_adju is more accurate than GAP under LR_norm, after half the epochs')
+_SAME_RATES = dict(
+    subject='accuracy', source='Fig. 3', metric=ACCURACY,
+    statement='GCP is more accurate than GAP under the same rates')
+_FEWER = dict(
+    subject='convergence', source='Table 2, Fig. 1', right=GAP_NORM, metric=fewer_epochs, higher=False,
+    statement='GCP reaches the final accuracy of GAP under LR_norm in fewer epochs')
+
+
+def _decay(schedule: str) -> Claim:
+    return Claim(
+        subject='schedules', source='Fig. 3', left=Variant('gap', schedule), right=Variant('gcp_m', schedule),
+        statement='Faster decay of the rate costs GCP less accuracy than GAP',
+        metric=Difference(loss_by_faster_decay,
+                          lambda means: f'GAP loses {means.left:.1f}, {means.pooling} {means.right:.1f} points'),
+        compared=f'{{left}} and {{right}}, LR_norm to LR_{schedule}')
+
+
+def _smooth(quantity: str, name: str, pooling: str, networks: Sequence[str]) -> Claim:
+    return Claim(
+        subject='landscape', source='Fig. 2', paper='narrower (drawn)', left=Variant(pooling, 'adju'), right=GAP_ADJU,
+        statement=f'The {name} varies less along the gradient with GCP than with GAP', higher=False, networks=networks,
+        metric=Difference(log_range(quantity), lambda means: f"mean range {math.exp(means.difference):.2f} times GAP's",
+                          'of its logarithm '))
+
+
+def _robust(statement: str, measurement: str, metric: str, lr: str, paper: Mapping[str, str]) -> Claim:
+    return Claim(
+        subject='robustness', source='Table 4', paper=paper, left=Variant('gap', lr), right=GCP_ADJU,
+        statement=statement, compared=f'{{left}} LR_{lr}, {{right}} LR_adju',
+        metric=Difference(robustness(measurement, metric),
+                          lambda means: f'{metric} {means.left:.3g}, {means.right:.3g}'))
+
+
+def _transfer(better: str, worse: str, statement: str, kind: str, name: str, paper: str) -> Claim:
+    return Claim(
+        subject='transfer', source='Tables 6 and 7', paper=f'{paper} {name} AP, ResNet-50', networks=DETECTORS,
+        statement=statement, left=Variant(better), right=Variant(worse),
+        metric=Difference(precision(kind), lambda means: f'{means.difference:+.1f} {name} AP'))
+
+
+CLAIMS = (
+    Claim(**_HALF, left=GCP_ADJU, networks=RESNETS),
+    Claim(**_HALF, left=Variant('gcp', 'adju'), paper={
+        'resnet18': '+4.39 points', 'resnet50': '+1.86 points', 'mobilenetv2': '+2.39 points'}),
+    Claim(**_HALF, left=Variant('gcp_d', 'adju'), networks=RESNETS),
+    *(Claim(**_SAME_RATES, left=Variant('gcp_m', lr), right=Variant('gap', lr)) for lr in ('norm', 'adju', 'fast')),
+    Claim(**_FEWER, left=GCP_ADJU, paper={
+        'resnet18': 'epoch 32 of 100', 'resnet50': 'epoch 40 of 100', 'mobilenetv2': 'epoch 68 of 400'}),
+    Claim(**_FEWER, left=Variant('gcp_m', 'fast')),
+    _decay('adju'),
+    _decay('fast'),
+    Claim(subject='schedules', source='Fig. 4', left=GCP_ADJU, right=Variant('gcp_m', 'fast'), metric=ACCURACY,
+          statement='LR_adju ends at higher accuracy than LR_fast'),
+    Claim(subject='resolution', source='Table 8', left=Variant('gcp', 'adju'), right=Variant('gcp_d', 'adju'),
+          metric=ACCURACY, networks=RESNETS, paper={'resnet18': '+0.99 points', 'resnet50': '+0.46 points'},
+          statement='GCP is more accurate without down-sampling before conv5 than with it'),
+    Claim(subject='resolution', source='our control', left=Variant('gcp', 'adju'), right=Variant('gap_wo-ds', 'adju'),
+          metric=ACCURACY, networks=RESNETS, statement='The gain is of the pooling, not of the finer feature map'),
+    Claim(subject='resolution', source='our control', left=Variant('gap_wo-ds', 'adju'), right=GAP_ADJU,
+          metric=ACCURACY, networks=RESNETS, statement='The finer feature map alone helps GAP'),
+    *(_smooth(quantity, name, pooling, networks)
+      for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))
+      for pooling, networks in (('gcp_m', CLASSIFIERS), ('gcp_d', RESNETS))),
+    Claim(subject='gradients', source='Table 1, Section 3.3', paper='by likeness of formulas', left=GCP_ADJU,
+          right=GCP_ADJU, statement="GCP's gradient is nearer to that of K-FAC than to plain GAP's",
+          metric=Difference(
+              cosines, lambda means: f'cosine {means.left:.3f} to GAP with K-FAC, {means.right:.3f} to GAP')),
+    Claim(subject='gradients', source='Table 2', paper='75.31 and 75.10, ResNet-50', left=Variant('gcp', 'fast'),
+          right=Variant('gap', 'adju'), metric=None, compared='GCP LR_fast, GAP with K-FAC',
+          statement='GCP under LR_fast matches K-FAC in fewer epochs'),
+    *(_robust(statement, measurement, metric, lr, paper)
+      for statement, measurement, metric, paper in (
+          ('GCP errs less on corrupted photos', 'robustness_c', 'mean error', {
+              'resnet18': 'mCE 84.7, 76.3', 'resnet50': 'mCE 76.7, 70.7', 'mobilenetv2': 'mCE 87.1, 81.7'}),
+          ('GCP loses less by corruptions', 'robustness_c', 'relative mean error', {
+              'resnet18': 'relative mCE 103.9, 101.3', 'resnet50': 'relative mCE 105.0, 97.9',
+              'mobilenetv2': 'relative mCE 114.9, 110.6'}),
+          ('GCP changes its answer less along sequences', 'robustness_p', 'mean FP', {
+              'resnet18': 'mFR 72.8, 53.2', 'resnet50': 'mFR 58.0, 47.5', 'mobilenetv2': 'mFR 79.8, 64.3'}),
+          ('GCP moves its five best answers less along sequences', 'robustness_p', 'mean uT5D', {
+              'resnet18': 'mT5D 87.0, 77.1', 'resnet50': 'mT5D 78.3, 74.6', 'mobilenetv2': 'mT5D 96.5, 87.6'}))
+      for lr in ('norm', 'adju')),
+    Claim(subject='reduction', source='Table 5', left=Variant('gcp_m', 'short', '128-channels'),
+          right=Variant('gcp_m', 'short'), higher=False, paper={
+              'resnet18': '-0.39 points, ResNet-50', 'resnet50': '-0.39 points', 'mobilenetv2': '-1.39 points'},
+          statement='128 reduced channels are less accurate than 256',
+          metric=Difference(accuracy, lambda means: f'{means.difference:+.1f} points')),
+    *(_transfer(better, worse, statement, kind, name, paper)
+      for better, worse, statement, *papers in (
+          ('gcp_m', 'gap', 'Networks pre-trained with GCP_M are better backbones than with GAP', '+0.7', '+0.6'),
+          ('gcp_d', 'gap', 'Networks pre-trained with GCP_D are better backbones than with GAP', '+0.1', '+0.1'),
+          ('gcp_m', 'gcp_d', 'GCP_M is a better backbone than GCP_D', '+0.6', '+0.5'))
+      for kind, name, paper in zip(('bbox', 'segm'), ('box', 'mask'), papers, strict=True)),
+)
+
+
+def findings(measured: Measured) -> dict[str, list[Finding]]:
+    """Judge all claims, by subject, on each network of the plan; on the first one also those that it did not measure.
+
+    Args:
+        measured (Measured): The results.
+    """
+    found = {claim.subject: [] for claim in CLAIMS}
+    for network in measured.networks:
+        for claim in CLAIMS:
+            if network not in claim.networks:
+                continue
+            finding = claim.judge(measured, network)
+            is_first = network == next(other for other in measured.networks if other in claim.networks)
+            if is_first or finding.verdict != MISSING:
+                found[claim.subject].append(finding)
+    return found
