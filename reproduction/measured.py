@@ -3,8 +3,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mmgcp.analysis.curvature import Curvature, curvature_of
-from mmgcp.analysis.landscape import Landscape, landscape_of
+from mmgcp.analysis.curvature import CurvatureLog, curvature_of
+from mmgcp.analysis.landscape import LandscapeLog, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.robustness.networks import as_result
 from mmgcp.experiments.jobs import jobs_of
@@ -59,14 +59,14 @@ class Measured:
         return self._read({job.seed: self.folder / job.result for job in jobs_of(self.plan) if job.measurement
                            and job.measurement.name == measurement and job.training.name == name})
 
-    def landscapes(self, name: str) -> dict[int, Landscape]:
+    def landscapes(self, name: str) -> dict[int, LandscapeLog]:
         """Landscapes along a training, by seed."""
         found = self._read({job.seed: self.folder / job.landscape for job in jobs_of(self.plan)
                             if not job.measurement and job.training.name == name})
         return {seed: landscape_of(records.settings['measured'], records.records, f'{name} seed {seed}')
                 for seed, records in found.items()}
 
-    def curvatures(self, name: str) -> dict[int, Curvature]:
+    def curvatures(self, name: str) -> dict[int, CurvatureLog]:
         """Curvature at the end of a training, by seed."""
         return {seed: curvature_of(found.settings['measured'], found.records, f'{name} seed {seed}')
                 for seed, found in self.measurements('curvature', name).items()}

@@ -6,8 +6,8 @@ from statistics import fmean, stdev
 from typing import NamedTuple, Protocol
 
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.gradients import GAP, KFAC, TRAINED
 from mmgcp.analysis.robustness import summaries
+from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
 
 from .measured import Measured
 from .trainings import Variant

@@ -9,10 +9,10 @@ import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
 from mmgcp.analysis.curvature import curvature_rows
-from mmgcp.analysis.gradients import gradient_rows
 from mmgcp.analysis.landscape import landscape_rows
 from mmgcp.analysis.robustness import RobustnessResult, summaries
 from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
+from mmgcp.analysis.table_1 import gradient_rows
 from mmgcp.analysis.tables import save_table
 from mmgcp.experiments.summary import mean_and_spread
 

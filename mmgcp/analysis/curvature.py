@@ -24,7 +24,7 @@ NUMBERS = ('step', 'loss', 'trace', 'trace_error', 'products', 'seconds')
 
 
 @dataclass(frozen=True, eq=False)
-class Curvature:
+class CurvatureLog:
     """Curvature along one training: n checkpoints, k eigenvalues. What was not found is NaN.
 
     Attributes:
@@ -61,7 +61,7 @@ class Curvature:
         return np.where(np.isfinite(self.eigenvalues).all(axis=1), self.eigenvalues[:, 0], np.nan)
 
 
-def read_curvature(work_dir: str | Path, name: str | None = None) -> Curvature:
+def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLog:
     """Read what was measured of a training. A checkpoint that was measured twice keeps its later measurement.
 
     Args:
@@ -69,7 +69,7 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> Curvature:
         name (str, optional): Name of the run; by default that of the folder.
 
     Returns:
-        Curvature: The measurements in the order of the training.
+        CurvatureLog: The measurements in the order of the training.
 
     Raises:
         ValueError: If there is no measurement, or the file cannot be read.
@@ -81,7 +81,7 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> Curvature:
     return curvature_of(settings, records, name or work_dir.resolve().name)
 
 
-def curvature_of(settings: dict, records: Sequence[dict], name: str) -> Curvature:
+def curvature_of(settings: dict, records: Sequence[dict], name: str) -> CurvatureLog:
     """Put measurements together.
 
     Args:
@@ -94,7 +94,7 @@ def curvature_of(settings: dict, records: Sequence[dict], name: str) -> Curvatur
     def table(key: str, width: int) -> np.ndarray:
         return np.array([record[key] + [np.nan] * (width - len(record[key])) for record in records], dtype=np.float64)
 
-    return Curvature(
+    return CurvatureLog(
         name=name,
         unit=records[0]['unit'],
         settings=settings,
@@ -122,16 +122,16 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
                              f'({differences}): measure both with the same settings on the same images.')
 
 
-def curvature_table(curvatures: Sequence[Curvature]) -> str:
+def curvature_table(curvatures: Sequence[CurvatureLog]) -> str:
     """Write the numbers of :func:`curvature_rows` as a Markdown table."""
     return markdown_table(*curvature_rows(curvatures))
 
 
-def curvature_rows(curvatures: Sequence[Curvature]) -> tuple[list[str], list[list[str]]]:
+def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:
     """Measurements in numbers, a row per checkpoint.
 
     Args:
-        curvatures (Sequence[Curvature]): The runs.
+        curvatures (Sequence[CurvatureLog]): The runs.
 
     Returns:
         tuple[list[str], list[list[str]]]: Names of the columns, and cells: steps, loss, eigenvalues and how many of
@@ -150,7 +150,7 @@ def curvature_rows(curvatures: Sequence[Curvature]) -> tuple[list[str], list[lis
     return header, [_cells(run, index, bool(smallest)) for run in curvatures for index in range(len(run.step))]
 
 
-def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[Curvature]) -> None:
+def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[CurvatureLog]) -> None:
     """Draw the largest eigenvalue and the trace against epochs, with bars of the trace's standard error.
 
     Axes of values are logarithmic where all values are positive. Curves have gaps where a value was not found; the
@@ -158,7 +158,7 @@ def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[Curvature]) -> N
 
     Args:
         panels (Sequence[Axes]): Two, for eigenvalue and trace.
-        curvatures (Sequence[Curvature]): The runs; they may differ in length.
+        curvatures (Sequence[CurvatureLog]): The runs; they may differ in length.
 
     Raises:
         ValueError: As :func:`curvature_table`.
@@ -183,11 +183,12 @@ def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[Curvature]) -> N
             ax.yaxis.set_minor_formatter(LogFormatter())
 
 
-def plot_curvature(curvatures: Sequence[Curvature], path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
+def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
+                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write a figure of :func:`draw_curvature`.
 
     Args:
-        curvatures (Sequence[Curvature]): The runs.
+        curvatures (Sequence[CurvatureLog]): The runs.
         path (str | Path): The PNG file to write.
         formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
 

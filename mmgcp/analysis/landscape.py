@@ -34,7 +34,7 @@ INSET = (0.42, 0.56, 0.56, 0.36)
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class LandscapeLog:
     """The landscape on the way of one training, however often it was interrupted: n measurements, k step sizes.
 
     Attributes:
@@ -104,7 +104,7 @@ class Landscape:
         return _statistic(np.max, beta), _statistic(np.median, beta)
 
 
-def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> Landscape:
+def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> LandscapeLog:
     """Read what ``mmgcp.LandscapeHook`` has left in a work directory.
 
     Every start of a Runner measures into a folder of its own, named after the time. They are merged in that order: a
@@ -116,7 +116,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
         name (str, optional): Name of the run; by default that of the folder.
 
     Returns:
-        Landscape: The merged measurements. Of a run that was cut off, those there are.
+        LandscapeLog: The merged measurements. Of a run that was cut off, those there are.
 
     Raises:
         ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` names none, starts
@@ -147,7 +147,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
     return landscape_of(settings, records, name or work_dir.resolve().name)
 
 
-def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> Landscape:
+def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> LandscapeLog:
     """Put measurements together.
 
     Args:
@@ -157,7 +157,7 @@ def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> La
     """
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
               for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
-    return Landscape(
+    return LandscapeLog(
         name=name,
         at=settings['at'],
         layer=settings['layer'],
@@ -169,7 +169,7 @@ def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> La
 
 def read_landscapes(work_dirs: Sequence[str | Path],
                     labels: Sequence[str] | None = None,
-                    at: str | None = None) -> list[Landscape]:
+                    at: str | None = None) -> list[LandscapeLog]:
     """Read landscapes that are to be compared.
 
     Runs may differ in length: a warning tells which ended before the others.
@@ -180,7 +180,7 @@ def read_landscapes(work_dirs: Sequence[str | Path],
         at (str, optional): Where in the networks; see :func:`read_landscape`.
 
     Returns:
-        list[Landscape]: One per run, in the order given.
+        list[LandscapeLog]: One per run, in the order given.
 
     Raises:
         ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
@@ -202,19 +202,19 @@ def read_landscapes(work_dirs: Sequence[str | Path],
     return landscapes
 
 
-def landscape_table(landscapes: Sequence[Landscape]) -> str:
+def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
     """Write the numbers of :func:`landscape_rows` as a Markdown table."""
     return markdown_table(*landscape_rows(landscapes))
 
 
-def landscape_rows(landscapes: Sequence[Landscape]) -> tuple[list[str], list[list[str]]]:
+def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
     """What the figure shows in numbers: a row per run.
 
     Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
     largest over the step sizes. They take finite values alone: the share of the others has a column.
 
     Args:
-        landscapes (Sequence[Landscape]): The runs.
+        landscapes (Sequence[LandscapeLog]): The runs.
 
     Returns:
         tuple[list[str], list[list[str]]]: Names of the columns, and cells: run, measurements and last iteration, mean
@@ -233,7 +233,7 @@ def landscape_rows(landscapes: Sequence[Landscape]) -> tuple[list[str], list[lis
             'not finite', 's per measurement'], rows
 
 
-def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log: bool = False,
+def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, log: bool = False,
                    looks: Sequence[int] | None = None) -> None:
     """Draw a quantity against training steps (a panel of Fig. 2).
 
@@ -243,7 +243,7 @@ def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log
 
     Args:
         ax (Axes): Where to draw.
-        landscapes (Sequence[Landscape]): The runs.
+        landscapes (Sequence[LandscapeLog]): The runs.
         quantity (str): 'losses', 'distances' or 'smoothness'.
         log (bool): Logarithmic axis of values.
         looks (Sequence[int], optional): Number of each run's look; by default in order.
@@ -255,7 +255,7 @@ def draw_landscape(ax: Axes, landscapes: Sequence[Landscape], quantity: str, log
     _mark_overflows(ax, landscapes, looks)
 
 
-def plot_landscape(panels: Mapping[str, Sequence[Landscape]],
+def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
                    path: str | Path,
                    zoom: tuple[float, float] | None = None,
                    beta: bool = False,
@@ -264,7 +264,7 @@ def plot_landscape(panels: Mapping[str, Sequence[Landscape]],
     """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network (Fig. 2).
 
     Args:
-        panels (Mapping[str, Sequence[Landscape]]): Runs by title of the row.
+        panels (Mapping[str, Sequence[LandscapeLog]]): Runs by title of the row.
         path (str | Path): The PNG file to write.
         zoom (tuple[float, float], optional): First and last iteration of a part that is drawn magnified.
         beta (bool): Effective beta-smoothness as a third column.

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from mmpretrain.models.necks import GlobalAveragePooling
 from torch import Tensor, nn
 
-from mmgcp.analysis.gradients import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
+from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import CovariancePooling
 from mmgcp.ops.closed_form_gradients import (
     average_gradient,

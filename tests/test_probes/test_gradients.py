@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmgcp.analysis.gradients import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
+from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import covariance_pool
 from mmgcp.probes.gradients import compare_gradients, fit_average_head, weight_gradients
 from mmgcp.utils.errors import SetupError

@@ -7,7 +7,7 @@ import zlib
 import pytest
 import torch
 
-from mmgcp.analysis.gradients import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
+from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.utils.records import read_records
 
 from .conftest import CLASSIFIER, ROOT

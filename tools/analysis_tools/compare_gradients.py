@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis.gradients import gradient_table, plot_gradients
+from mmgcp.analysis.table_1 import gradient_table, plot_gradients
 from mmgcp.apis.along_training import measure_gradients
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import saved_checkpoints

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis.gradients import (
+from mmgcp.analysis.table_1 import (
     EXACT,
     GAP,
     KFAC,
@@ -79,7 +79,7 @@ class TestFigure:
 
     def test_panels(self, tmp_path, monkeypatch):
         figures = []
-        monkeypatch.setattr('mmgcp.analysis.gradients.save_figure', lambda figure, *_: figures.append(figure))
+        monkeypatch.setattr('mmgcp.analysis.table_1.save_figure', lambda figure, *_: figures.append(figure))
         plot_gradients(RECORDS, tmp_path / 'gradients.png', 'resnet18')
         figure, = figures
         assert [ax.get_xlabel() for ax in figure.axes] == ['Iteration', 'Iteration',
