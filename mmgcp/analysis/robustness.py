@@ -1,14 +1,16 @@
 """Robustness to corruptions and perturbations in numbers, as in Table 4 (Wang et al., CVPR 2020).
 
 ImageNet-C and ImageNet-P are those of Hendrycks and Dietterich (ICLR 2019), COCO-C is that of Michaelis et al. (2019,
-arXiv:1907.07484). The formulas are those of :mod:`mmgcp.evaluation`, which needs MMEngine and is imported where it is
-used. Percentages throughout, but for average precisions, which are shares as MMDetection has them, and top-5 distances
-without a reference.
+arXiv:1907.07484). The formulas are those of :mod:`mmgcp.robustness`. Percentages throughout, but for average
+precisions, which are shares as MMDetection has them, and top-5 distances without a reference.
 """
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
+
+from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
+from mmgcp.robustness.perturbations import PERTURBATIONS, stability
 
 # Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
 GROUPS = {
@@ -109,8 +111,8 @@ def reference_of(result: RobustnessResult) -> dict:
         result (RobustnessResult): The network, measured on all of ImageNet-C and clean images, or all of ImageNet-P.
 
     Returns:
-        dict: What :func:`mmgcp.evaluation.corruption_error.load_reference` reads: 'source', 'clean' and 'errors', five
-        shares per corruption. Of ImageNet-P 'source', 'difficulty', 'flip' and 'top5', by perturbation.
+        dict: What :func:`mmgcp.robustness.corruptions.load_corruption_reference` reads: 'source', 'clean' and
+        'errors', five shares per corruption. Of ImageNet-P 'source', 'difficulty', 'flip' and 'top5', by perturbation.
 
     Raises:
         ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
@@ -192,9 +194,6 @@ def _check_complete(result, partial):
 
 
 def _needed_sets(benchmark):
-    from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
-    from mmgcp.robustness.perturbations import PERTURBATIONS
-
     if benchmark == 'imagenet-p':
         return list(PERTURBATIONS)
     return [f'{corruption}/{severity}' for corruption in CORRUPTIONS for severity in SEVERITIES]
@@ -210,8 +209,6 @@ def _summarise(result, reference, measured):
 
 
 def _corruption_errors(result, sets, reference):
-    from mmgcp.robustness.corruptions import EXTRA_CORRUPTIONS, corruption_errors
-
     errors = _by_corruption(result.sets, 'error')
     clean = result.sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
@@ -230,8 +227,6 @@ def _corruption_errors(result, sets, reference):
 
 
 def _stability(result, sets, reference):
-    from mmgcp.robustness.perturbations import stability
-
     scores = stability(*({p: entry[key] for p, entry in result.sets.items()} for key in ('flip', 'top5')), reference)
     perturbations = {p: {metric: entry[metric] for metric in ('FP', 'uT5D')} for p, entry in sets.items()}
     if not reference:
