@@ -196,7 +196,7 @@ def test_too_small_images_and_nested_folders_are_told(source, tmp_path):
     sets = [CorruptedSet('contrast', 1)]
     with pytest.raises(SetupError, match='has 70 x 60 pixels, fewer than 64 a side: enlarge'):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', resize=0, crop=64), sets, log=str)
-    with pytest.raises(SetupError, match='lies in the source folder'):
+    with pytest.raises(SetupError, match='is in the source folder'):
         make_folder(source / 'c', Recipe(source, 'imagenet-c'), sets, log=str)
     with pytest.raises(SetupError, match="there is no corruption 'mist'"):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c'), [CorruptedSet('mist', 1)], log=str)
