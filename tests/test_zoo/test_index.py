@@ -304,7 +304,7 @@ def in_readme(old, new):
     (in_metafile('In Collection: ShuffleNetV2 GAP', 'In Collection: GAP'), "there is no collection 'GAP'"),
     (in_metafile('Results:', 'Result:'), f"the entry {PLAIN} has no 'Results': add it"),
     (in_metafile('Models:', 'Model:'), 'metafile.yml has no list of Models'),
-    (in_metafile('Epochs: 240', 'Epochs: 7'), f'out of date: {PLAIN}: Epochs is 240, not 7; mend it with: python'),
+    (in_metafile('Epochs: 240', 'Epochs: 7'), f'out of date: {PLAIN}: Epochs is 240, not 7; update it with: python'),
     (in_metafile('Batch Size: 1024', 'Batch Size: 7'), 'Batch Size is 1024, not 7'),
     (in_metafile('Parameters: 2278604', 'Parameters: 7'), 'Parameters is 2278604, not 7; mend it'),
     (in_metafile('FLOPs: ', 'FLOPs: 7'), r'FLOPs is \d+, not 7\d+'),
