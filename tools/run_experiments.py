@@ -1,7 +1,7 @@
-"""Carries out a plan of trainings and measurements with several seeds, and tells the results.
+"""Run a plan of trainings and measurements with several seeds, and report the results.
 
-What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run; tables
-and figures are made from them: CSV files beside them, docs/results.md and docs/figures/.
+Finished runs are skipped, and interrupted ones resumed. Results are written to results/PLAN/, a file per run, then
+tables and figures to CSV files beside them, docs/results.md and docs/figures/.
 
 Examples:
     python tools/run_experiments.py plans/imagenette_gpu.py --at-once 8    # everything, 8 runs at a time
@@ -23,25 +23,25 @@ from mmgcp.experiments.report import report
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('plan', metavar='PLAN', help='Python file of the plan, such as plans/imagenette_cpu.py')
     parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
-    parser.add_argument('--again', action='store_true', help='do again what is done, from the start')
+    parser.add_argument('--again', action='store_true', help='repeat finished runs from the start')
     parser.add_argument('--at-once', type=int, metavar='N',
-                        help='runs at a time; they share GPUs or cores (default: one per GPU, or one)')
-    parser.add_argument('--list', action='store_true', help='tell what is done and what is not, and do nothing')
-    parser.add_argument('--report', action='store_true', help='make tables and figures, train nothing')
+                        help='number of parallel runs, which share GPUs or cores (default: one per GPU, or one)')
+    parser.add_argument('--list', action='store_true', help='list finished and unfinished runs, and exit')
+    parser.add_argument('--report', action='store_true', help='make tables and figures without training')
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
                         help='(default: %(default)s)')
     parser.add_argument('--root', type=Path, default=Path(), metavar='FOLDER',
-                        help='where docs/ and other pages are (default: this folder)')
+                        help='folder of docs/ and other pages (default: this folder)')
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     args = parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped by a signal.'))  # and the runs with it
     at_once = args.at_once or torch.cuda.device_count() or 1
