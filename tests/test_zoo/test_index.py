@@ -306,7 +306,7 @@ def in_readme(old, new):
     (in_metafile('Models:', 'Model:'), 'metafile.yml has no list of Models'),
     (in_metafile('Epochs: 240', 'Epochs: 7'), f'out of date: {PLAIN}: Epochs is 240, not 7; update it with: python'),
     (in_metafile('Batch Size: 1024', 'Batch Size: 7'), 'Batch Size is 1024, not 7'),
-    (in_metafile('Parameters: 2278604', 'Parameters: 7'), 'Parameters is 2278604, not 7; mend it'),
+    (in_metafile('Parameters: 2278604', 'Parameters: 7'), 'Parameters is 2278604, not 7; update it'),
     (in_metafile('FLOPs: ', 'FLOPs: 7'), r'FLOPs is \d+, not 7\d+'),
     (in_metafile('67.96', '68.96'), 'a table of gap/README.md is out of date'),
     (in_readme(' 67.96 /', ' 68.96 /'), 'a table of gap/README.md is out of date'),
