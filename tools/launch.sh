@@ -55,7 +55,7 @@ launch() {
 slurm() {
   local script=$1 partition=$2 job=$3 gpus=${GPUS:-8}; shift 3
   local per_node=${GPUS_PER_NODE:-$(( gpus < 8 ? gpus : 8 ))}
-  command -v srun >/dev/null || stop "srun was not found: this is no Slurm machine"
+  command -v srun >/dev/null || stop "srun was not found: this is not a Slurm machine"
   # SRUN_ARGS may have several words.
   # shellcheck disable=SC2086
   PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" srun --partition="$partition" --job-name="$job" --gres="gpu:$per_node" \

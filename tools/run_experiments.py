@@ -52,7 +52,7 @@ def main() -> None:
         done = sum(job.is_done(args.results) for job in jobs)
         print(f'{plan.name}: {len(jobs)} runs, {done} of them done, {len(todo)} to do')
         for job in todo:
-            print(f"  {job}{' (goes on)' if job.is_begun() and not args.again else ''}")
+            print(f"  {job}{' (resumed)' if job.is_begun() and not args.again else ''}")
         if args.list:
             return
         failed = []
@@ -65,7 +65,7 @@ def main() -> None:
         print('\n' + table(args.results / plan.name / 'accuracy.csv'))
         print('\nPages:', *changed or ['unchanged'])
     if failed:
-        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
+        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Run again to resume.')
 
 
 if __name__ == '__main__':

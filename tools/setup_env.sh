@@ -240,7 +240,7 @@ remedy() {
   if [[ $1 == mmcv && $MMGCP_MMCV == compiled ]]; then
     echo "Name wheels for this torch with MMGCP_MMCV_INDEX, or do without (MMGCP_MMCV=torchvision), $AGAIN"
   else
-    echo "Run the same command again: it installs $1 and what builds on it anew (if that does not help, remove $VENV)"
+    echo "Run the same command again: it reinstalls $1 and what depends on it (if that does not help, remove $VENV)"
   fi
 }
 
@@ -254,7 +254,7 @@ MMGCP_MMCV=${MMGCP_MMCV:-torchvision}
 : "${MMGCP_MMCV_INDEX=}" "${MMGCP_TORCH=}" "${MMGCP_TORCH_INDEX=}"
 [[ $MMGCP_MMCV == torchvision || $MMGCP_MMCV == compiled ]] ||
   stop "MMGCP_MMCV=$MMGCP_MMCV is unknown: use 'torchvision' (its operators serve mmcv) or 'compiled' (mmcv's own)"
-[[ $MMGCP_TORCH =~ ^([0-9][0-9a-z.+]*)?$ ]] || stop "MMGCP_TORCH=$MMGCP_TORCH is no version: write it as 2.11.0"
+[[ $MMGCP_TORCH =~ ^([0-9][0-9a-z.+]*)?$ ]] || stop "MMGCP_TORCH=$MMGCP_TORCH is not a version: write it as 2.11.0"
 mkdir -p "$NOTES"
 touch "$STEPS"
 # For another version of torch, let pip choose torchvision.
@@ -263,14 +263,14 @@ sed "${MMGCP_TORCH:+s/^torch==.*/torch==$MMGCP_TORCH/; /^torchvision==/d}" "requ
 made=$(sed -n 's/^venv //p' "$STEPS")
 version=$made
 if [[ -n $made ]] && ! version_of "$PY" >/dev/null; then
-  echo "The Python $made of $VENV is gone: the environment is built anew."
+  echo "The Python $made of $VENV is gone: the environment is rebuilt."
   forget venv
   version=""
 fi
 if [[ -z $version || -n ${MMGCP_PYTHON:-} ]]; then
   python=$(find_python)
   version=$(version_of "$python")
-  [[ -z $made || $made == "$version" ]] || echo "$VENV has Python $made: it is built anew with $version."
+  [[ -z $made || $made == "$version" ]] || echo "$VENV has Python $made: it is rebuilt with $version."
 fi
 case $MMGCP_MMCV in
   torchvision) operators="torchvision's operators" ;;

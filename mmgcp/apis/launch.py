@@ -101,7 +101,7 @@ def use_amp(cfg: Config) -> None:
     """
     wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SetupError(f"--amp trains with AmpOptimWrapper in place of the config's {wrapper}: leave out --amp, or "
+        raise SetupError(f"--amp trains with AmpOptimWrapper instead of the config's {wrapper}: leave out --amp, or "
                          'set optim_wrapper.type=OptimWrapper')
     if not torch.cuda.is_available():
         raise SetupError('--amp needs a GPU, and none is visible: for bfloat16 on a CPU set --cfg-options '
@@ -142,7 +142,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
-            # A checkpoint trained with average pooling has no neck, which then starts anew.
+            # A checkpoint trained with average pooling has no neck, which is then initialised.
             neck = under_prefix(state_dict, 'neck')
             if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
                 assert_fits(model.neck, neck, cfg.load_from)

@@ -76,5 +76,5 @@ def _check_coco_json(file: Path) -> None:
             starts, ends = text[:64].lstrip()[:1] == b'{', text[-64:].rstrip()[-1:] == b'}'
             if starts and ends and all(text.find(key) >= 0 for key in COCO_KEYS):
                 return
-    raise SetupError(f'{file} is no COCO annotation file, or was cut off: it must be a json object with images, '
+    raise SetupError(f'{file} is not a COCO annotation file, or was cut off: it must be a json object with images, '
                      'annotations and categories')

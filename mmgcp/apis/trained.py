@@ -44,7 +44,7 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
 def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
     """Select the checkpoints without a record.
 
-    The checksum tells apart checkpoints of the same name from a repeated training.
+    The checksum distinguishes checkpoints of the same name from a repeated training.
 
     Args:
         checkpoints (Sequence[Path]): Checkpoint files.

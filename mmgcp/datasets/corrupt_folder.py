@@ -145,8 +145,8 @@ def _keep_settings(folder, recipe):
         try:
             known = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            raise SetupError(f"'{path}' is no file of settings: move it away.") from None
-        changed = [f'{name}={known.get(name)!r} in place of {settings.get(name)!r}'
+            raise SetupError(f"'{path}' is not a file of settings: move it away.") from None
+        changed = [f'{name}={known.get(name)!r} instead of {settings.get(name)!r}'
                    for name in sorted({*known, *settings}) if known.get(name) != settings.get(name)]
         if changed:
             raise SetupError(f"'{folder}' was made with {', '.join(changed)}: choose another folder, or the same "

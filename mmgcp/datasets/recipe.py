@@ -49,7 +49,7 @@ class Recipe:
             raise SetupError(f"the folder '{self.source}' does not exist.")
         object.__setattr__(self, 'source', str(Path(self.source).resolve()))
         if self.format not in FORMATS[self.benchmark]:
-            raise SetupError(f"'{self.format}' is no format of {self.benchmark}: choose from "
+            raise SetupError(f"'{self.format}' is not a format of {self.benchmark}: choose from "
                              f"{', '.join(FORMATS[self.benchmark])}.")
         for name in ('resize', 'crop'):
             if 0 != getattr(self, name) < SMALLEST_SIDE:
@@ -58,7 +58,7 @@ class Recipe:
         if self.resize and self.crop > self.resize:
             raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
         if not 1 <= self.quality <= 100:
-            raise SetupError(f'quality={self.quality} must lie between 1 and 100.')
+            raise SetupError(f'quality={self.quality} must be between 1 and 100.')
         if self.frames < 2:
             raise SetupError(f'frames={self.frames} must be at least 2.')
 

@@ -70,7 +70,7 @@ def name_means(means: dict[str, float | None], missing: Sequence[str], partial: 
         dict[str, float]: The means by their new names.
     """
     if missing and not partial:
-        warnings.warn(f"No {' and '.join(means)}, for lack of {', '.join(missing)}: measure these too, or set "
+        warnings.warn(f"No {' and '.join(means)} without {', '.join(missing)}: measure these too, or set "
                       'partial=True for the means over the rest.', stacklevel=3)
         return {}
     prefix = 'partial_' if missing else ''

@@ -83,7 +83,7 @@ class CorruptionError(BaseMetric):
             SetupError: If there is no image at all.
         """
         if not results:
-            raise SetupError('CorruptionError has seen no images: look at the data set')
+            raise SetupError('CorruptionError has seen no images: check the data set')
         outcomes, metrics, errors = {}, {}, {}
         for corruption, severity, outcome in results:
             outcomes.setdefault((corruption, severity), []).append(outcome)

@@ -109,10 +109,10 @@ class PerturbationStability(BaseMetric):
                 in length.
         """
         if not results:
-            raise SetupError('PerturbationStability has seen no sequences: look at the data set')
+            raise SetupError('PerturbationStability has seen no sequences: check the data set')
         difficulties = {difficulty for _, _, difficulty, _, _ in results}
         if len(difficulties) > 1:
-            raise SetupError(f'the data have difficulties {sorted(difficulties)}: measure each by itself')
+            raise SetupError(f'the data have difficulties {sorted(difficulties)}: measure each separately')
         metrics, flip, top5 = {}, {}, {}
         for perturbation in dict.fromkeys(result[0] for result in results):
             sequences = [result for result in results if result[0] == perturbation]
@@ -158,4 +158,4 @@ def _check_lengths(results: Sequence[tuple]) -> None:
     for _, name, _, others, _ in results:
         if others != frames:
             raise SetupError(f"all sequences of '{perturbation}' must have the same length, but '{first}' has {frames} "
-                             f"frames and '{name}' {others}: make the data anew")
+                             f"frames and '{name}' {others}: generate the data again")

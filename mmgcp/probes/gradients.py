@@ -247,7 +247,7 @@ def _check_root(pooling: CovariancePooling) -> None:
             or not options.get('center', True) or options.get('pre_norm', 'trace') != 'trace'):
         raise SetupError('Eq. 6 is the gradient of the square root of the sample covariance, but this network has '
                          f'{pooling}: set model.neck.method to {" or ".join(ROOTS)}, and leave center, '
-                         'shrinkage, pre_norm and scale_off_diagonal as they are by default')
+                         'shrinkage, pre_norm and scale_off_diagonal at their defaults')
 
 
 @contextmanager

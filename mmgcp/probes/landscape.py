@@ -118,8 +118,8 @@ class Activation(Place):
         with torch.no_grad(), self._tapped(model, lambda x: seen.append(x) or x):
             training_loss(model, data)
         if len(seen) != 1:
-            raise SetupError(f'the layer {self.name} runs {len(seen)} times in a forward pass, so that it has no one '
-                             'landscape: name a layer that runs once')
+            raise SetupError(f'the layer {self.name} runs {len(seen)} times in a forward pass, so that its '
+                             'landscape is ambiguous: name a layer that runs once')
         return {'activation': seen[0]}
 
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
@@ -179,12 +179,12 @@ def find_place(model: nn.Module, at: str) -> Place:
         stem = next((f'backbone.{name}' for name in STEMS if f'backbone.{name}' in layers), None)
         if stem is None:
             raise SetupError(f"{type(model).__name__} has no stem that is known ({', '.join(STEMS)} of the backbone): "
-                             'name a layer of the backbone in place of at=stem')
+                             'name a layer of the backbone instead of at=stem')
         return Activation(stem)
     if at == 'last_conv':
         pooling = next((name for name, layer in layers.items() if isinstance(layer, CovariancePooling)), 'neck')
         if layers.get(pooling) is None:
-            raise SetupError(f'{type(model).__name__} has no neck that pools: name a layer in place of at=last_conv')
+            raise SetupError(f'{type(model).__name__} has no neck that pools: name a layer instead of at=last_conv')
         return Activation(pooling, of_input=True)
     if not at or at not in layers:
         near = difflib.get_close_matches(at, [*PLACES, *filter(None, layers)], n=5, cutoff=0.3)

@@ -157,7 +157,7 @@ def load_perturbation_reference(path: str | Path) -> dict:
             published.
     """
     if path == 'alexnet':
-        raise SetupError("AlexNet's values on ImageNet-P are published nowhere: measure them by "
+        raise SetupError("AlexNet's values on ImageNet-P are not published: measure them by "
                          'tools/test_robustness.py configs/robustness/alexnet_imagenet.py pretrained '
                          '--benchmark imagenet-p, and give the JSON file of its values as the reference')
     reference = read_reference(path, ('source', 'difficulty', 'flip', 'top5'))

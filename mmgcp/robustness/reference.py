@@ -26,7 +26,7 @@ def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
     except OSError as error:
         raise SetupError(f"the reference '{path}' cannot be read ({error.strerror}): give a JSON file") from None
     except ValueError as error:
-        raise SetupError(f"the reference '{path}' is no JSON: {error}") from None
+        raise SetupError(f"the reference '{path}' is not JSON: {error}") from None
     if isinstance(reference, dict) and len(reference.get('networks', ())) == 1:
         reference, = reference['networks']
     missing = [key for key in keys if not isinstance(reference, dict) or key not in reference]

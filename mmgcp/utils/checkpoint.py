@@ -63,9 +63,9 @@ def load_checkpoint(filename: str) -> dict:
     except (PermissionError, URLError) as error:
         raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
     except Exception as error:  # unpickling truncated or other files may raise anything
-        raise SetupError(f'{filename} is no PyTorch checkpoint, or was cut off when written or copied') from error
+        raise SetupError(f'{filename} is not a PyTorch checkpoint, or was cut off when written or copied') from error
     if not isinstance(checkpoint, dict):
-        raise SetupError(f'{filename} holds a {type(checkpoint).__name__} in place of a dict of tensors: save the '
+        raise SetupError(f'{filename} holds a {type(checkpoint).__name__} instead of a dict of tensors: save the '
                          'state_dict() of the network')
     return checkpoint
 

@@ -71,7 +71,7 @@ def _compiler():
     except (ImportError, OSError, RuntimeError):
         raise SetupError(f'torchvision {version("torchvision")} does not work with {torch}: install versions that '
                          'belong together, as in requirements/*.txt') from None
-    raise SetupError(f"mmcv's compiled operators do not work with {torch}: compile them anew with "
+    raise SetupError(f"mmcv's compiled operators do not work with {torch}: recompile them with "
                      f'`{compile_command()}`, or leave them out with `{plain_command()}`')
 
 

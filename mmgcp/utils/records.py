@@ -45,7 +45,7 @@ def read_records(path: str | Path) -> Records:
         raise ValueError(f"'{path}' does not exist: measure first.")
     lines = read_lines(path)
     if not lines or 'settings' not in lines[0]:
-        raise ValueError(f"'{path}' is no file of measurements: its first line must hold their settings.")
+        raise ValueError(f"'{path}' is not a file of measurements: its first line must hold their settings.")
     return Records(lines[0]['settings'], lines[1:])
 
 

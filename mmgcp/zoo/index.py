@@ -107,7 +107,7 @@ def check_entries(root: Path, metafiles: list[Metafile]) -> None:
             if not config.is_file():
                 problems.append(f"{entry}: there is no config {model['Config']}")
             elif config.parent != metafile.path.parent:
-                problems.append(f"{entry}: its config {model['Config']} lies in another folder")
+                problems.append(f"{entry}: its config {model['Config']} is in another folder")
             elif config.stem != model['Name']:
                 problems.append(f'{entry}: its config is called {config.stem}')
             if model['In Collection'] not in metafile.collections:
@@ -256,7 +256,7 @@ def _read_yaml(path: Path) -> dict:
     except FileNotFoundError:
         raise SetupError(f'{path} does not exist') from None
     except yaml.YAMLError as error:
-        raise SetupError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise SetupError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 class _Dumper(yaml.SafeDumper):

@@ -100,7 +100,7 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
     name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
             'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
     if name is None:
-        raise SetupError(f'the backbone in {filename} is no ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
+        raise SetupError(f'the backbone in {filename} is not a ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
                          f"begins with {', '.join(list(tensors)[:3])}")
     with torch.device('meta'):
         network = getattr(torchvision.models, name)(weights=None)

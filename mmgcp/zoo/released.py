@@ -152,7 +152,7 @@ def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str
     found = {
         'missing': [name for name in expected if name not in tensors],
         'surplus': [name for name in tensors if name not in expected],
-        'of another shape': [f'{name}, {tuple(value.shape)} in place of {tuple(expected[name].shape)},'
+        'of another shape': [f'{name}, {tuple(value.shape)} instead of {tuple(expected[name].shape)},'
                              for name, value in tensors.items()
                              if name in expected and value.shape != expected[name].shape],
     }

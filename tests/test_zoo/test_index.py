@@ -316,7 +316,7 @@ def in_readme(old, new):
     (in_readme('<!-- table -->', '<!-- table: VGG -->'), "a table is for collection 'VGG', the metafile has ResNet"),
     (lambda zoo: (zoo / 'configs/gap/README.md').unlink(), 'README.md'),
     (lambda zoo: (zoo / 'configs/gap/metafile.yml').unlink(), 'metafile.yml does not exist'),
-    (in_metafile('Models:', 'Models: ['), 'metafile.yml is no YAML'),
+    (in_metafile('Models:', 'Models: ['), 'metafile.yml is not YAML'),
 ])
 def test_disagreements(zoo, disagree, sentence):
     disagree(zoo)

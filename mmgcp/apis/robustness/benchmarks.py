@@ -57,7 +57,7 @@ class Benchmark:
                 for severity in self.severities:
                     check_corruption(kind, severity)
         if not {*CORRUPTIONS, *PERTURBATIONS} & set(self.kinds):
-            raise SetupError(f"extra corruptions enter no mean: name one of {', '.join(CORRUPTIONS)} beside them")
+            raise SetupError(f"extra corruptions are not in the mean: add one of {', '.join(CORRUPTIONS)}")
 
     @property
     def items(self) -> str:

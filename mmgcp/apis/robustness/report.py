@@ -5,7 +5,8 @@ from pathlib import Path
 from mmgcp.analysis.robustness import RobustnessResult, reference_of, summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
 from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
-from mmgcp.evaluation import corruption_error, perturbation_stability
+from mmgcp.robustness.corruptions import load_corruption_reference
+from mmgcp.robustness.perturbations import load_perturbation_reference
 from mmgcp.utils.errors import SetupError
 
 from .benchmarks import Benchmark
@@ -67,4 +68,4 @@ def report(results: Sequence[RobustnessResult], reference: str, partial: bool, o
 
 
 def _load(reference, benchmark):
-    return (perturbation_stability if benchmark == 'imagenet-p' else corruption_error).load_reference(reference)
+    return (load_perturbation_reference if benchmark == 'imagenet-p' else load_corruption_reference)(reference)
