@@ -1,6 +1,6 @@
-"""Child registries of MMEngine's roots: a config reaches everything here as ``type='mmgcp.Name'`` from any scope.
+"""Child registries of MMEngine's root registries, for ``type='mmgcp.Name'`` in configs of any scope.
 
-MMEngine imports this module, and then a registry's ``locations``, the first time that it meets such a name.
+MMEngine imports this module, and then a registry's ``locations``, when it first looks up such a name.
 """
 from mmengine import registry as root
 from mmengine.registry import Registry

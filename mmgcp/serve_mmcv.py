@@ -1,8 +1,8 @@
-"""Let torchvision's operators serve mmcv in all programs of this environment: ``python -m mmgcp.serve_mmcv``.
+"""Make mmcv use torchvision's operators in all programs of this environment: ``python -m mmgcp.serve_mmcv``.
 
-``import mmgcp`` does so for its own program, from there on. This writes a module ``mmcv/_ext.py``, for programs that
-import ``mmdet.models`` or ``mmdet.apis`` before mmgcp, or never import mmgcp. If mmcv gets compiled ones later,
-Python prefers them: a compiled module goes before a source file of the same folder.
+``import mmgcp`` does so for the running program. This command writes a module ``mmcv/_ext.py``, for programs that
+import ``mmdet.models`` or ``mmdet.apis`` before mmgcp, or never import mmgcp. Compiled operators installed later take
+precedence, because Python prefers a compiled module to a source file in the same folder.
 """
 import sys
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ sys.modules['{NAME}'] = mmgcp.utils.mmcv_ext
 
 
 def main() -> None:
+    """Write the module, unless mmcv has compiled operators."""
     mmcv = find_spec('mmcv')
     if mmcv is None:
         sys.exit('Stopped: mmcv is not installed in this environment.')

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Test with several processes: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py]
-# With --benchmark, a test of robustness by test_robustness.py, which takes the same first arguments.
+# With --benchmark, test robustness by test_robustness.py, which has the same first arguments.
 # On several machines, run it on each with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"

@@ -1,4 +1,4 @@
-# Sourced by dist_train.sh and dist_test.sh: which Python to use, and the start of processes through torchrun.
+# Choose Python and start processes by torchrun or srun; sourced by the other scripts.
 
 TOOLS=$(dirname "${BASH_SOURCE[0]}")
 
@@ -9,7 +9,7 @@ venv_python() {
   echo "$TOOLS/../$venv/bin/python"
 }
 
-# An active environment goes first.
+# Prefer an active environment.
 if [[ -z ${PYTHON:-} ]]; then
   PYTHON=python
   if [[ -z ${VIRTUAL_ENV:-} && -z ${CONDA_PREFIX:-} && -x $(venv_python) ]]; then PYTHON=$(venv_python); fi
@@ -17,7 +17,7 @@ fi
 
 stop() { echo "Stopped: $1." >&2; exit 2; }
 
-# What does not tell the machines apart, or where they meet, would leave them waiting for one another.
+# With wrong settings, the machines would wait for each other.
 check_machines() {
   local machines=${NNODES:-1} rank=${NODE_RANK-} port=${PORT:-29500}
   [[ $machines =~ ^[1-9][0-9]*$ ]] || stop "NNODES must be a number of at least 1, got '$machines'"
@@ -29,7 +29,7 @@ check_machines() {
     stop "NNODES is $machines, but MASTER_ADDR is not set: set it to the address of the machine with NODE_RANK=0"
 }
 
-# launch SCRIPT GPUS ARGUMENTS...: one process per GPU, or per CPU process where no GPU is visible.
+# launch SCRIPT GPUS ARGUMENTS...: start one process per GPU, or as many CPU processes if no GPU is visible.
 launch() {
   local script=$1 gpus=$2; shift 2
   [[ $gpus =~ ^[1-9][0-9]*$ ]] || stop "GPUS must be a number of at least 1, got '$gpus'"
@@ -39,7 +39,7 @@ launch() {
   (( available == 0 || gpus <= available )) || stop "GPUS is $gpus, but only $available GPUs are visible"
 
   export MMGCP_REASON_FILE; MMGCP_REASON_FILE=$(mktemp)
-  # Without a limit every CPU process would start one thread per core.
+  # Otherwise each CPU process would start one thread per core.
   (( available )) || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + gpus - 1) / gpus ))}
   local status=0
   PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" "$PYTHON" -m torch.distributed.run \
@@ -51,12 +51,12 @@ launch() {
   return $status
 }
 
-# slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: one task per GPU through srun.
+# slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: start one task per GPU by srun.
 slurm() {
   local script=$1 partition=$2 job=$3 gpus=${GPUS:-8}; shift 3
   local per_node=${GPUS_PER_NODE:-$(( gpus < 8 ? gpus : 8 ))}
-  command -v srun >/dev/null || stop "srun was not found: this is no Slurm machine"
-  # SRUN_ARGS holds several words.
+  command -v srun >/dev/null || stop "srun was not found: this is not a Slurm machine"
+  # SRUN_ARGS may have several words.
   # shellcheck disable=SC2086
   PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" srun --partition="$partition" --job-name="$job" --gres="gpu:$per_node" \
     --ntasks="$gpus" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}" --kill-on-bad-exit=1 \

@@ -1,4 +1,4 @@
-"""Brings the metafiles and tables of the model zoo up to date with the configs, or checks that they are."""
+"""Update the metafiles and tables of the model zoo from the configs, or check that they are up to date."""
 import argparse
 from pathlib import Path
 
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='change nothing, fail if something is out of date')
+    parser.add_argument('--check', action='store_true', help='change nothing; fail if something is out of date')
     args = parser.parse_args()
     with reported():
         if args.check:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# From a fresh clone to a network pre-trained with covariance pooling, a detector built on it, and pictures of both:
+# Pre-train a network with covariance pooling and a detector with this backbone, starting from a fresh clone:
 #
 #   bash tools/quickstart.sh
 #
-# Builds the environment, draws a small data set (no download), trains a ResNet-18 with average (GAP) and one with
-# covariance pooling (GCP_M) alike, moves the latter into Mask R-CNN and evaluates it. About 5 minutes on 2 CPU cores once
-# the environment is there. Started again after an interruption, it goes on where it stopped.
+# Builds the environment, generates a small data set (no download), trains a ResNet-18 with average pooling (GAP) and one
+# with covariance pooling (GCP_M), trains Mask R-CNN with the latter as backbone, and evaluates it. Takes about 5 minutes
+# on 2 CPU cores, plus the environment. Run it again after an interruption to resume.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,17 +13,17 @@ bash tools/setup_env.sh
 source tools/launch.sh
 PYTHON=$(venv_python)
 export PYTHON
-# The data set is small: one process.
+# One process suffices for the small data set.
 GPUS=${GPUS:-1}
 OUT=work_dirs/quickstart
 mkdir -p "$OUT"
 
 say() { printf '\n== %s (%d min %02d s since start)\n' "$1" $((SECONDS / 60)) $((SECONDS % 60)); }
 
-# tool SCRIPT ARGUMENTS...: a Python tool without what the libraries say about themselves.
+# tool SCRIPT ARGUMENTS...: run a Python tool without the messages of the libraries.
 tool() { "$PYTHON" -W ignore "tools/$1" "${@:2}" | grep --line-buffered -v '^Could not import OneDL'; }
 
-# quietly NAME COMMAND...: the whole output goes to a log; the screen shows how far the command is.
+# quietly NAME COMMAND...: write the output of a command to a log, and show its progress.
 quietly() {
   local log=$OUT/$1.log; shift
   "$@" >"$log" 2>&1 &
@@ -32,7 +32,7 @@ quietly() {
   wait $process || { tail -n 5 "$log" >&2; stop "the command '$*' failed, see $log"; }
 }
 
-# The Runner's lines in plain words. On a terminal the time left stays on one line, elsewhere each line is kept.
+# Simplify the Runner's log lines. On a terminal, they overwrite each other.
 progress() {
   local line start='' end='\n'
   [[ -t 1 ]] && start='\r\033[K' end=''

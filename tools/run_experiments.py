@@ -1,6 +1,6 @@
-"""Runs a plan of trainings and measurements with several seeds, and records the results.
+"""Run a plan of trainings and measurements with several seeds, and record the results.
 
-What is done is skipped, what was cut off goes on where it stopped. Results go to results/PLAN/, a file per run.
+Finished runs are skipped, and interrupted ones resumed. Results are written to results/PLAN/, a file per run.
 
 Examples:
     python tools/run_experiments.py PLAN.py --at-once 8                                 # everything, 8 runs at a time
@@ -22,22 +22,22 @@ from mmgcp.experiments.summary import as_run, last_validations, read_logs
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('plan', metavar='PLAN', help='Python file of the plan')
     parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
-    parser.add_argument('--again', action='store_true', help='do again what is done, from the start')
+    parser.add_argument('--again', action='store_true', help='repeat finished runs from the start')
     parser.add_argument('--at-once', type=int, metavar='N',
-                        help='runs at a time; they share GPUs or cores (default: one per GPU, or one)')
-    parser.add_argument('--list', action='store_true', help='tell what is done and what is not, and do nothing')
+                        help='number of parallel runs, which share GPUs or cores (default: one per GPU, or one)')
+    parser.add_argument('--list', action='store_true', help='list finished and unfinished runs, and exit')
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
                         help='(default: %(default)s)')
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     args = parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped by a signal.'))  # and the runs with it
     at_once = args.at_once or torch.cuda.device_count() or 1
@@ -49,7 +49,7 @@ def main():
         done = sum(job.is_done(args.results) for job in jobs)
         print(f'{plan.name}: {len(jobs)} runs, {done} of them done, {len(todo)} to do')
         for job in todo:
-            print(f"  {job}{' (goes on)' if job.is_begun() and not args.again else ''}")
+            print(f"  {job}{' (resumed)' if job.is_begun() and not args.again else ''}")
         if args.list:
             return
         failed = []
@@ -63,7 +63,7 @@ def main():
         for table in last_validations(runs):
             print('\n' + markdown_table(*table))
     if failed:
-        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Call again to go on.')
+        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Run again to resume.')
 
 
 if __name__ == '__main__':

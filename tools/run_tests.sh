@@ -6,7 +6,7 @@ bash tools/setup_env.sh
 source tools/launch.sh
 "$(venv_python)" -m ruff check .
 PYTHONPATH=. "$(dirname "$(venv_python)")/lint-imports"
-# A process per core, up to as many as the memory of a small machine takes, and a thread each.
+# One single-threaded process per core, but not more than fit into the memory of a small machine.
 processes=$(( $(nproc) < 8 ? $(nproc) : 8 ))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 "$(venv_python)" -m pytest --numprocesses "$processes" --dist loadfile --no-loadscope-reorder "$@"

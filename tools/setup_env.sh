@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Build the Python environment of mmgcp from nothing but Python 3.10-3.13, in 2 to 4 minutes, without a compiler.
+# Build the Python environment of mmgcp in 2 to 4 minutes. Needs only Python 3.10-3.13, no compiler.
 #
 #   bash tools/setup_env.sh                        maintained line (onedl-*)   -> .venv
 #   MMGCP_STACK=openmmlab bash tools/setup_env.sh  original OpenMMLab line     -> .venv-openmmlab
 #
-# Finished steps are kept: a second run takes seconds, an interrupted one goes on where it stopped.
-#   MMGCP_PYTHON       interpreter to use (default: the first that fits of python3.11, 3.12, 3.13, 3.10, python3)
-# The environment remembers these choices; an empty value returns to the default.
+# Finished steps are kept: a second run takes seconds, and an interrupted one resumes where it stopped.
+#   MMGCP_PYTHON       interpreter (default: the first suitable one of python3.11, 3.12, 3.13, 3.10, python3)
+# The environment stores these choices; an empty value restores the default.
 #   MMGCP_TORCH        version of torch (default: the tested one)
-#   MMGCP_TORCH_INDEX  URL or folder of builds of torch and torchvision to take in place of PyPI's, which are for CUDA;
-#                      for the CPU alone: https://download.pytorch.org/whl/cpu
-#   MMGCP_MMCV         'torchvision' (default): its operators serve mmcv; 'compiled': mmcv's own
-#   MMGCP_MMCV_INDEX   URL or folder of compiled wheels of mmcv (default: compile one, with g++ and for a GPU nvcc:
+#   MMGCP_TORCH_INDEX  URL or folder of builds of torch and torchvision to use instead of PyPI's, which are for CUDA;
+#                      for CPUs only: https://download.pytorch.org/whl/cpu
+#   MMGCP_MMCV         operators of mmcv: 'torchvision' (default), or 'compiled' for mmcv's own
+#   MMGCP_MMCV_INDEX   URL or folder of compiled wheels of mmcv (default: compile one with g++, and nvcc for GPUs:
 #                      25 minutes on 2 idle cores, up to an hour on busy ones)
 # Only for compiling:
-#   MMGCP_WHEELS       where the wheels are kept (default: ~/.cache/mmgcp/wheels)
-#   MAX_JOBS           compilers that run at once (default: one per core)
+#   MMGCP_WHEELS       folder for the wheels (default: ~/.cache/mmgcp/wheels)
+#   MAX_JOBS           number of parallel compilers (default: one per core)
 set -euo pipefail
 
 stop() { printf 'Stopped: %s.\n' "$1" >&2; exit 2; }
@@ -28,7 +28,7 @@ case $STACK in
 esac
 BOTH_LINES=(mmengine mmcv mmdet mmpretrain onedl-mmengine onedl-mmcv onedl-mmdetection onedl-mmpretrain)
 
-# A folder is meant as seen from where the user stands.
+# Folders are relative to the user's working directory.
 for name in MMGCP_TORCH_INDEX MMGCP_MMCV_INDEX; do
   if [[ -d ${!name:-} ]]; then declare "$name=$(cd "${!name}" && pwd)"
   elif [[ -n ${!name:-} && ${!name} != *://* ]]; then stop "$name=${!name} is neither a URL nor a folder"; fi
@@ -41,19 +41,19 @@ STEPS=$NOTES/steps CHOICES=$NOTES/choices PINS=$NOTES/pins LOG=$NOTES/log
 WHEELS=${MMGCP_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmgcp/wheels}
 AGAIN="then run the same command again"
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-unset PYTHONPATH PYTHONHOME  # pip would take what they lead to for installed
+unset PYTHONPATH PYTHONHOME  # pip would treat packages found there as installed
 
 # ------------------------------------------------------------------------------------------------ steps and commands
 
 finished=""
-# step LINE WHAT COMMAND...: runs COMMAND unless the notes say, after the lines of the steps before it, LINE.
+# step LINE WHAT COMMAND...: run COMMAND, unless the file of finished steps has LINE after the lines of earlier steps.
 step() {
   local line=$1 what=$2 started=$SECONDS
   if [[ $(cat "$STEPS" 2>/dev/null)$'\n' == "$finished$line"$'\n'* ]]; then
     echo "[kept]  $what"
   else
     echo "[start] $what"
-    printf '%s' "$finished" >"$STEPS"  # the steps after this one build on it
+    printf '%s' "$finished" >"$STEPS"  # later steps depend on this one
     "${@:3}"
     echo "$line" >>"$STEPS"
     echo "[done]  $what: $((SECONDS - started)) s"
@@ -61,7 +61,7 @@ step() {
   finished+=$line$'\n'
 }
 
-# forget STEP: the next run does it and the ones after it anew.
+# forget STEP: let the next run repeat this and all later steps.
 forget() { sed -i "/^$1 /,\$d" "$STEPS"; }
 
 quietly() {
@@ -72,9 +72,9 @@ quietly() {
 pip() {
   local info
   for info in "$VENV"/lib/python*/site-packages/*.dist-info; do
-    [[ -e $info/INSTALLER ]] || rm -rf "$info"  # pip writes it last: an installation was cut off
+    [[ -e $info/INSTALLER ]] || rm -rf "$info"  # pip writes it last: the installation was interrupted
   done
-  rm -rf "$VENV"/lib/python*/site-packages/~*   # what pip had put aside then
+  rm -rf "$VENV"/lib/python*/site-packages/~*   # pip's backups from an interrupted installation
   quietly "$PY" -m pip "$@"
 }
 
@@ -82,7 +82,7 @@ install() { pip install --constraint "$PINS" --build-constraint "$PINS" "$@"; }
 
 free_mb() { df -Pk "$1" | awk 'NR == 2 { print int($4 / 1000) }'; }
 
-# explain OUTPUT: the end of what a failed command printed, and what that means.
+# explain OUTPUT: show the end of a failed command's output, and stop with an explanation.
 explain() {
   grep -v '^WARNING: Location\|^$\|^To fix\|^[12]\. ' <<<"$1" | tail -n 12 | sed 's/^/        /' >&2 || true
   case $1 in
@@ -96,10 +96,10 @@ $(free_mb "${TMPDIR:-/tmp}") MB. Make room, $AGAIN" ;;
     *"Killed signal"*)
       stop "memory ran out while compiling. Lower MAX_JOBS (now ${MAX_JOBS:-$(nproc)}), $AGAIN" ;;
   esac
-  stop "the command failed; all of its output is in $PWD/$LOG. Mend what it names, $AGAIN"
+  stop "the command failed; all of its output is in $PWD/$LOG. Fix what it names, $AGAIN"
 }
 
-# ------------------------------------------------------------------------------------------------ what the steps do
+# ------------------------------------------------------------------------------------------------ steps
 
 find_python() {
   local python version faults=""
@@ -123,10 +123,10 @@ version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/de
 make_venv() {
   rm -rf "$VENV"/[!.]*
   quietly "$python" -m venv "$VENV"
-  pip install --upgrade 'pip>=25.3'  # the first that knows --build-constraint
+  pip install --upgrade 'pip>=25.3'  # the first with --build-constraint
 }
 
-# from_index INDEX: sets the options with which pip takes packages from it alone (only), or from it too.
+# from_index INDEX: set pip's options to use only this index (only), or this one in addition (too).
 from_index() {
   only=() too=()
   if [[ -d $1 || $1 == *.html ]]; then
@@ -145,32 +145,32 @@ install_torch() {
   if [[ -z $MMGCP_TORCH_INDEX ]]; then
     install --force-reinstall torch torchvision
   else
-    install --force-reinstall --no-deps "${only[@]}" torch  # PyPI has the same version: pip might take that one
+    install --force-reinstall --no-deps "${only[@]}" torch  # PyPI has the same version, which pip might choose
     pip uninstall --yes torchvision
     install "${too[@]}" torch torchvision
   fi
 }
 
-# First the wheel, then the exchange: without a wheel the environment stays as it is.
+# Get the wheel before removing the old version: if that fails, the environment is unchanged.
 install_mmcv() {
   local only too wheels=$NOTES/wheels
   rm -rf "$wheels"
   from_index "$MMGCP_MMCV_INDEX"
   if [[ $MMGCP_MMCV == torchvision ]]; then
-    mmcv_wheel --no-binary "$MMCV" --build-constraint "$PINS"  # built out of sight of torch: no operators
+    mmcv_wheel --no-binary "$MMCV" --build-constraint "$PINS"  # isolated from torch: builds no operators
   elif [[ -n $MMGCP_MMCV_INDEX ]]; then
     mmcv_wheel --only-binary "$MMCV" "${only[@]}"
   else
     compiled_mmcv_wheel
   fi
-  pip uninstall --yes "${BOTH_LINES[@]}"  # they share folders: what is left of one line breaks the other
+  pip uninstall --yes "${BOTH_LINES[@]}"  # both lines share folders: leftovers of one break the other
   install --no-deps --no-index --find-links "$wheels" "$MMCV"
 }
 
-# pip's cache does not know whether a wheel of mmcv is compiled, nor for which torch.
+# pip's cache does not distinguish wheels of mmcv with and without operators, or for different versions of torch.
 mmcv_wheel() { pip wheel --no-cache-dir --no-deps --constraint "$PINS" --wheel-dir "$wheels" "$@" "$MMCV"; }
 
-# A compiled wheel fits one torch, one Python and either the CPU or one CUDA.
+# A compiled wheel is for one version of torch, one of Python, and either CPUs or one version of CUDA.
 compiled_mmcv_wheel() {
   local kept
   kept=$WHEELS/$("$PY" -c 'import sys, torch; print("torch{}-cp{}{}-{}".format(torch.__version__.split("+")[0],
@@ -217,7 +217,7 @@ try:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     fault = f'the operators of mmcv do not fit torch {version("torch")} on {device}'
     operators = import_module('mmgcp.utils.mmcv_operators').operators()
-    # Those compiled for another torch may load all the same.
+    # Operators compiled for another torch may load nevertheless.
     import_module('mmcv.ops').nms(torch.ones(1, 4, device=device), torch.ones(1, device=device), 0.5)
     if sys.argv[1] == 'compiled' and 'compiled' not in operators:
         raise ImportError(f'they are those of {operators}')
@@ -240,11 +240,11 @@ remedy() {
   if [[ $1 == mmcv && $MMGCP_MMCV == compiled ]]; then
     echo "Name wheels for this torch with MMGCP_MMCV_INDEX, or do without (MMGCP_MMCV=torchvision), $AGAIN"
   else
-    echo "Run the same command again: it installs $1 and what builds on it anew (if that does not help, remove $VENV)"
+    echo "Run the same command again: it reinstalls $1 and what depends on it (if that does not help, remove $VENV)"
   fi
 }
 
-# ------------------------------------------------------------------------------------------------ the run
+# ------------------------------------------------------------------------------------------------ main
 
 [[ ! -e $VENV/pyvenv.cfg || -d $NOTES ]] ||
   stop "$PWD/$VENV was not made by this version of the script. Move it away or remove it, $AGAIN"
@@ -254,23 +254,23 @@ MMGCP_MMCV=${MMGCP_MMCV:-torchvision}
 : "${MMGCP_MMCV_INDEX=}" "${MMGCP_TORCH=}" "${MMGCP_TORCH_INDEX=}"
 [[ $MMGCP_MMCV == torchvision || $MMGCP_MMCV == compiled ]] ||
   stop "MMGCP_MMCV=$MMGCP_MMCV is unknown: use 'torchvision' (its operators serve mmcv) or 'compiled' (mmcv's own)"
-[[ $MMGCP_TORCH =~ ^([0-9][0-9a-z.+]*)?$ ]] || stop "MMGCP_TORCH=$MMGCP_TORCH is no version: write it as 2.11.0"
+[[ $MMGCP_TORCH =~ ^([0-9][0-9a-z.+]*)?$ ]] || stop "MMGCP_TORCH=$MMGCP_TORCH is not a version: write it as 2.11.0"
 mkdir -p "$NOTES"
 touch "$STEPS"
-# For another torch pip finds the torchvision that fits.
+# For another version of torch, let pip choose torchvision.
 sed "${MMGCP_TORCH:+s/^torch==.*/torch==$MMGCP_TORCH/; /^torchvision==/d}" "requirements/$STACK.txt" >"$PINS"
 
 made=$(sed -n 's/^venv //p' "$STEPS")
 version=$made
 if [[ -n $made ]] && ! version_of "$PY" >/dev/null; then
-  echo "The Python $made of $VENV is gone: the environment is built anew."
+  echo "The Python $made of $VENV is gone: the environment is rebuilt."
   forget venv
   version=""
 fi
 if [[ -z $version || -n ${MMGCP_PYTHON:-} ]]; then
   python=$(find_python)
   version=$(version_of "$python")
-  [[ -z $made || $made == "$version" ]] || echo "$VENV has Python $made: it is built anew with $version."
+  [[ -z $made || $made == "$version" ]] || echo "$VENV has Python $made: it is rebuilt with $version."
 fi
 case $MMGCP_MMCV in
   torchvision) operators="torchvision's operators" ;;

@@ -3,7 +3,7 @@ from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
-# Where the two libraries differ: the hook that draws, and the metric that writes predictions down.
+# Differences between the libraries: arguments of the hook that draws, and the metric that saves predictions.
 DRAW = {'mmpretrain': ('enable', 'out_dir'), 'mmdet': ('draw', 'test_out_dir')}
 DUMP = {'mmpretrain': 'DumpResults', 'mmdet': 'mmdet.DumpDetResults'}
 
@@ -12,7 +12,7 @@ def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file, URL or workdir://NAME_OF_CONFIG')
     parser.add_argument('--out', help='pickle file for the predictions')
-    parser.add_argument('--show-dir', help='folder for pictures with the predictions drawn')
+    parser.add_argument('--show-dir', help='folder for images with drawn predictions')
     args = parser.parse_args()
     with reported():
         cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)

@@ -1,7 +1,7 @@
 """Test networks on corrupted or perturbed images: ImageNet-C, ImageNet-P, or COCO-C for detectors (Table 4).
 
-Without --data-root the test images are corrupted while they are read. A set that was tested before is not tested again:
-call the tool again after an interruption, or with more networks to see all side by side.
+Without --data-root, the test images are corrupted on the fly. Sets that were tested before are skipped: run the tool
+again after an interruption, or with more networks to compare them.
 
 Example:
     python tools/test_robustness.py configs/gcp/resnet50_gcp_m_imagenet.py workdir://resnet50_gcp_m_imagenet \
@@ -22,33 +22,33 @@ from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('networks', nargs='+', metavar='CONFIG CHECKPOINT',
                         help='pairs of a config and a checkpoint: a file, URL, workdir://NAME_OF_CONFIG, or pretrained '
-                        'for the weights that the config names')
+                        'for the weights named in the config')
     parser.add_argument('--benchmark', required=True, choices=PACK)
     parser.add_argument('--data-root', help='folder of the corrupted images (default: corrupt the test images)')
     parser.add_argument('--corruptions', '--perturbations', nargs='+', default=(), dest='kinds', metavar='NAME',
-                        help='which ones (default: the 15 of ImageNet-C, the 10 of ImageNet-P)')
+                        help='kinds to test (default: the 15 of ImageNet-C, the 10 of ImageNet-P)')
     parser.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES,
-                        help='of ImageNet-C and COCO-C (default: all)')
+                        help='severities of ImageNet-C and COCO-C (default: all)')
     parser.add_argument('--difficulty', type=int, choices=(1, 2, 3), default=1,
-                        help='of ImageNet-P (default: %(default)s)')
+                        help='difficulty of ImageNet-P (default: %(default)s)')
     parser.add_argument('--frames', type=int, default=FRAMES,
-                        help='per sequence made while reading (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of images made while reading (default: %(default)s)')
-    parser.add_argument('--partial', action='store_true', help='go without the sets that the data root lacks')
+                        help='frames per sequence generated on the fly (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of images made on the fly (default: %(default)s)')
+    parser.add_argument('--partial', action='store_true', help='skip sets that are missing from the data root')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be decoded')
     parser.add_argument('--reference', metavar='alexnet|none|LABEL|FILE.json',
-                        help='network whose errors are 100: AlexNet, a network of this call, or one of another call '
+                        help='network whose errors are 100: AlexNet, a network of this run, or one of another run '
                         '(default: alexnet for ImageNet-C with 1,000 classes, else none: plain means)')
     parser.add_argument('--labels', nargs='+', help='names of the networks (default: names of the work dirs)')
     parser.add_argument('--work-dirs', nargs='+', metavar='WORK_DIR',
-                        help='where measurements go, one folder per network (default: work_dirs/NAME_OF_CONFIG)')
+                        help='folders for measurements, one per network (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--amp', action='store_true', help='test in mixed precision')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='settings that replace those of all configs: test_dataloader.num_workers=8')
+                        help='settings that override all configs: test_dataloader.num_workers=8')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     add_figure_arguments(parser, 'robustness.png')
@@ -63,7 +63,7 @@ def parse_args():
     return args
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with reported(ValueError, OSError, AssertionError):  # MMCV asserts that an image can be read
         cfgs = load_configs(args.networks[::2], args.work_dirs, args.labels, cfg_options=args.cfg_options,
@@ -81,7 +81,7 @@ def main():
             check_network(*network, benchmark)
         for network in todo:
             test_network(*network, benchmark)
-        if os.environ.get('RANK', '0') == '0':  # where nothing was left to test, the processes have not met
+        if os.environ.get('RANK', '0') == '0':  # without tests, there is no process group to ask for the rank
             results = [read_result(name, *network, benchmark) for name, network in zip(cfgs, networks, strict=True)]
             print(write_report(results, reference, not benchmark.whole, args.out, args.formats))
 

@@ -7,11 +7,11 @@ from mmgcp.utils.reported import reported
 def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('--resume', nargs='?', const='auto',
-                        help='resume from the given checkpoint, or from the last one in the work dir')
+                        help='resume from this checkpoint, or by default from the last one in the work dir')
     parser.add_argument('--amp', action='store_true', help='train in mixed precision (needs a GPU)')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate by the batch size over that of the config (linear scaling)')
+                        help='scale the learning rate linearly with the batch size')
     args = parser.parse_args()
     with reported():
         cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)

@@ -1,1 +1,1 @@
-"""What commands do: training, testing, and measurements of trained networks."""
+"""Train, test and measure networks: the functions behind the command-line tools."""

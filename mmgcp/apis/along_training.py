@@ -1,4 +1,4 @@
-"""Measurements checkpoint by checkpoint: what the files of earlier calls do not hold yet is measured and appended."""
+"""Measure the checkpoints of a training and append the results to a file, skipping those measured before."""
 import hashlib
 import time
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from mmengine.device import get_device
 
 from mmgcp.analysis.curvature import FILE_NAME, check_comparable
 from mmgcp.probes.gradients import compare_gradients, weight_gradients
-from mmgcp.probes.hessian import measure_curvature
+from mmgcp.probes.hessian import Curvature, measure_curvature
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
 
 from .trained import saved_checkpoints, trained_model, training_batches, unmeasured
 
 UNITS = {'epoch': 'epoch', 'iter': 'iteration'}
-INTERVAL = 10  # seconds between two lines of progress
+INTERVAL = 10  # seconds between progress lines
 
 
 class MeasuredTraining(NamedTuple):
-    """A training whose checkpoints are to be measured.
+    """Training whose checkpoints are to be measured.
 
     Attributes:
-        name (str): Its name in tables and plots.
-        cfg (Config): Its config, with the work directory.
-        checkpoints (list[Path]): Files, from the first to the last.
-        batches (list[dict]): Training images to measure on.
-        settings (dict): What is measured and how.
+        name (str): Name in tables and plots.
+        cfg (Config): Config of the training, including its work directory.
+        checkpoints (list[Path]): Checkpoint files, first to last.
+        batches (list[dict]): Training batches to measure on.
+        settings (dict): Settings of the measurement.
     """
     name: str
     cfg: Config
@@ -40,26 +40,26 @@ class MeasuredTraining(NamedTuple):
 
 def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int,
                           **how) -> list[MeasuredTraining]:
-    """Find what :func:`measure_curvatures` is to measure.
+    """Collect the checkpoints and images for :func:`measure_curvatures`.
 
     Args:
         cfgs (dict[str, Config]): Configs of the trainings by name.
-        every (int): Every how many checkpoints one is measured; the last one always is.
-        batches (int): Batches of ``train_dataloader.batch_size`` images.
-        seed (int): Seed of images, augmentations, dropout and random vectors.
-        **how: Other arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
+        every (int): Measure every n-th checkpoint, and always the last one.
+        batches (int): Number of batches of ``train_dataloader.batch_size`` images.
+        seed (int): Seed for images, augmentations, dropout and random vectors.
+        **how: Further arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
 
     Returns:
         list[MeasuredTraining]: One per config.
 
     Raises:
         SetupError: If there are no checkpoints or no images.
-        ValueError: If the trainings do not see the same images.
+        ValueError: If the trainings do not use the same images.
     """
     trainings = []
     for name, cfg in cfgs.items():
         found = saved_checkpoints(cfg.work_dir)
-        # Counted from the first, so that those that a training under way adds change nothing.
+        # Counted from the first one, so that the choice stays the same while a training adds checkpoints.
         checkpoints = sorted({*found[every - 1::every], found[-1]}, key=found.index)
         data = training_batches(cfg, batches, seed)
         settings = dict(images=sum(len(batch['inputs']) for batch in data), batches=batches,
@@ -70,10 +70,13 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
 
 
 def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
-    """Measure the checkpoints of which ``WORK_DIR/curvature.json`` does not tell the curvature yet.
+    """Measure the checkpoints that are not in ``WORK_DIR/curvature.json`` yet.
+
+    Args:
+        trainings (Sequence[MeasuredTraining]): Trainings from :func:`curvatures_to_measure`.
 
     Raises:
-        ValueError: If such a file was made with other settings.
+        ValueError: If such a file was written with other settings.
         SetupError: If a checkpoint cannot be read.
     """
     missing, costs = [], []
@@ -102,20 +105,20 @@ def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
 
 def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], number: int, damping: float, seed: int,
                       **origin) -> None:
-    """Measure Table 1 on the checkpoints that a file does not hold yet.
+    """Measure Table 1 on the checkpoints that are not in a file yet.
 
     Args:
         cfg (Config): Config of the training.
         path (Path): File of the measurements.
-        checkpoints (Sequence[Path]): Files to measure.
-        number (int): Batches of ``train_dataloader.batch_size`` images.
-        damping (float): Of K-FAC.
-        seed (int): Seed of images and augmentations.
-        **origin: What else the file must have been made with.
+        checkpoints (Sequence[Path]): Checkpoints to measure.
+        number (int): Number of batches of ``train_dataloader.batch_size`` images.
+        damping (float): Damping of K-FAC.
+        seed (int): Seed for images and augmentations.
+        **origin: Further settings that the file must have been written with.
 
     Raises:
-        SetupError: If a checkpoint is missing, cannot be read or does not tell its iteration.
-        ValueError: If the file was made with other settings.
+        SetupError: If a checkpoint is missing, cannot be read or does not record its iteration.
+        ValueError: If the file was written with other settings.
     """
     for checkpoint in checkpoints:
         if not checkpoint.is_file():
@@ -140,27 +143,29 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
 
 
 class Progress:
-    """Tells every ten seconds how far a measurement has come, and how long all of them will take.
+    """Print the progress of a measurement every ten seconds, and estimate the time left for all of them.
 
     Args:
-        measurements (int): How many there will be.
-        samples (int): Products for the trace of each.
+        measurements (int): Total number of measurements.
+        samples (int): Products for the trace in each of them.
         costs (list[int]): Products that earlier measurements took.
     """
 
-    def __init__(self, measurements, samples, costs):
+    def __init__(self, measurements: int, samples: int, costs: list[int]) -> None:
         self.measurements, self.samples, self.costs, self.number = measurements, samples, costs, 0
 
-    def start(self, name):
+    def start(self, name: str) -> None:
+        """Start the next measurement."""
         self.number += 1
         self.name = f'[{self.number}/{self.measurements}] {name}'
-        self.began = self.told = time.perf_counter()
+        self.began = self.printed = time.perf_counter()
 
-    def __call__(self, products):
+    def __call__(self, products: int) -> None:
+        """Print the progress after so many products, unless a line was printed just before."""
         now = time.perf_counter()
-        if now - self.told < INTERVAL:
+        if now - self.printed < INTERVAL:
             return
-        self.told, each = now, (now - self.began) / products
+        self.printed, each = now, (now - self.began) / products
         if self.costs:
             usual = sum(self.costs) / len(self.costs)
             left = max(usual - products, 0) + usual * (self.measurements - self.number)
@@ -169,7 +174,8 @@ class Progress:
             outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         print(f'{self.name}: {products} products{outlook}', flush=True)
 
-    def end(self, curvature):
+    def end(self, curvature: Curvature) -> None:
+        """Print the result of the measurement."""
         self.costs.append(curvature.products)
         values = ', '.join(f'{value:.4g}' for value in curvature.eigenvalues) or 'none found'
         print(f'{self.name}: loss {curvature.loss:.4g}, largest eigenvalues {values}, trace {curvature.trace:.4g} +- '
@@ -178,8 +184,8 @@ class Progress:
             print(f'{self.name}: left incomplete, because {curvature.fault}', flush=True)
 
 
-def _fingerprint(batches):
-    """Short hash of all images: equal for equal images in equal order."""
+def _fingerprint(batches: list[dict]) -> str:
+    """Short hash of all images in order."""
     digest = hashlib.sha256()
     for batch in batches:
         for image in batch['inputs']:

@@ -1,4 +1,4 @@
-"""Start of training and testing."""
+"""Load configs and build runners for training and testing."""
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,18 +23,21 @@ from .preflight import check_data
 
 def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | None = None,
                 launcher: str = 'none', local_rank: int = 0) -> Config:
-    """Config of a run.
+    """Load the config of a run.
 
     Args:
         path (str): Config file.
-        work_dir (str, optional): Where logs and checkpoints go. Default: that of the config, or
+        work_dir (str, optional): Folder for logs and checkpoints. Default: that of the config, or
             ``work_dirs/NAME_OF_CONFIG``.
-        cfg_options (Mapping, optional): Settings that replace those of the config, ``{'model.head.topk': (1, )}``.
-        launcher (str): What started the processes: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
-        local_rank (int): Number of this process on its machine, where the launcher does not set ``LOCAL_RANK``.
+        cfg_options (Mapping, optional): Settings that override the config, ``{'model.head.topk': (1, )}``.
+        launcher (str): Job launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+        local_rank (int): Rank of this process on its machine if the launcher does not set ``LOCAL_RANK``.
+
+    Returns:
+        Config: The config with ``work_dir`` and ``launcher`` set.
 
     Raises:
-        SetupError: If there is no such file or it cannot be parsed.
+        SetupError: If the file does not exist or cannot be parsed.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:
@@ -52,13 +55,16 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
 def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, labels: Sequence[str] | None = None,
                  **settings) -> dict[str, Config]:
-    """Configs of several runs by the names of the runs.
+    """Load the configs of several runs.
 
     Args:
         paths (Sequence[str]): Config files.
         work_dirs (Sequence[str], optional): One per config.
-        labels (Sequence[str], optional): Names of the runs. Default: those of the work directories.
-        **settings: Arguments of :func:`load_config` for all.
+        labels (Sequence[str], optional): Names of the runs. Default: names of the work directories.
+        **settings: Further arguments of :func:`load_config`, the same for all.
+
+    Returns:
+        dict[str, Config]: Configs by the names of the runs.
 
     Raises:
         SetupError: If a config cannot be read, or two runs have the same name.
@@ -74,16 +80,16 @@ def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, l
 
 
 def scale_lr(cfg: Config) -> None:
-    """Scale the learning rate by the images per step over those that the config is for (linear scaling).
+    """Scale the learning rate linearly with the number of images per step.
 
     Raises:
-        SetupError: If the config does not say for how many images its rate is.
+        SetupError: If the config does not set ``auto_scale_lr.base_batch_size``.
     """
     if not cfg.get('auto_scale_lr'):
         raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is: '
                          'set auto_scale_lr.base_batch_size')
     cfg.auto_scale_lr.enable = True
-    # MMEngine counts the images of one forward pass, not those of the accumulated step.
+    # MMEngine counts the images of one forward pass, not of all passes that a step accumulates.
     cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
 
 
@@ -91,11 +97,11 @@ def use_amp(cfg: Config) -> None:
     """Train in mixed precision.
 
     Raises:
-        SetupError: If there is no GPU, or the config has an optimizer wrapper that mixed precision would replace.
+        SetupError: If there is no GPU, or mixed precision would replace the config's optimizer wrapper.
     """
     wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise SetupError(f"--amp trains with AmpOptimWrapper in place of the config's {wrapper}: leave out --amp, or "
+        raise SetupError(f"--amp trains with AmpOptimWrapper instead of the config's {wrapper}: leave out --amp, or "
                          'set optim_wrapper.type=OptimWrapper')
     if not torch.cuda.is_available():
         raise SetupError('--amp needs a GPU, and none is visible: for bfloat16 on a CPU set --cfg-options '
@@ -105,13 +111,16 @@ def use_amp(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runner:
-    """Check data, settings and checkpoint, then build the runner (and with it the model).
+    """Check data, settings and checkpoint, then build the runner and its model.
 
     Args:
         cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run will read: of ``'train'``, ``'val'`` and ``'test'``.
-        whole_model (bool): ``cfg.load_from`` must fill the whole model, as when testing or resuming. Otherwise its
-            backbone, as when fine-tuning with a new head.
+        splits (Sequence[str]): Data that the run reads: any of ``'train'``, ``'val'`` and ``'test'``.
+        whole_model (bool): Whether ``cfg.load_from`` must fill the whole model, for testing or resuming, or only its
+            backbone, for fine-tuning with a new head.
+
+    Returns:
+        Runner: The runner.
 
     Raises:
         SetupError: If something is missing or does not fit.
@@ -119,7 +128,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     check_data(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
-        operators()  # MMEngine would report what cannot be loaded as types that are not registered
+        operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
     if not torch.cuda.is_available():
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
@@ -133,7 +142,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
-            # A checkpoint trained with average pooling has no neck, which then starts anew.
+            # A checkpoint trained with average pooling has no neck, which is then initialised.
             neck = under_prefix(state_dict, 'neck')
             if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
                 assert_fits(model.neck, neck, cfg.load_from)
@@ -145,7 +154,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
 
 
 def _note_batch_size(cfg: Config, runner: Runner) -> None:
-    """Tell where the images per step are not those that the learning rate is for, and nothing scales it."""
+    """Warn if the learning rate is for another number of images per step and is not scaled."""
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     images = runner.world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get(
         'accumulative_counts', 1)
@@ -155,9 +164,9 @@ def _note_batch_size(cfg: Config, runner: Runner) -> None:
 
 
 def _use_cpu(cfg: Config) -> None:
-    """Run on the CPU, with processes, if there are several, connected by gloo.
+    """Run on the CPU, connecting several processes by gloo.
 
-    MMEngine's own initialisation of processes and its wrapper assume a CUDA device.
+    MMEngine's own process initialisation and model wrapper assume a CUDA device.
     """
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if cfg.get(name):

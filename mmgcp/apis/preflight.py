@@ -1,4 +1,4 @@
-"""Checks of a config's data before any work starts."""
+"""Check a config's data before any work starts."""
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
 def check_data(cfg: Config, splits: Sequence[str]) -> None:
-    """Look at the folders and annotation files that the dataloaders of a config name.
+    """Check the folders and annotation files of a config's dataloaders.
 
-    Local image-folder data sets (``CustomDataset``) and COCO annotation files are checked; others check themselves when
-    they are built.
+    Covers local image folders (``CustomDataset``) and COCO annotation files; other data sets check themselves when they
+    are built.
 
     Args:
         cfg (Config): Config of the run.
-        splits (Sequence[str]): Which dataloaders: of ``'train'``, ``'val'`` and ``'test'``. One that is None is passed.
+        splits (Sequence[str]): Dataloaders to check: any of ``'train'``, ``'val'`` and ``'test'``. None is skipped.
 
     Raises:
-        SetupError: If a data root or annotation file is missing, a class folder is empty, or a file is no COCO json.
+        SetupError: If a data root or annotation file is missing, a class folder is empty, or a file is not COCO json.
     """
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
@@ -68,7 +68,7 @@ def _check_class_folders(folder: Path) -> None:
 
 
 def _check_coco_json(file: Path) -> None:
-    """Recognise a whole COCO file by its ends and keys, in a fraction of the time that parsing takes."""
+    """Recognise a complete COCO file by its ends and keys, which is much faster than parsing it."""
     if not file.is_file():
         raise SetupError(f'the annotation file {file} does not exist')
     if file.stat().st_size:
@@ -76,5 +76,5 @@ def _check_coco_json(file: Path) -> None:
             starts, ends = text[:64].lstrip()[:1] == b'{', text[-64:].rstrip()[-1:] == b'}'
             if starts and ends and all(text.find(key) >= 0 for key in COCO_KEYS):
                 return
-    raise SetupError(f'{file} is no COCO annotation file, or was cut off: it must be a json object with images, '
+    raise SetupError(f'{file} is not a COCO annotation file, or was cut off: it must be a json object with images, '
                      'annotations and categories')

@@ -1,4 +1,4 @@
-"""Networks as a training left them, and the data that it saw: what measurements after the training start from."""
+"""Load the checkpoints and the training data of a finished training, to measure them."""
 import copy
 import itertools
 import re
@@ -19,7 +19,7 @@ from .preflight import check_data
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:
-    """Checkpoints that a training saved on its way, from the first to the last.
+    """List the checkpoints that a training saved, first to last.
 
     Args:
         work_dir (str | Path): Work directory of the training.
@@ -28,7 +28,7 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
         list[Path]: ``epoch_N.pth`` or ``iter_N.pth`` with ascending N.
 
     Raises:
-        SetupError: If there are none, or some of both kinds.
+        SetupError: If there are none, or both kinds.
     """
     found = {kind: sorted((path for path in Path(work_dir).glob(f'{kind}_*.pth') if _number(path)), key=_number)
              for kind in ('epoch', 'iter')}
@@ -42,16 +42,16 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
 
 
 def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
-    """Checkpoints that no record is of, with the checksum that their records are to have.
+    """Select the checkpoints without a record.
 
-    A training that was repeated leaves other weights under the same name: those are measured anew.
+    The checksum distinguishes checkpoints of the same name from a repeated training.
 
     Args:
-        checkpoints (Sequence[Path]): Files.
-        records (Sequence[dict]): Measurements, each with the name of its ``checkpoint`` and the file's ``crc32``.
+        checkpoints (Sequence[Path]): Checkpoint files.
+        records (Sequence[dict]): Measurements with the name of the ``checkpoint`` and the file's ``crc32``.
 
     Returns:
-        list[tuple[Path, int]]: Files and their CRC-32, in the order given.
+        list[tuple[Path, int]]: Files and their CRC-32, in the given order.
     """
     measured = {(record['checkpoint'], record['crc32']) for record in records}
     checksums = [(path, zlib.crc32(path.read_bytes())) for path in checkpoints]
@@ -66,8 +66,8 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
         checkpoint (str | Path): Checkpoint file, URL or ``workdir://NAME``.
 
     Returns:
-        tuple[nn.Module, dict]: The model, and the checkpoint's ``meta`` with ``epoch`` and ``iter``, the epochs and
-        iterations trained; empty where it has none.
+        tuple[nn.Module, dict]: The model, and the checkpoint's ``meta`` with the trained ``epoch`` and ``iter``, or an
+        empty dict.
 
     Raises:
         SetupError: If the checkpoint cannot be read or belongs to another architecture.
@@ -75,7 +75,7 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))
     settings = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor'):  # MMEngine's Runner, too, puts it into the model
+    if cfg.get('data_preprocessor'):  # as MMEngine's Runner does
         settings.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(settings)
     state_dict = tensors_of(loaded)
@@ -86,24 +86,24 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
 
 
 def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
-    """First batches of a config's training data, augmented as in training.
+    """Take the first batches of a config's training data, augmented as in training.
 
-    Configs with the same data, and the same ``train_dataloader.batch_size``, get the same images for the same seed.
+    Configs with the same data and ``train_dataloader.batch_size`` give the same images for the same seed.
 
     Args:
         cfg (Config): Config of the run.
-        number (int): Batches to take, of ``train_dataloader.batch_size`` images.
-        seed (int): Seed of order and augmentations.
+        number (int): Number of batches of ``train_dataloader.batch_size`` images.
+        seed (int): Seed for order and augmentations.
 
     Returns:
-        list[dict]: Batches as the data loader gives them, on the CPU.
+        list[dict]: Batches from the data loader, on the CPU.
 
     Raises:
-        SetupError: If the data are missing, or fewer batches than asked for.
+        SetupError: If the data are missing, or there are too few batches.
     """
     check_data(cfg, ['train'])
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    # Workers would draw augmentations of their own.
+    # Workers would use random generators of their own.
     loader = Runner.build_dataloader(
         {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
     seed_all(seed)

@@ -1,4 +1,4 @@
-"""Trainings as their work directories tell: log, config and schedule, for Table 2 of the paper."""
+"""Read log, config and schedule of trainings from their work directories, for Table 2 of the paper."""
 import functools
 import re
 import warnings
@@ -22,10 +22,10 @@ def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run; by default those of the folders.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
 
     Returns:
-        list[TrainedRun]: The runs, in the order given. A warning tells whose batch is not known, or changed on the way.
+        list[TrainedRun]: The runs, in the given order, with a warning where the batch size is unknown or changed.
 
     Raises:
         ValueError: If a run cannot be read (see :func:`~mmgcp.utils.logs.read_runs`), or its config is missing.
@@ -35,7 +35,7 @@ def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None
 
 
 def _read_training(work_dir, run):
-    # Folders of starts that trained; those of tools/test.py hold no training.
+    # Folders of starts that trained, not those written by tools/test.py.
     starts = [log.parents[1] for log in sorted(work_dir.glob('*/vis_data/scalars.json'))
               if '"iter":' in log.read_text(encoding='utf-8', errors='replace')]
     configs = [start / 'vis_data' / 'config.py' for start in starts]
@@ -56,7 +56,7 @@ def _read_training(work_dir, run):
 
 
 def _network(model):
-    """Name of the backbone, and how it ends."""
+    """Names of the backbone and of its pooling."""
     backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
     name = _short(backbone.get('type', '')).removeprefix('GCP')
     size = backbone.get('depth') or backbone.get('arch')
@@ -74,10 +74,10 @@ def _lr_setting(cfg, network):
 
 
 def _known_setting(cfg, network):
-    """The setting of Table 3 that has these learning rates, or a multiple of them; None if none has."""
+    """Setting of Table 3 with these learning rates or a multiple of them, or None."""
     try:
         rates = lr_curve(cfg, epoch_length=1)
-    except SetupError:  # by iteration, or waiting for validation results: no such setting does
+    except SetupError:  # by iteration, or following validation results, as no setting of Table 3 does
         return None
     for name, known in _known_curves(network).items():
         if len(rates) == len(known) and np.allclose(rates, rates[0] / known[0] * known, rtol=1e-6, atol=0):
@@ -89,19 +89,19 @@ def _known_setting(cfg, network):
 
 @functools.cache
 def _known_curves(network):
-    """Learning rates of the settings that Table 3 has for the family of a network, by name."""
+    """Learning rates of Table 3's settings for the family of a network, by name."""
     settings = next((found for family, found in schedules().items() if family.lower() in network.lower()), {})
     curves = {}
     for name, (file, options) in settings.items():
         cfg = Config.fromfile(file)
         cfg.merge_from_dict(options)
-        # The schedules by iteration have these rates at the start of each epoch, however long it is.
+        # Schedules by iteration have these rates at the start of each epoch, whatever its length.
         curves[name] = lr_curve(cfg, epoch_length=1)
     return curves
 
 
 def _schedulers(cfg):
-    """Types of the schedulers, and the rate that the optimizer starts with."""
+    """Types of the schedulers and the optimizer's initial learning rate."""
     settings = cfg.get('param_scheduler') or []
     types = [_short(setting['type']) for setting in ([settings] if isinstance(settings, dict) else settings)]
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
@@ -109,7 +109,7 @@ def _schedulers(cfg):
 
 
 def _batch(cfg, starts, name):
-    """Images per step: of a loader, times processes (which MMEngine notes in the text log), times those accumulated."""
+    """Images per step: batch size times processes (from MMEngine's text log) times accumulated passes."""
     logs = [start / f'{start.name}.log' for start in starts]
     processes = [re.search(r'GPU number: (\d+)', log.read_text(encoding='utf-8', errors='replace'))
                  for log in logs if log.is_file()]

@@ -1,4 +1,4 @@
-"""Data that MMPretrain and MMDetection do not have."""
+"""Data sets and transforms that MMPretrain and MMDetection lack."""
 from .imagenet_c import ImageNetC
 from .imagenet_p import ImageNetP, collate_sequences
 from .perturbed_dataset import PerturbedDataset

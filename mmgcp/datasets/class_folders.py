@@ -1,4 +1,4 @@
-"""The folders of a data set that has one folder per class."""
+"""Find and check the class folders of a data set."""
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -6,19 +6,22 @@ from mmpretrain.datasets.custom import find_folders
 
 from mmgcp.utils.errors import SetupError
 
-_NAMES_TOLD = 3
+_NAMES_SHOWN = 3
 
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the class folders that several folders share, in the order of the labels.
+    """List the class folders that several folders share.
 
     Args:
-        folders (Sequence[Path]): One or more folders that each hold one folder per class.
+        folders (Sequence[Path]): One or more folders with one folder per class each.
         classes (Sequence[str] | None): Names of the class folders that the network was trained on, in the order of
             its outputs. None takes those of the first folder, sorted.
 
+    Returns:
+        tuple[str, ...]: The names in label order.
+
     Raises:
-        SetupError: If a folder does not exist, or does not hold just these class folders.
+        SetupError: If a folder does not exist, or has other class folders.
     """
     origin = 'the training'
     for folder in folders:
@@ -31,11 +34,11 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -
             classes, origin = found, folder
         missing, unknown = set(classes).difference(found), set(found).difference(classes)
         if missing or unknown:
-            told = [f'{len(names)} {word} ({_some(names)})'
-                    for names, word in ((missing, 'missing'), (unknown, 'unknown')) if names]
-            raise SetupError(f'the class folders in {folder} are not those of {origin}: {" and ".join(told)}')
+            faults = [f'{len(names)} {word} ({_some(names)})'
+                      for names, word in ((missing, 'missing'), (unknown, 'unknown')) if names]
+            raise SetupError(f'the class folders in {folder} are not those of {origin}: {" and ".join(faults)}')
     return tuple(classes)
 
 
 def _some(names: Collection[str]) -> str:
-    return ', '.join(sorted(names)[:_NAMES_TOLD]) + (', ...' if len(names) > _NAMES_TOLD else '')
+    return ', '.join(sorted(names)[:_NAMES_SHOWN]) + (', ...' if len(names) > _NAMES_SHOWN else '')

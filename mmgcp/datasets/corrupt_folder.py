@@ -1,17 +1,17 @@
-"""Writes an image folder's ImageNet-C and ImageNet-P (Hendrycks and Dietterich, ICLR 2019).
+"""Write ImageNet-C and ImageNet-P (Hendrycks and Dietterich, ICLR 2019) versions of an image folder.
 
-From ``CLASS/NAME.*`` come
+Each image ``CLASS/NAME.*`` gives
 
     CORRUPTION/SEVERITY/CLASS/NAME.JPEG (or .png)                       ImageNet-C
     PERTURBATION/CLASS/NAME/000.jpg, 001.jpg, ... (or .png), or
     PERTURBATION/CLASS/NAME.mp4                                         ImageNet-P
 
-An image is resized by its short side, cropped and then corrupted, all as by MMPretrain's pipeline ``LoadImageFromFile,
-ResizeEdge, CenterCrop, mmgcp.Corrupt``, so that PNG files hold its very pixels. The published files are JPEG of quality
-85, as far as known; JPEG and more so MP4 change what is written. Pillow resizes, as for the published images and in the
-configs for ImageNet, unless the test pipeline's ``ResizeEdge`` has OpenCV.
+An image is resized by its short side, cropped and corrupted as in MMPretrain's pipeline ``LoadImageFromFile,
+ResizeEdge, CenterCrop, mmgcp.Corrupt``, so that PNG files have exactly the same pixels. The published files are JPEG of
+quality 85, as far as known; JPEG, and even more MP4, change the pixels. Pillow resizes by default, as for the published
+images and in the configs for ImageNet; choose OpenCV if the ``ResizeEdge`` of the test pipeline uses it.
 
-What is being written lies in a folder ``.part-*`` and moves to its place when it is complete.
+Files are written to a folder ``.part-*`` and moved to their place when they are complete.
 """
 import functools
 import json
@@ -40,19 +40,19 @@ from .recipe import CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
-# Measured on photos of 224 x 224 pixels, as the mean over all corruptions or perturbations.
+# Mean over all corruptions or perturbations, measured on photos of 224 x 224 pixels.
 _BYTES_PER_PIXEL = {'jpeg': 0.3, 'png': 1.5, 'mp4': 0.075}
 
 
 class Report(NamedTuple):
-    """What a call has done.
+    """Result of :func:`make_folder`.
 
     Attributes:
-        written (int): Images or sequences that were written.
-        present (int): Those that were there before.
+        written (int): Number of images or sequences written.
+        present (int): Number of those that existed before.
         unreadable (list[str]): Source images that could not be read, in order.
-        rates (dict[str, float]): Images or sequences per second and process, by corruption or perturbation: making
-            and writing them, without reading the source.
+        rates (dict[str, float]): Images or sequences made and written per second and process, by corruption or
+            perturbation, without reading the source.
     """
     written: int
     present: int
@@ -64,23 +64,27 @@ def make_folder(
     folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
     skip_unreadable: bool = False, log: Callable[[str], None] = print,
 ) -> Report:
-    """Write corrupted versions of all images of ``recipe.source``; what is there already stays as it is.
+    """Write corrupted versions of all images of ``recipe.source``, except those that exist already.
 
     Args:
-        folder (str | Path): Where they go.
-        recipe (Recipe): How they are made.
-        sets (Sequence[CorruptedSet | PerturbedSet]): Which ones.
-        workers (int): Processes; 0 works in this one. Default: 0.
-        skip_unreadable (bool): Leave out source images that cannot be read, else stop once all others are written.
-        log (Callable[[str], None]): Takes lines of progress.
+        folder (str | Path): Target folder.
+        recipe (Recipe): Settings.
+        sets (Sequence[CorruptedSet | PerturbedSet]): Sets to write.
+        workers (int): Number of processes; 0 uses this one. Default: 0.
+        skip_unreadable (bool): Leave out source images that cannot be read, instead of raising an error once all others
+            are written.
+        log (Callable[[str], None]): Called with lines of progress.
+
+    Returns:
+        Report: What was written.
 
     Raises:
-        SetupError: If the folder holds something else or was made with another recipe, the source is no image folder,
-            or some of its images cannot be read.
+        SetupError: If the folder holds something else or was made with another recipe, the source is not an image
+            folder, or some of its images cannot be read.
     """
     folder = Path(folder).resolve()
     if folder.is_relative_to(recipe.source):
-        raise SetupError(f"'{folder}' lies in the source folder, where it would count as a class: choose another.")
+        raise SetupError(f"'{folder}' is in the source folder, where it would count as a class: choose another.")
     for version in sets:
         version.check(recipe)
     images = source_images(recipe.source)
@@ -106,26 +110,26 @@ def make_folder(
     if unreadable:
         sentence = f"{len(unreadable)} of {len(images)} images cannot be read: {', '.join(unreadable)}"
         if not skip_unreadable:
-            raise SetupError(f'{sentence}; all others are written: mend these, or leave them out with '
+            raise SetupError(f'{sentence}; all others are written: replace these, or leave them out with '
                              '--skip-unreadable.')
         log(f'Left out: {sentence}')
     return Report(written.total(), present, unreadable, {name: written[name] / seconds[name] for name in written})
 
 
 def source_images(source: str | Path) -> list[Path]:
-    """Images of a folder with a folder per class, sorted.
+    """List the images of a folder with a folder per class, sorted.
 
     Raises:
         SetupError: If there are no classes, a class has no images, or two images of a class have the same stem.
     """
     classes = sorted(entry for entry in Path(source).iterdir() if entry.is_dir())
     if not classes:
-        raise SetupError(f"'{source}' has no class folders: images must lie in SOURCE/CLASS/.")
+        raise SetupError(f"'{source}' has no class folders: images must be in SOURCE/CLASS/.")
     images = []
     for folder in classes:
         found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
         if not found:
-            raise SetupError(f"the class folder '{folder}' holds no images: images must lie in SOURCE/CLASS/.")
+            raise SetupError(f"the class folder '{folder}' holds no images: images must be in SOURCE/CLASS/.")
         stem, number = Counter(path.stem for path in found).most_common(1)[0]
         if number > 1:
             raise SetupError(f"'{folder}' has {number} images called '{stem}': their versions would have the same "
@@ -135,14 +139,14 @@ def source_images(source: str | Path) -> list[Path]:
 
 
 def _keep_settings(folder, recipe):
-    """Note how a folder is made, or check that it was made in the same way."""
+    """Write the settings of a folder, or check that it was made with the same ones."""
     path, settings = folder / 'settings.json', asdict(recipe)
     if path.is_file():
         try:
             known = dict(json.loads(path.read_text()))
         except (ValueError, TypeError):
-            raise SetupError(f"'{path}' is no file of settings: move it away.") from None
-        changed = [f'{name}={known.get(name)!r} in place of {settings.get(name)!r}'
+            raise SetupError(f"'{path}' is not a file of settings: move it away.") from None
+        changed = [f'{name}={known.get(name)!r} instead of {settings.get(name)!r}'
                    for name in sorted({*known, *settings}) if known.get(name) != settings.get(name)]
         if changed:
             raise SetupError(f"'{folder}' was made with {', '.join(changed)}: choose another folder, or the same "
@@ -158,7 +162,7 @@ def _keep_settings(folder, recipe):
 
 
 def _missing(folder, recipe, sets, images):
-    """Images with the sets in which they are missing, and the number of versions that are there."""
+    """List the images with the sets that lack them, and count the existing versions."""
     missing, present = [[] for _ in images], 0
     for version in sets:
         place = folder / version.folder
@@ -179,11 +183,11 @@ def _disk_space(folder, recipe, number, image):
 
 
 def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> Iterator:
-    """Results of all tasks, in their order, from this or from several processes."""
+    """Results of all tasks in order, computed in this or in several processes."""
     if not workers:
         yield from map(work, tasks)
         return
-    # Spawned, not forked: OpenCV and Numba keep threads, which a fork would not take along.
+    # Spawned, not forked: a fork lacks the threads of OpenCV and Numba.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _start_worker, (sets,))
     try:
         yield from pool.map(work, tasks)
@@ -194,12 +198,12 @@ def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> 
 def _start_worker(sets):
     cv2.setNumThreads(0)
     if any(version.name == 'glass_blur' for version in sets):
-        # Compiled here, for seconds, so that its speed is measured without.
+        # Compile it here, which takes seconds, so that the measured rate does not include it.
         corrupt_image(np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8), 'glass_blur', 1, seed=0)
 
 
 def _write_versions(folder, recipe, task):
-    """Write the versions of one image; return the seconds that each took, and the image if it cannot be read."""
+    """Write the versions of one image; return the seconds that each took, and the path if it cannot be read."""
     path, sets = task
     image = load_image(path, recipe.resize, recipe.backend, recipe.crop)
     if image is None:
@@ -218,7 +222,13 @@ def _write_versions(folder, recipe, task):
 
 
 def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray | None:
-    """Read, resize and crop an image by the transforms of MMPretrain's test pipeline.
+    """Read, resize and crop an image with the transforms of MMPretrain's test pipeline.
+
+    Args:
+        path (Path): Image file.
+        resize (int): See :class:`~mmgcp.datasets.recipe.Recipe`.
+        backend (str): Likewise.
+        crop (int): Likewise.
 
     Returns:
         np.ndarray | None: RGB image of uint8 (H, W, 3); None if it cannot be read.

@@ -1,8 +1,8 @@
-"""The corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
+"""Corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
 
-The library ``imagecorruptions`` makes them. It follows the published code, but is no copy of it: ``frost`` chooses
-among six pictures in place of five, ``elastic_transform`` has no affine part, and newer versions of SciPy, scikit-image
-and Pillow round differently. Errors on the published files and on these therefore differ a little.
+The library ``imagecorruptions`` makes them. It deviates from the published code: ``frost`` chooses among six pictures
+instead of five, ``elastic_transform`` has no affine part, and newer versions of SciPy, scikit-image and Pillow round
+differently. Errors therefore differ slightly from those on the published files.
 """
 import inspect
 import zlib
@@ -15,32 +15,32 @@ from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERIT
 from mmgcp.utils.errors import SetupError
 
 SMALLEST_SIDE = 32
-# They take a seed of their own and pay no heed to NumPy's global state.
+# These take a seed and ignore NumPy's global state.
 _SEEDED = ('impulse_noise', 'glass_blur')
 _INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
 
 
 def image_seed(seed: int, *parts: object) -> int:
-    """Seed of one image, the same on every machine and for every order of images.
+    """Derive the seed of one image, independent of the machine and the order of images.
 
     Args:
         seed (int): Seed of the whole set.
-        *parts (object): What tells the image apart, such as corruption, severity and :func:`image_key`.
+        *parts (object): Identity of the image, such as corruption, severity and :func:`image_key`.
 
     Returns:
-        int: In [0, 2^32).
+        int: Seed in [0, 2^32).
     """
     return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
 
 
 def image_key(path: str | Path) -> str:
-    """Name of an image within its data set, without the suffix: ``'n01440764/val_293'``."""
+    """Return the name of an image in its data set, without suffix: ``'n01440764/val_293'``."""
     path = Path(path)
     return f'{path.parent.name}/{path.stem}'
 
 
 def check_corruption(corruption: str, severity: int) -> None:
-    """Check that there is such a corruption.
+    """Check that a corruption exists.
 
     Raises:
         SetupError: If name or severity is unknown.
@@ -67,10 +67,10 @@ def check_image(image: np.ndarray) -> None:
 
 
 def load_library() -> Callable[..., np.ndarray]:
-    """Function ``corrupt`` of the library ``imagecorruptions``, imported only where images are corrupted.
+    """Import the function ``corrupt`` of the library ``imagecorruptions``, which is needed only to corrupt images.
 
     Raises:
-        SetupError: If the library is missing, broken, or the older one of this name, which cannot seed glass blur.
+        SetupError: If the library is missing, broken, or an older one of this name, which cannot seed glass blur.
     """
     try:
         from imagecorruptions import corrupt, corruptions
@@ -83,13 +83,13 @@ def load_library() -> Callable[..., np.ndarray]:
 
 
 def corrupt_image(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """Corrupt one image; the same arguments give the same pixels, and NumPy's global state stays as it was.
+    """Corrupt one image, deterministically and without changing NumPy's global state.
 
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         corruption (str): One of ``CORRUPTIONS`` or ``EXTRA_CORRUPTIONS``.
         severity (int): From 1 to 5.
-        seed (int): In [0, 2^32), as from :func:`image_seed`.
+        seed (int): Seed in [0, 2^32), for example from :func:`image_seed`.
 
     Returns:
         np.ndarray: RGB image of uint8 (H, W, 3).
@@ -103,14 +103,14 @@ def corrupt_image(image: np.ndarray, corruption: str, severity: int, seed: int) 
     state = np.random.get_state()
     np.random.seed(seed)
     try:
-        # A value that is not a number would end as a black pixel.
+        # NaN would silently become a black pixel.
         with np.errstate(invalid='raise'):
             return corrupt(np.ascontiguousarray(image), severity, corruption,
                            **(dict(seed=seed) if corruption in _SEEDED else {}))
     except FloatingPointError:
         if corruption != 'spatter':
             raise
-        # The library divides by the strongest drop. On a small image no drop may fall: nothing is added.
+        # The library divides by the strongest drop, but a small image may get no drop: it stays unchanged.
         return image.copy()
     finally:
         np.random.set_state(state)

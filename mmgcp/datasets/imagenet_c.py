@@ -1,4 +1,4 @@
-"""ImageNet-C: images with corruptions of several kinds and severities, as files.
+"""ImageNet-C: image files with corruptions of several kinds and severities.
 
 Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations, ICLR 2019.
 """
@@ -18,7 +18,7 @@ from .unreadable import check_policy, read_image, read_or_stand_in
 
 
 def missing_sets(data_root: str | Path, corruptions: Sequence[str], severities: Sequence[int]) -> list[str]:
-    """Names, such as ``'fog/3'``, of the sets that have no folder; a set is a corruption at a severity."""
+    """List the sets (a corruption at a severity, such as ``'fog/3'``) that have no folder."""
     names = (f'{corruption}/{severity}' for corruption, severity in product(corruptions, severities))
     return [name for name in names if not Path(data_root, name).is_dir()]
 
@@ -29,17 +29,17 @@ def check_sets(
     severities: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """Look for the folders of all sets and classes, without listing a single image.
+    """Check the folders of all sets and classes, without listing images.
 
     Args:
-        data_root (str | Path): Folder that holds corruption/severity/class.
-        corruptions (Sequence[str] | None): Their folders; None means the 15 of ImageNet-C.
+        data_root (str | Path): Folder of corruption/severity/class.
+        corruptions (Sequence[str] | None): Corruptions; None means the 15 of ImageNet-C.
         severities (Sequence[int] | None): Severities; None means 1 to 5.
-        classes (Sequence[str] | None): Class folders of the training in the order of the labels; None takes those of
-            the first set, sorted.
+        classes (Sequence[str] | None): Class folders of the training in label order; None takes those of the first set,
+            sorted.
 
     Returns:
-        tuple[str, ...]: The class folders in the order of the labels.
+        tuple[str, ...]: The class folders in label order.
 
     Raises:
         SetupError: If folders of corruptions or severities are missing, or class folders differ.
@@ -61,21 +61,21 @@ def check_sets(
 
 @DATASETS.register_module()
 class ImageNetC(CustomDataset):
-    """Corrupted images in the published layout, DATA_ROOT/corruption/severity/class/\\*.JPEG.
+    r"""Corrupted images in the published layout, DATA_ROOT/corruption/severity/class/\*.JPEG.
 
-    The images come set by set, corruption by corruption and severity by severity. Each sample says in its meta
-    information of which ``corruption`` and ``severity`` it is, and that it is ``unreadable`` where it is.
+    Images are ordered by corruption, then by severity. The meta information of each sample has ``corruption``,
+    ``severity`` and, if the image cannot be read, ``unreadable``.
 
     Args:
-        data_root (str): Folder that holds the corruptions.
-        corruptions (Sequence[str] | None): Which ones; None means the 15 of ImageNet-C.
-        severities (Sequence[int] | None): Which ones; None means 1 to 5.
-        classes (Sequence[str] | str | None): Class folders of the training in the order of the labels, or a file with
-            one name a line. None takes the sorted folders.
-        unreadable (str): ``'stop'`` ends at an image that cannot be read. ``'skip'`` puts the next readable image in
-            its place, for metrics to leave out.
-        pipeline (Sequence[dict]): Transforms. The first one loads the image, the last one packs it. The published
-            images have the size of the input: nothing is resized or cropped.
+        data_root (str): Folder of the corruptions.
+        corruptions (Sequence[str] | None): Corruptions; None means the 15 of ImageNet-C.
+        severities (Sequence[int] | None): Severities; None means 1 to 5.
+        classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
+            line. None takes the sorted folders.
+        unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
+            instead, tagged for metrics to exclude.
+        pipeline (Sequence[dict]): Transforms; the first loads the image, the last packs it. The published images have
+            the input size of the network and need no resizing or cropping.
         **kwargs: Other arguments of ``mmpretrain.CustomDataset``.
 
     Raises:
@@ -136,7 +136,7 @@ class ImageNetC(CustomDataset):
         info = self.get_data_info(idx)
         results, tags = read_or_stand_in(
             lambda index: read_image(load, self.get_data_info(index)), idx, len(self), self.unreadable)
-        # A stand-in lends its pixels alone.
+        # A stand-in replaces only the pixels.
         results = {**results, **info}
         for transform in transforms:
             results = transform(results)

@@ -1,4 +1,4 @@
-"""ImageNet-P: short sequences in which a perturbation goes on from frame to frame, as videos or folders of frames.
+"""ImageNet-P: short sequences of frames with growing perturbations, as videos or folders of images.
 
 Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations, ICLR 2019.
 """
@@ -23,13 +23,16 @@ from .unreadable import UnreadableError, check_policy, read_image, read_or_stand
 
 
 def pack_frames(pack: Callable[[dict], dict], frames: Sequence[np.ndarray], info: dict, tags: dict) -> list[dict]:
-    """Make a packed sample of each frame of a sequence.
+    """Pack each frame of a sequence.
 
     Args:
         pack (Callable): Transforms that end in packing.
         frames (Sequence[np.ndarray]): Images of uint8 (H, W, 3) in BGR order.
-        info (dict): What the frames have in common, such as ``gt_label``.
-        tags (dict): Meta information to give each sample, beside ``frame`` (counted from 0) and ``frames``.
+        info (dict): Information shared by the frames, such as ``gt_label``.
+        tags (dict): Meta information for each sample, beside ``frame`` (from 0) and ``frames``.
+
+    Returns:
+        list[dict]: One packed sample per frame.
     """
     samples = []
     for number, frame in enumerate(frames):
@@ -41,7 +44,7 @@ def pack_frames(pack: Callable[[dict], dict], frames: Sequence[np.ndarray], info
 
 @FUNCTIONS.register_module()
 def collate_sequences(batch: Sequence[Sequence[dict]]) -> dict:
-    """Make an ordinary batch of all frames of several sequences, one sequence after the other."""
+    """Concatenate the frames of several sequences to an ordinary batch."""
     return pseudo_collate([sample for sequence in batch for sample in sequence])
 
 
@@ -49,24 +52,24 @@ def collate_sequences(batch: Sequence[Sequence[dict]]) -> dict:
 class ImageNetP(CustomDataset):
     """Sequences of one perturbation: DATA_ROOT/perturbation/class/NAME.mp4, or a folder NAME of image files.
 
-    An item is the list of the packed frames of a sequence, for :func:`collate_sequences`. Each frame says in its meta
-    information ``perturbation``, ``difficulty``, ``sequence`` (class/NAME), ``frame`` (from 0) and ``frames``, and
-    that its sequence is ``unreadable`` where it is. Frames in a folder follow each other as the numbers in their names.
+    An item is the list of packed frames of a sequence, for :func:`collate_sequences`. The meta information of each
+    frame has ``perturbation``, ``difficulty``, ``sequence`` (class/NAME), ``frame`` (from 0), ``frames`` and, if the
+    sequence cannot be read, ``unreadable``. Frames in a folder are ordered by the numbers in their names.
 
     Args:
-        data_root (str): Folder that holds the perturbations.
-        perturbation (str): Which one.
-        difficulty (int): 1, 2 or 3. The noises have a folder for each, such as ``shot_noise_2``.
-        classes (Sequence[str] | str | None): Class folders of the training in the order of the labels, or a file with
-            one name a line. None takes the sorted folders.
-        unreadable (str): ``'stop'`` ends at a sequence that cannot be read or is cut off. ``'skip'`` puts the next
-            readable one in its place, for metrics to leave out.
-        pipeline (Sequence[dict]): Transforms of a loaded frame, of which the last one packs it.
+        data_root (str): Folder of the perturbations.
+        perturbation (str): Name of the perturbation.
+        difficulty (int): 1, 2 or 3. Noise has a folder for each, such as ``shot_noise_2``.
+        classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
+            line. None takes the sorted folders.
+        unreadable (str): ``'stop'`` raises an error for an unreadable or truncated sequence. ``'skip'`` returns the
+            next readable one instead, tagged for metrics to exclude.
+        pipeline (Sequence[dict]): Transforms of a loaded frame; the last one packs it.
         **kwargs: Other arguments of ``mmpretrain.CustomDataset``.
 
     Raises:
-        SetupError: If an argument is not among its values, folders or sequences are missing, or class folders
-            differ; on access, if a sequence is unreadable or its length is not that of the first.
+        SetupError: If an argument is invalid, folders or sequences are missing, or class folders differ; on access, if
+            a sequence is unreadable or not as long as the first.
     """
 
     def __init__(
@@ -94,8 +97,8 @@ class ImageNetP(CustomDataset):
             list[dict]: ``img_path`` (the video or the folder of frames), ``gt_label`` and ``sequence`` of each.
 
         Raises:
-            SetupError: If the folder of the perturbation, class folders or sequences are missing, or if there is a
-                sequence twice.
+            SetupError: If the folder of the perturbation, class folders or sequences are missing, or a sequence exists
+                twice.
         """
         root = Path(self.img_prefix)
         self._metainfo['classes'] = class_names([root], self.CLASSES)
@@ -106,7 +109,7 @@ class ImageNetP(CustomDataset):
                 raise SetupError(f'{root / name} holds no sequences, neither .mp4 files nor folders of frames')
             samples += [dict(img_path=str(path), gt_label=label, sequence=f'{name}/{path.name.removesuffix(".mp4")}')
                         for path in paths]
-        # A video that was extracted beside itself would count twice.
+        # A video with its extracted frames beside it would count twice.
         twice = [name for name, count in Counter(sample['sequence'] for sample in samples).items() if count > 1]
         if twice:
             raise SetupError(f'{root / twice[0]} is there as a video and as a folder: keep one of them')
@@ -114,15 +117,15 @@ class ImageNetP(CustomDataset):
 
     @cached_property
     def frames(self) -> int:
-        """Number of frames of the first sequence that can be read, which all must have."""
+        """Number of frames of the first readable sequence, which all others must match."""
         return len(read_or_stand_in(self._decode, 0, len(self), self.unreadable)[0])
 
     def prepare_data(self, idx: int) -> list[dict]:
         """Decode, transform, pack and tag the frames of a sequence.
 
         Raises:
-            SetupError: If it cannot be read and the policy is 'stop', if no sequence can be read, or if its length is
-                not that of the first.
+            SetupError: If it cannot be read and the policy is 'stop', if no sequence can be read, or if it is not as
+                long as the first.
         """
         info = self.get_data_info(idx)
         frames, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
@@ -149,7 +152,7 @@ class ImageNetP(CustomDataset):
 
 def _decode_video(path: Path) -> list[np.ndarray]:
     with mmcv.VideoReader(str(path)) as video:
-        # Not list(video): it would first ask for the length, which is negative in some broken files.
+        # Not list(video), which calls len() first: the length is negative in some broken files.
         frames = [frame for frame in video]  # noqa: C416
         if not frames:
             raise UnreadableError(f'the video {path} cannot be decoded')

@@ -1,9 +1,9 @@
-"""The perturbation sequences of ImageNet-P (Hendrycks and Dietterich, ICLR 2019), made from a single image.
+"""Perturbation sequences of ImageNet-P (Hendrycks and Dietterich, ICLR 2019), made from single images.
 
-The sequences are the paper's in kind: frames of independent noise, or a change that grows by a small step per frame.
-All strengths in ``STRENGTHS`` are OURS: the paper does not state them, so that numbers on these sequences compare with
-each other, but not with those on the published files. A second difference is the border: the published frames are cut
-from larger images; here what moves in from outside is the image, reflected.
+As in the paper, a sequence has independent noise per frame, or a change that grows by a small step per frame. All
+values in ``STRENGTHS`` are OURS, because the paper does not state them: results on these sequences are comparable with
+each other, but not with results on the published files. Borders differ too: the published frames are cropped from
+larger images; here the image is reflected at its borders.
 """
 import cv2
 import numpy as np
@@ -13,32 +13,32 @@ from mmgcp.utils.errors import SetupError
 
 from .corruptions import check_image
 
-# Per frame, but for noise: there per difficulty 1, 2, 3.
+# Per frame, but for noise per difficulty 1, 2, 3.
 STRENGTHS = {
-    'gaussian_noise': (0.02, 0.04, 0.06),  # standard deviation, as a share of white
+    'gaussian_noise': (0.02, 0.04, 0.06),  # standard deviation, as a fraction of white
     'shot_noise': (500, 250, 125),         # photons at white
-    'motion_blur': 4.,                     # degrees by which the direction turns
-    'zoom_blur': 0.004,                    # zoom added to what is averaged
-    'brightness': 0.01,                    # share of white
+    'motion_blur': 4.,                     # rotation of the direction in degrees
+    'zoom_blur': 0.004,                    # increase of the largest zoom in the average
+    'brightness': 0.01,                    # fraction of white
     'translate': 1,                        # pixels to the right
     'rotate': 1.,                          # degrees, counter-clockwise
-    'tilt': 1.,                            # degrees around the vertical axis, towards the back on the right
+    'tilt': 1.,                            # degrees around the vertical axis, the right side moving backwards
     'scale': 0.01,                         # zoom
     'snow': 4,                             # pixels downwards
 }
 _BLUR_LENGTH = 15
-# Distance of the eye from a tilted image, in widths of the image.
+# Distance of the camera from a tilted image, in image widths.
 _EYE_DISTANCE = 2
 _FLAKE_SHARE, _FLAKE_BRIGHTNESS = 0.01, 0.8
 
 
 def perturbation_folder(perturbation: str, difficulty: int = 1) -> str:
-    """Folder of a perturbation: noise of difficulty 2 and 3 has its own, as ``gaussian_noise_2``."""
+    """Return the folder of a perturbation; noise of difficulty 2 and 3 has its own, such as ``gaussian_noise_2``."""
     return f'{perturbation}_{difficulty}' if perturbation in NOISES and difficulty > 1 else perturbation
 
 
 def check_perturbation(perturbation: str, frames: int = 30, difficulty: int = 1) -> None:
-    """Check that there is such a sequence.
+    """Check that a perturbation exists.
 
     Raises:
         SetupError: If the name is unknown, there are fewer than 2 frames, or the difficulty is not 1, 2 or 3.
@@ -54,25 +54,25 @@ def check_perturbation(perturbation: str, frames: int = 30, difficulty: int = 1)
 def perturb_image(
     image: np.ndarray, perturbation: str, frames: int = 30, difficulty: int = 1, seed: int = 0
 ) -> list[np.ndarray]:
-    """Make the sequence of one image; the same arguments give the same pixels.
+    """Make the sequence of one image, deterministically.
 
-    The first frame of noise is the image itself; the noise on the others is independent and of one strength.
-    Brightness, translation, rotation, tilt and scale pass through the image itself in frame ``frames // 2``; zoom blur
-    starts from it.
+    With noise, the first frame is the image itself, and all others have independent noise of the same strength.
+    Brightness, translation, rotation, tilt and scale reach the image itself in frame ``frames // 2``; zoom blur starts
+    from it.
 
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         perturbation (str): One of ``PERTURBATIONS``.
-        frames (int): Length T of the sequence, at least 2. Defaults to 30.
-        difficulty (int): 1, 2 or 3: strength of noise. It changes no other sequence; there the metric compares frames
-            farther apart. Defaults to 1.
-        seed (int): Seed of noise and snow. Defaults to 0.
+        frames (int): Length T of the sequence, at least 2. Default: 30.
+        difficulty (int): Strength of noise: 1, 2 or 3. It does not change other sequences: for them the metric compares
+            frames further apart. Default: 1.
+        seed (int): Seed of noise and snow. Default: 0.
 
     Returns:
         list[np.ndarray]: T RGB images of uint8 (H, W, 3).
 
     Raises:
-        SetupError: If the image is too small or of another type, or there is no such sequence.
+        SetupError: If the image is too small or of another type, or the perturbation does not exist.
     """
     check_perturbation(perturbation, frames, difficulty)
     check_image(image)
@@ -87,7 +87,7 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def _steps(frames: int) -> range:
-    """Steps from the image itself, which is frame T // 2: -15 ... 14 for 30 frames."""
+    """Step of each frame, 0 for the image itself in frame T // 2: -15 ... 14 for 30 frames."""
     return range(-(frames // 2), frames - frames // 2)
 
 
@@ -96,7 +96,7 @@ def _centre(image):
 
 
 def _warp(image, matrix):
-    """Move pixels by a homography (3, 3) in coordinates around the centre of the image."""
+    """Warp an image by a homography (3, 3) in coordinates relative to its centre."""
     x, y = _centre(image)
     to_centre = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
     matrix = np.linalg.inv(to_centre) @ matrix @ to_centre
@@ -172,13 +172,13 @@ def _scale(image, frames, strength, rng):
 
 
 def _snow(image, frames, strength, rng):
-    """A layer of flakes, drawn out along their fall, that is taller than the image by the way it falls."""
+    """Move a layer of motion-blurred flakes, taller than the image by the total distance, down the image."""
     height, width = image.shape[:2]
-    way = strength * (frames - 1)
-    flakes = (rng.random((height + way, width)) < _FLAKE_SHARE).astype(np.float32)
+    distance = strength * (frames - 1)
+    flakes = (rng.random((height + distance, width)) < _FLAKE_SHARE).astype(np.float32)
     layer = cv2.filter2D(cv2.GaussianBlur(flakes, (3, 3), 0), -1, _line(5, 90))
     layer = (255 * _FLAKE_BRIGHTNESS / layer.max() * layer)[..., None]
-    return [_to_uint8(image + layer[top:top + height]) for top in range(way, -1, -strength)]
+    return [_to_uint8(image + layer[top:top + height]) for top in range(distance, -1, -strength)]
 
 
 _MAKERS = {

@@ -1,4 +1,4 @@
-"""The sequences of ImageNet-P from clean images, made while they are read."""
+"""Data set that makes ImageNet-P's sequences from clean images on the fly."""
 import mmcv
 from mmengine.dataset import BaseDataset
 from mmpretrain.datasets import PackInputs
@@ -15,23 +15,23 @@ from .unreadable import check_policy, read_image, read_or_stand_in
 
 @DATASETS.register_module()
 class PerturbedDataset(Dataset):
-    """Sequences of one perturbation from a data set of clean images; items are as those of :class:`ImageNetP`.
+    """Sequences of one perturbation from a data set of clean images, with items as in :class:`ImageNetP`.
 
-    The clean pipeline runs up to packing: a perturbation starts from the image as the network would see it.
+    The clean pipeline runs up to packing, so that the perturbation starts from the image as the network would see it.
 
     Args:
-        dataset (dict | BaseDataset): Clean images. The first transform must load them, the last one be PackInputs.
-        perturbation (str): Which one.
-        frames (int): Frames of a sequence.
+        dataset (dict | BaseDataset): Clean images. The first transform must load them, the last be PackInputs.
+        perturbation (str): Name of the perturbation.
+        frames (int): Frames per sequence.
         difficulty (int): 1, 2 or 3.
-        seed (int): Seed. A sequence depends on it, the perturbation and the name class/stem of the image alone.
-        unreadable (str): ``'stop'`` ends at an image that cannot be read. ``'skip'`` puts the next readable image in
-            its place, for metrics to leave out.
-        lazy_init (bool): Do not look for the images yet.
+        seed (int): Seed. A sequence depends only on it, the perturbation and the name class/stem of the image.
+        unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
+            instead, tagged for metrics to exclude.
+        lazy_init (bool): Do not list the images yet.
 
     Raises:
-        SetupError: If an argument is not among its values, or the pipeline does not end in PackInputs; on access, if an
-            image is unreadable.
+        SetupError: If an argument is invalid, or the pipeline does not end in PackInputs; on access, if an image is
+            unreadable.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PerturbedDataset(Dataset):
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """Look for the clean images."""
+        """List the clean images."""
         self.dataset.full_init()
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""How images are corrupted and stored as files: settings, and the sets of ImageNet-C and ImageNet-P."""
+"""Settings for writing corrupted images to files, and the sets of ImageNet-C and ImageNet-P."""
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,19 +18,18 @@ _FRAMES_PER_SECOND = 10
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides the pixels of a folder; it is kept there as ``settings.json``.
+    """Settings that determine the pixels of a folder, stored there as ``settings.json``.
 
     Attributes:
         source (str): Folder with a folder of images per class.
         benchmark (str): ``'imagenet-c'`` or ``'imagenet-p'``.
-        resize (int): Short side in pixels to which images are resized first; 0 leaves it out. Default: 256.
-        backend (str): What resizes, ``'pillow'`` or ``'cv2'``, as the ``backend`` of ``ResizeEdge``. Default:
-            ``'pillow'``.
-        crop (int): Side in pixels of the square cut from the centre; 0 leaves it out. Default: 224.
+        resize (int): Short side in pixels to resize to first; 0 skips resizing. Default: 256.
+        backend (str): Backend of ``ResizeEdge``, ``'pillow'`` or ``'cv2'``. Default: ``'pillow'``.
+        crop (int): Side in pixels of the square centre crop; 0 skips cropping. Default: 224.
         format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
         quality (int): Quality of JPEG, from 1 to 100. Default: 85.
-        frames (int): Frames of a sequence. Default: 30.
-        seed (int): Seed of all that is random. Default: 0.
+        frames (int): Frames per sequence. Default: 30.
+        seed (int): Random seed. Default: 0.
 
     Raises:
         SetupError: If the folder does not exist or a value is out of range.
@@ -50,7 +49,7 @@ class Recipe:
             raise SetupError(f"the folder '{self.source}' does not exist.")
         object.__setattr__(self, 'source', str(Path(self.source).resolve()))
         if self.format not in FORMATS[self.benchmark]:
-            raise SetupError(f"'{self.format}' is no format of {self.benchmark}: choose from "
+            raise SetupError(f"'{self.format}' is not a format of {self.benchmark}: choose from "
                              f"{', '.join(FORMATS[self.benchmark])}.")
         for name in ('resize', 'crop'):
             if 0 != getattr(self, name) < SMALLEST_SIDE:
@@ -59,7 +58,7 @@ class Recipe:
         if self.resize and self.crop > self.resize:
             raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
         if not 1 <= self.quality <= 100:
-            raise SetupError(f'quality={self.quality} must lie between 1 and 100.')
+            raise SetupError(f'quality={self.quality} must be between 1 and 100.')
         if self.frames < 2:
             raise SetupError(f'frames={self.frames} must be at least 2.')
 
@@ -71,43 +70,53 @@ class CorruptedSet(NamedTuple):
 
     @property
     def folder(self) -> str:
+        """Folder of the set."""
         return f'{self.name}/{self.severity}'
 
     def check(self, recipe: Recipe) -> None:
+        """Raise SetupError if the set does not exist or cannot be made."""
         check_corruption(self.name, self.severity)
         load_library()
 
     def file_name(self, stem: str, recipe: Recipe) -> str:
+        """Return the name of the file made from image ``stem``."""
         return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
 
     def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
+        """Corrupt an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, self.severity, key)
         return corrupt_image(image, self.name, self.severity, seed)
 
     def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
+        """Write a corrupted image."""
         _save_image(made, path, recipe)
 
 
 class PerturbedSet(NamedTuple):
-    """One set of ImageNet-P: a perturbation, noise also with a difficulty."""
+    """One set of ImageNet-P: a perturbation, with a difficulty for noise."""
     name: str
     difficulty: int = 1
 
     @property
     def folder(self) -> str:
+        """Folder of the set."""
         return perturbation_folder(self.name, self.difficulty)
 
     def check(self, recipe: Recipe) -> None:
+        """Raise SetupError if the set does not exist."""
         check_perturbation(self.name, recipe.frames, self.difficulty)
 
     def file_name(self, stem: str, recipe: Recipe) -> str:
+        """Return the name of the video, or folder of frames, made from image ``stem``."""
         return f'{stem}.mp4' if recipe.format == 'mp4' else stem
 
     def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
+        """Make the sequence of an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, key)
         return perturb_image(image, self.name, recipe.frames, self.difficulty, seed)
 
     def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
+        """Write a sequence as a video or a folder of frames."""
         if recipe.format == 'mp4':
             return _save_video(made, path)
         path.mkdir()

@@ -1,16 +1,16 @@
-"""A small data set of textured shapes that is drawn, not downloaded.
+"""Generate a small data set of textured shapes.
 
-A class is a pair of texture and form, such as ``striped_disc``, so that neither cue is enough alone. All else is
-random and tells nothing about the class: colours, brightness, noise, and the area, place, rotation, texture scale and
-texture phase of a shape. Each texture shows its two colours in equal shares. The ground has one of the textures too.
+A class is a pair of texture and form, such as ``striped_disc``, so that neither cue suffices alone. Everything else is
+random and independent of the class: colours, brightness, noise, and the area, place, rotation, texture scale and
+texture phase of a shape. Each texture shows its two colours equally often. The background has one of the textures too.
 
-Each image has its own random generator, seeded by (seed, split, index), and so does not depend on how many are made.
-Images are PNG files: lossless, so that no codec changes the textures that tell the classes apart.
+Each image has its own random generator, seeded by (seed, split, index), and does not depend on the number of images.
+Images are PNG files, because lossy compression would change the textures that distinguish the classes.
 """
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,15 +20,15 @@ from PIL import Image, ImageDraw
 
 TEXTURES = ('checked', 'dotted', 'striped', 'wavy')
 FORMS = ('disc', 'square', 'triangle')
-# In alphabetical order: labels that are read from sorted folder names then equal the COCO category ids less one.
+# In alphabetical order, so that labels from sorted folder names equal the COCO category ids minus one.
 CLASSES = tuple(f'{texture}_{form}' for texture in TEXTURES for form in FORMS)
 
 _STREAMS = {('imagenet', 'train'): 0, ('imagenet', 'val'): 1, ('coco', 'train'): 2, ('coco', 'val'): 3}
-# A diameter is that of the disc with the same area as the shape; these are shares of the image's side.
+# Diameter of the disc with the same area as the shape, as a fraction of the image's side.
 _DIAMETERS = {'imagenet': (0.45, 0.64), 'coco': (0.2, 0.4)}
 _PERIODS_PER_DIAMETER = (2.0, 3.5)
 _SMALLEST_PERIOD = 8.0
-# Shapes are lighter than the ground on average, but not at each point: else the forms are too hard to find.
+# Shapes are lighter than the background on average, though not everywhere: otherwise they are too hard to find.
 _SHAPE_LEVELS, _SHAPE_CONTRAST = (0.45, 0.75), (0.35, 0.7)
 _GROUND_LEVELS, _GROUND_CONTRAST = (0.2, 0.5), (0.1, 0.25)
 _BRIGHTNESS = (0.7, 1.1)
@@ -37,17 +37,17 @@ _TILT = np.pi / 8
 _MOST_SHAPES = 5
 _LEAST_VISIBLE = 0.3
 _PLACES_TRIED = 20
-# The version goes up with each change to the drawing, so that an older set is not taken for a current one.
+# Increase the version with each change to the drawing, so that older sets are recognised.
 _MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 2}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the contents of one set.
+    """Settings that determine the contents of one set.
 
     Args:
         image_size (int): Side of the square images in pixels, at least 16.
-        train (int): Number of training images, per class in ImageNet layout and in all in COCO layout, at least 1.
+        train (int): Number of training images, per class in ImageNet layout and in total in COCO layout, at least 1.
         val (int): Number of validation images, counted likewise, at least 1.
         seed (int): Seed of the random generators, at least 0.
 
@@ -72,12 +72,18 @@ COCO_SETTINGS = Settings(image_size=128, train=300, val=60)
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
-    """Turn a signed distance in pixels into values in [-1, 1], with a ramp of one pixel against aliasing."""
+    """Map a signed distance in pixels to [-1, 1], with a ramp of one pixel to avoid aliasing."""
     return np.clip(2 * distance, -1, 1)
 
 
 def texture_field(texture: str, u: np.ndarray, v: np.ndarray, period: float) -> np.ndarray:
-    """Evaluate a texture with a period in pixels at the coordinates ``u`` and ``v``, in periods.
+    """Evaluate a texture.
+
+    Args:
+        texture (str): One of ``TEXTURES``.
+        u (np.ndarray): First coordinate, in periods.
+        v (np.ndarray): Second coordinate, in periods.
+        period (float): Period in pixels.
 
     Returns:
         np.ndarray: float64 in [-1, 1] of the shape of ``u`` and ``v``, with mean 0 over the plane.
@@ -102,10 +108,18 @@ def texture_field(texture: str, u: np.ndarray, v: np.ndarray, period: float) -> 
 
 
 def form_distance(form: str, x: np.ndarray, y: np.ndarray, diameter: float) -> np.ndarray:
-    """Signed distance in pixels, negative inside, of points (x, y) to a form around the origin.
+    """Compute the signed distance of points to a form around the origin, negative inside.
 
-    All forms of one ``diameter`` have the area of the disc with that diameter. Outside, beyond the corners of square
-    and triangle, the value is less than the distance; the outline itself is exact.
+    Beyond the corners of square and triangle, the value is less than the distance; the outline itself is exact.
+
+    Args:
+        form (str): One of ``FORMS``.
+        x (np.ndarray): Horizontal coordinate in pixels.
+        y (np.ndarray): Vertical coordinate in pixels.
+        diameter (float): Diameter in pixels of the disc with the area of the form.
+
+    Returns:
+        np.ndarray: Distances in pixels.
 
     Raises:
         ValueError: If the form is not one of ``FORMS``.
@@ -125,26 +139,26 @@ def _turned(x, y, angle):
 
 
 def _paint(rng, texture, x, y, diameter, levels, contrast):
-    """Cover the plane with a texture of random colours, phase, direction and scale: float64 (H, W, 3) in [0, 1]."""
+    """Draw a texture with random colours, phase, direction and scale: float64 (H, W, 3) in [0, 1]."""
     period = max(diameter / rng.uniform(*_PERIODS_PER_DIAMETER), _SMALLEST_PERIOD)
     u, v = _turned(x / period, y / period, rng.uniform(0, 2 * np.pi))
     field = texture_field(texture, u + rng.uniform(), v + rng.uniform(), period)
-    # Mostly light against dark, with some hue: hues alone would make the textures needlessly hard to find.
+    # Mostly light against dark, with some hue: hue alone would make the textures needlessly hard to see.
     direction = rng.choice((-2, 2)) + rng.normal(size=3)
     swing = direction / np.linalg.norm(direction) * rng.uniform(*contrast) / 2
     return rng.uniform(*levels, size=3) + field[..., None] * swing
 
 
 def _place(rng, form, x, y, size, diameter):
-    """Signed distance to a form at a random place and rotation, wholly within the image: float64 (H, W) in pixels."""
-    # The circumradius of the triangle serves all forms, so that the place says nothing about the form.
+    """Signed distance in pixels to a form at a random place and rotation, entirely in the image: float64 (H, W)."""
+    # The circumradius of the triangle is used for all forms, so that the place does not depend on the form.
     margin = diameter * np.sqrt(np.pi / np.sqrt(27))
     left, top = rng.uniform(margin, size - margin, size=2)
     return form_distance(form, *_turned(x - left, y - top, rng.uniform(-_TILT, _TILT)), diameter)
 
 
-def _is_seen_well(mask, full_area):
-    """Whether enough of a shape is visible, in one piece and without a hole, so that one polygon can describe it."""
+def _is_visible(mask, full_area):
+    """Whether enough of a shape is visible, in one piece without holes, so that one polygon can describe it."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return len(contours) == 1 and mask.sum() >= _LEAST_VISIBLE * full_area
 
@@ -152,15 +166,15 @@ def _is_seen_well(mask, full_area):
 def draw_image(
     rng: np.random.Generator, size: int, labels: Sequence[int], diameters: tuple[float, float]
 ) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
-    """Draw shapes on a ground; later ones may partly cover earlier ones.
+    """Draw shapes on a background; later ones may partly cover earlier ones.
 
-    A shape for which no place is found that leaves enough of the others visible is left out, but never the first.
+    A shape is omitted if no place is found that leaves enough of the others visible; the first is always drawn.
 
     Args:
-        rng (np.random.Generator): Source of all that is random.
+        rng (np.random.Generator): Random generator.
         size (int): Side of the image in pixels.
         labels (Sequence[int]): Indices into ``CLASSES`` in drawing order.
-        diameters (tuple[float, float]): Range of the diameters as shares of ``size``, at most 0.64.
+        diameters (tuple[float, float]): Range of the diameters as fractions of ``size``, at most 0.64.
 
     Returns:
         tuple[np.ndarray, list[np.ndarray], list[int]]: RGB image of uint8 (size, size, 3), the visible part of each
@@ -177,7 +191,7 @@ def draw_image(
             distance = _place(rng, form, x, y, size, diameter)
             shape = distance <= 0
             visible, full = [*(mask & ~shape for mask in masks), shape], [*areas, shape.sum()]
-            if all(map(_is_seen_well, visible, full)):
+            if all(map(_is_visible, visible, full)):
                 opacity = (1 - _edge(distance[..., None])) / 2
                 paint = _paint(rng, texture, x, y, diameter, _SHAPE_LEVELS, _SHAPE_CONTRAST)
                 canvas += opacity * (paint - canvas)
@@ -188,8 +202,21 @@ def draw_image(
     return np.rint(255 * canvas.clip(0, 1)).astype(np.uint8), masks, kept
 
 
-def draw_sample(layout: str, split: str, index: int, size: int, seed: int):
-    """Draw image ``index`` of a split ('train' or 'val') of a layout ('imagenet' or 'coco'); see ``draw_image``."""
+def draw_sample(
+    layout: str, split: str, index: int, size: int, seed: int
+) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
+    """Draw one image of a data set, see :func:`draw_image`.
+
+    Args:
+        layout (str): ``'imagenet'`` or ``'coco'``.
+        split (str): ``'train'`` or ``'val'``.
+        index (int): Index of the image in the split.
+        size (int): Side of the image in pixels.
+        seed (int): Seed of the data set.
+
+    Returns:
+        tuple[np.ndarray, list[np.ndarray], list[int]]: Image, masks and labels.
+    """
     rng = np.random.default_rng([seed, _STREAMS[layout, split], index])
     if layout == 'imagenet':
         labels = [index % len(CLASSES)]
@@ -199,9 +226,9 @@ def draw_sample(layout: str, split: str, index: int, size: int, seed: int):
 
 
 def mask_polygon(mask: np.ndarray) -> list[float]:
-    """Outline [x0, y0, x1, y1, ...] in pixels of a bool mask (H, W) in one piece, along the edges of its pixels."""
-    # OpenCV joins the centres of border pixels. Here each pixel is doubled, so that its right and lower borders have
-    # odd coordinates and its left and upper ones even: halved and rounded up, both lie on the edges of the pixel.
+    """Trace the outline [x0, y0, x1, y1, ...] in pixels of a connected bool mask (H, W), along pixel edges."""
+    # OpenCV joins the centres of border pixels. Doubling each pixel gives its right and lower borders odd coordinates
+    # and its left and upper borders even ones: halved and rounded up, both are edges of the pixel.
     doubled = mask.astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
     contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corners = (contours[0].reshape(-1, 2) + 1) // 2
@@ -210,7 +237,7 @@ def mask_polygon(mask: np.ndarray) -> list[float]:
 
 
 def coco_annotation(mask: np.ndarray, label: int) -> dict:
-    """Annotation in COCO format, but for its ids, of the visible mask of a shape: bool (H, W)."""
+    """Describe the visible mask (bool, (H, W)) of a shape by an annotation in COCO format without ids."""
     (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]].tolist() for axis in (1, 0))
     return dict(
         category_id=label + 1,
@@ -251,7 +278,7 @@ def _fill_coco(folder, split, settings):
 
 
 def _is_made(folder, record, overwrite):
-    """Whether nothing is left to do; raises FileExistsError if the folder holds what must not be replaced."""
+    """Whether the set exists already; raises FileExistsError if the folder must not be replaced."""
     if not folder.exists():
         return False
     try:
@@ -272,7 +299,7 @@ def _make(layout, fill, root, settings, overwrite, log):
         log(f'{folder} holds this set already, nothing to do')
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside its place and moved there at the end, so that an interrupted run leaves no half set under the name.
+    # Built in a temporary folder and moved at the end, so that an interrupted run leaves no incomplete set.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{layout}-') as workshop:
         new = Path(workshop) / 'new'
         new.mkdir()
@@ -286,14 +313,16 @@ def _make(layout, fill, root, settings, overwrite, log):
     return folder
 
 
-def make_imagenet(root: Path, settings: Settings = IMAGENET_SETTINGS, overwrite: bool = False, log=print) -> Path:
-    """Write the set for classification, ``<root>/imagenet/{train,val}/<class>/<number>.png``, unless it is there.
+def make_imagenet(
+    root: Path, settings: Settings = IMAGENET_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
+) -> Path:
+    """Write the classification set, ``<root>/imagenet/{train,val}/<class>/<number>.png``, unless it exists.
 
     Args:
-        root (Path): Folder of all layouts, made if missing.
-        settings (Settings): Image size, images per class and seed; kept in ``settings.json`` beside the images.
-        overwrite (bool): Whether to replace a set that was made before, also one with other settings.
-        log (Callable[[str], None]): Takes lines of progress.
+        root (Path): Folder of all layouts, created if missing.
+        settings (Settings): Image size, images per class and seed; stored in ``settings.json`` beside the images.
+        overwrite (bool): Replace a set that was made before, even with other settings.
+        log (Callable[[str], None]): Called with lines of progress.
 
     Returns:
         Path: Folder of the set.
@@ -304,8 +333,10 @@ def make_imagenet(root: Path, settings: Settings = IMAGENET_SETTINGS, overwrite:
     return _make('imagenet', _fill_imagenet, root, settings, overwrite, log)
 
 
-def make_coco(root: Path, settings: Settings = COCO_SETTINGS, overwrite: bool = False, log=print) -> Path:
-    """Write the set for detection, ``<root>/coco/{train2017,val2017,annotations}``; else like ``make_imagenet``.
+def make_coco(
+    root: Path, settings: Settings = COCO_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
+) -> Path:
+    """Write the detection set, ``<root>/coco/{train2017,val2017,annotations}``, like :func:`make_imagenet`.
 
     Polygons, boxes and areas are those of the visible part of each shape.
     """
@@ -313,7 +344,7 @@ def make_coco(root: Path, settings: Settings = COCO_SETTINGS, overwrite: bool = 
 
 
 def contact_sheet(image_size: int, seed: int, columns: int = 8) -> Image.Image:
-    """Show the first ``columns`` training images of each class for classification, one row per class with its name."""
+    """Show the first ``columns`` training images of each class of the classification set, one row per class."""
     cell, left = image_size + 4, 120
     sheet = Image.new('RGB', (left + columns * cell, len(CLASSES) * cell), 'white')
     pen = ImageDraw.Draw(sheet)

@@ -1,4 +1,4 @@
-"""Transforms that MMPretrain and MMDetection do not have."""
+"""Transform that corrupts images."""
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -10,18 +10,18 @@ from .corruptions import check_corruption, corrupt_image, image_key, image_seed
 
 @TRANSFORMS.register_module()
 class Corrupt(BaseTransform):
-    """Corrupt an image as ImageNet-C does, without storing anything.
+    """Corrupt an image as in ImageNet-C, on the fly.
 
-    The pixels depend on the seed, the corruption, the severity and the image's class folder and name alone: they are
-    those that ``tools/dataset_tools/corrupt.py`` writes with ``--format png``. To be placed behind resizing and
-    cropping, before normalising; ``PackInputs(meta_keys=('corruption', 'severity'))`` hands the tags on.
+    The pixels depend only on the seed, the corruption, the severity and the image's class folder and name. They equal
+    those written by ``tools/dataset_tools/corrupt.py --format png``. Place it after resizing and cropping, before
+    normalising; ``PackInputs(meta_keys=('corruption', 'severity'))`` passes the tags on.
 
     **Required Keys:** img (BGR, uint8), img_path. **Modified Keys:** img. **Added Keys:** corruption, severity.
 
     Args:
         corruption (str): One of the 15 corruptions of ImageNet-C or its 4 extra ones, such as ``'fog'``.
         severity (int): From 1 to 5.
-        seed (int): Another seed gives other noise, other fog, ... Defaults to 0.
+        seed (int): Random seed. Default: 0.
 
     Raises:
         SetupError: If there is no such corruption.
@@ -37,10 +37,10 @@ class Corrupt(BaseTransform):
         """Corrupt ``results['img']``.
 
         Raises:
-            SetupError: If the image is too small or no uint8 image, or ``results['img_path']`` is missing.
+            SetupError: If the image is too small or not a uint8 image, or ``results['img_path']`` is missing.
         """
         if 'img_path' not in results:
-            raise SetupError("mmgcp.Corrupt seeds its noise by results['img_path'], which is missing: place it behind "
+            raise SetupError("mmgcp.Corrupt seeds its noise by results['img_path'], which is missing: place it after "
                              'LoadImageFromFile.')
         seed = image_seed(self.seed, self.corruption, self.severity, image_key(results['img_path']))
         corrupted = corrupt_image(results['img'][..., ::-1], self.corruption, self.severity, seed)

@@ -1,6 +1,6 @@
-"""What to do with images and sequences that cannot be read.
+"""Handle images and sequences that cannot be read.
 
-Evaluation either stops, or puts something readable in their place that the metrics leave out and count.
+Evaluation either stops, or reads another item in their place, which the metrics count and exclude.
 """
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,21 +11,21 @@ import cv2
 from mmgcp.utils.errors import SetupError
 
 POLICIES = ('stop', 'skip')
-# What the decoders that mmcv can use raise on files that are broken, cut off or not images.
+# Errors of mmcv's decoders on files that are broken, truncated or not images.
 _DECODING_ERRORS = (OSError, AssertionError, ValueError, SyntaxError, EOFError, cv2.error)
 
 Item = TypeVar('Item')
 
 
 class UnreadableError(ValueError):
-    """A file cannot be read or decoded; the message is the beginning of a sentence that names it."""
+    """A file cannot be read or decoded; the message begins a sentence that names it."""
 
 
 def check_policy(policy: str) -> None:
-    """Refuse what is not one of ``POLICIES``.
+    """Check that a policy is one of ``POLICIES``.
 
     Raises:
-        SetupError: If it is another value.
+        SetupError: If it is not.
     """
     if policy not in POLICIES:
         raise SetupError(f'unreadable must be one of {POLICIES}, but is {policy!r}')
@@ -35,11 +35,11 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
     """Load an image.
 
     Args:
-        load (Callable): A transform as ``mmcv.LoadImageFromFile``.
-        info (dict): What a data set knows about the image, with ``img_path``.
+        load (Callable): A transform such as ``mmcv.LoadImageFromFile``.
+        info (dict): The data set's information about the image, with ``img_path``.
 
     Returns:
-        dict: ``info`` with what the transform adds: ``img``, uint8 (H, W, 3) in BGR order, and its shapes.
+        dict: ``info`` with the results of the transform: ``img``, uint8 (H, W, 3) in BGR order, and its shapes.
 
     Raises:
         UnreadableError: If the file cannot be read or decoded.
@@ -48,27 +48,26 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
         results = load(dict(info))
     except _DECODING_ERRORS as error:
         raise UnreadableError(f'the image {info["img_path"]} cannot be read') from error
-    # Some settings of the transform make it give back nothing in place of an error.
+    # With some settings the transform returns None instead of raising an error.
     if results is None or results.get('img') is None:
         raise UnreadableError(f'the image {info["img_path"]} cannot be read')
     return results
 
 
 def read_or_stand_in(read: Callable[[int], Item], index: int, count: int, policy: str) -> tuple[Item, dict]:
-    """Read an item, or where it cannot be read and the policy is 'skip', the next one that can.
+    """Read an item, or the next readable one if it is unreadable and the policy is 'skip'.
 
     Args:
         read (Callable[[int], Item]): Reads an item by its index, or raises :class:`UnreadableError`.
-        index (int): Which item.
+        index (int): Index of the item.
         count (int): Number of items.
         policy (str): ``'stop'`` or ``'skip'``.
 
     Returns:
-        tuple[Item, dict]: The item, and the tags that say of it what metrics must know: ``unreadable=True`` for a
-        stand-in, else nothing.
+        tuple[Item, dict]: The item, and tags for the metrics: ``unreadable=True`` for a stand-in, else none.
 
     Raises:
-        SetupError: If the item cannot be read and the policy is 'stop', or if no item can.
+        SetupError: If the item cannot be read and the policy is 'stop', or if no item can be read.
     """
     try:
         return read(index), {}

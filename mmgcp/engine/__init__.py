@@ -1,4 +1,4 @@
-"""What happens while training: schedules, optimisers and hooks."""
+"""Schedules, optimizers and hooks for training."""
 from .hooks import CovarianceDiagnosticsHook, EpochSeedHook, LandscapeHook, MatchingEpochHook, SanityCheckHook
 from .optimizers import BFloat16OptimWrapper, KFACOptimWrapper, RAdamW
 from .schedulers import PolynomialLR, PolynomialMomentum, StagewiseLinearLR

@@ -1,4 +1,4 @@
-"""Metrics that MMPretrain and MMDetection do not have."""
+"""Metrics for robustness that MMPretrain and MMDetection lack."""
 from .corruption_error import CorruptionError
 from .perturbation_stability import PerturbationStability
 

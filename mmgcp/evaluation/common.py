@@ -1,4 +1,4 @@
-"""What the metrics of robustness share: reading samples, and naming means over a part of a benchmark."""
+"""Helpers of the robustness metrics: read samples, and name means over part of a benchmark."""
 import logging
 import warnings
 from collections.abc import Sequence
@@ -11,7 +11,14 @@ from mmgcp.utils.errors import SetupError
 
 
 def read_tags(sample: dict, names: Sequence[str]) -> list:
-    """Values that the data set must have put into the meta information of a sample.
+    """Read values from the meta information of a sample.
+
+    Args:
+        sample (dict): The sample.
+        names (Sequence[str]): Names of the values.
+
+    Returns:
+        list: The values.
 
     Raises:
         SetupError: If one is missing.
@@ -24,13 +31,16 @@ def read_tags(sample: dict, names: Sequence[str]) -> list:
 
 
 def stack_scores(samples: Sequence[dict]) -> Tensor:
-    """Scores of all classes for all samples.
+    """Stack the class scores of several samples.
+
+    Args:
+        samples (Sequence[dict]): N samples with ``pred_score``.
 
     Returns:
-        Tensor: (N, classes), where the network left them.
+        Tensor: (N, classes), on the device of the scores.
 
     Raises:
-        SetupError: If a sample has none, or NaN among them.
+        SetupError: If a sample has no scores, or NaN among them.
     """
     if not all('pred_score' in sample for sample in samples):
         raise SetupError("the network gives no 'pred_score': robustness is measured on classifiers that score classes")
@@ -43,20 +53,24 @@ def stack_scores(samples: Sequence[dict]) -> Tensor:
 
 
 def log_unreadable(name: str, files: Sequence[str]) -> None:
-    """Name the files of a set that could not be read."""
+    """Log the files of a set that could not be read."""
     print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)
 
 
 def name_means(means: dict[str, float | None], missing: Sequence[str], partial: bool) -> dict[str, float]:
-    """Means under names that do not hide that a part of the benchmark was not measured.
+    """Mark means over part of a benchmark by their names.
 
     Args:
-        means (dict[str, float | None]): Means over what was measured, by name; those that are None are left out.
-        missing (Sequence[str]): What was not measured.
-        partial (bool): Give the means of a part, as ``'partial_mCE'``. Otherwise they are left out, with a warning.
+        means (dict[str, float | None]): Means over the measured sets, by name; those that are None are left out.
+        missing (Sequence[str]): Sets that were not measured.
+        partial (bool): Return means over part of the sets, as ``'partial_mCE'``, instead of leaving them out with a
+            warning.
+
+    Returns:
+        dict[str, float]: The means by their new names.
     """
     if missing and not partial:
-        warnings.warn(f"No {' and '.join(means)}, for lack of {', '.join(missing)}: measure these too, or set "
+        warnings.warn(f"No {' and '.join(means)} without {', '.join(missing)}: measure these too, or set "
                       'partial=True for the means over the rest.', stacklevel=3)
         return {}
     prefix = 'partial_' if missing else ''

@@ -1,4 +1,4 @@
-"""Metric of ImageNet-C, see :mod:`mmgcp.robustness.corruptions`."""
+"""Metric for ImageNet-C, see :mod:`mmgcp.robustness.corruptions`."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,25 +17,25 @@ from .common import log_unreadable, name_means, read_tags, stack_scores
 class CorruptionError(BaseMetric):
     """Errors on clean and corrupted images, CE, relative CE and their means, all in %.
 
-    A sample carries ``corruption`` and ``severity`` (``'clean'`` and 0 for a clean image), and ``unreadable=True`` if
-    its image could not be read: such a one is counted, named in the log, and otherwise left out.
+    A sample has ``corruption`` and ``severity`` (``'clean'`` and 0 for a clean image), and ``unreadable=True`` if its
+    image could not be read. Unreadable images are counted, logged, and excluded.
 
     The metrics are ``error/{corruption}/{severity}``, ``images/{corruption}/{severity}`` (a count),
-    ``unreadable/{corruption}/{severity}`` (a count, where not 0), ``CE/{corruption}``, ``mCE`` and, where the clean
-    error is known, ``relative_CE/{corruption}`` and ``relative_mCE``. The means are over the 15 corruptions at 5
-    severities; others get a CE where the reference has them.
+    ``unreadable/{corruption}/{severity}`` (a count, if not 0), ``CE/{corruption}``, ``mCE`` and, if the clean error is
+    known, ``relative_CE/{corruption}`` and ``relative_mCE``. The means are over the 15 corruptions at 5 severities;
+    other corruptions get a CE if the reference has them.
 
     Args:
-        reference (str, optional): What :func:`~mmgcp.robustness.corruptions.load_corruption_reference` reads; None for
+        reference (str, optional): Argument of :func:`~mmgcp.robustness.corruptions.load_corruption_reference`; None for
             plain means. Default: ``'alexnet'``.
-        clean_error (float, optional): Share of clean images that are wrong, where the data hold no clean images.
-        partial (bool): If sets are missing, give ``partial_mCE`` and ``partial_relative_mCE`` over the others.
-            Otherwise there is no mean then, and a warning. Default: False.
+        clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
+        partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
+            of no mean and a warning. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
-        prefix (str, optional): Put before the names of the metrics. Default: none.
+        prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Raises:
-        SetupError: If the reference cannot be read, or ``clean_error`` is no share.
+        SetupError: If the reference cannot be read, or ``clean_error`` is not in [0, 1].
     """
     default_prefix = ''
 
@@ -53,15 +53,15 @@ class CorruptionError(BaseMetric):
         self.partial = partial
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each image its set and whether it is wrong, or its file if it is unreadable.
+        """Record for each image its set and whether it is misclassified, or its file if it is unreadable.
 
         Raises:
-            SetupError: If a sample lacks a tag or scores, has a severity that does not exist, a corruption that the
-                reference lacks, or a label that the network does not know.
+            SetupError: If a sample lacks a tag or scores, has an invalid severity, a corruption that is missing from
+                the reference, or a label beyond the network's classes.
         """
         sets = [self._set_of(sample) for sample in data_samples]
         wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
-        # One entry for each image, unreadable or not: MMEngine cuts the results of all processes to the data's length.
+        # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = str(sample.get('img_path', 'an image')) if sample.get('unreadable') else next(wrong)
             self.results.append((corruption, severity, outcome))
@@ -77,13 +77,13 @@ class CorruptionError(BaseMetric):
         return corruption, severity
 
     def compute_metrics(self, results: list[tuple[str, int, bool | str]]) -> dict[str, float]:
-        """Percentages and counts.
+        """Compute percentages and counts.
 
         Raises:
             SetupError: If there is no image at all.
         """
         if not results:
-            raise SetupError('CorruptionError has seen no images: look at the data set')
+            raise SetupError('CorruptionError has seen no images: check the data set')
         outcomes, metrics, errors = {}, {}, {}
         for corruption, severity, outcome in results:
             outcomes.setdefault((corruption, severity), []).append(outcome)
@@ -102,7 +102,7 @@ class CorruptionError(BaseMetric):
         return {**metrics, **self._normalised(errors, clean)}
 
     def _normalised(self, errors: dict[str, dict[int, float]], clean: float | None) -> dict[str, float]:
-        """CE and relative CE, and their means."""
+        """Compute CE, relative CE and their means."""
         if not errors:  # clean images alone
             return {}
         measured = {corruption: shares for corruption, shares in errors.items()
@@ -119,7 +119,7 @@ class CorruptionError(BaseMetric):
 
 
 def _wrong(samples: Sequence[dict]) -> list[bool]:
-    """Whether the class with the highest score, of equal ones the first, is not the label."""
+    """Whether the class with the highest score (the first of equal ones) is not the label."""
     if not samples:
         return []
     scores = stack_scores(samples)
@@ -131,7 +131,7 @@ def _wrong(samples: Sequence[dict]) -> list[bool]:
 
 
 def _missing(errors: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """Sets of the benchmark that were not measured, such as ``'snow'`` as a whole or ``'fog (2, 3)'``."""
+    """Sets of the benchmark that were not measured, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
     missing = []
     for corruption in CORRUPTIONS:
         severities = [severity for severity in SEVERITIES if severity not in errors.get(corruption, {})]

@@ -1,4 +1,4 @@
-"""Metric of ImageNet-P, see :mod:`mmgcp.robustness.perturbations`."""
+"""Metric for ImageNet-P, see :mod:`mmgcp.robustness.perturbations`."""
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +23,7 @@ from .common import log_unreadable, name_means, read_tags, stack_scores
 
 
 def rank_top5(scores: Tensor) -> Tensor:
-    """The five classes with the highest scores, best first; of equal ones the lower class id comes first.
+    """Rank the five classes with the highest scores, best first; ties are broken by the lower class id.
 
     Args:
         scores (Tensor): (T, classes).
@@ -36,21 +36,21 @@ def rank_top5(scores: Tensor) -> Tensor:
 
 @METRICS.register_module()
 class PerturbationStability(BaseMetric):
-    """Flip probability and top-5 distance of sequences of perturbed images, and the means of the reference's share.
+    """Flip probability and top-5 distance of sequences of perturbed images, and their means relative to a reference.
 
-    A sample is a frame and carries ``perturbation``, ``sequence`` (its name), ``frame`` (from 0), ``frames`` (how many
-    the sequence has) and ``difficulty``. All frames of a sequence come in one batch, in order. A sequence of which a
-    frame has ``unreadable=True`` is counted, named in the log, and otherwise left out.
+    A sample is a frame with ``perturbation``, ``sequence`` (its name), ``frame`` (from 0), ``frames`` (length of the
+    sequence) and ``difficulty``. All frames of a sequence come in one batch, in order. Sequences with
+    ``unreadable=True`` in a frame are counted, logged, and excluded.
 
     The metrics are ``flip/{perturbation}`` (%), ``top5/{perturbation}``, ``sequences/{perturbation}`` (a count),
-    ``unreadable/{perturbation}`` (a count, where not 0) and, with a reference, ``mFR`` and ``mT5D`` (%).
+    ``unreadable/{perturbation}`` (a count, if not 0) and, with a reference, ``mFR`` and ``mT5D`` (%).
 
     Args:
         reference (str, optional): JSON file, see :func:`~mmgcp.robustness.perturbations.load_perturbation_reference`.
-        partial (bool): If perturbations are missing, give ``partial_mFR`` and ``partial_mT5D`` over the others.
-            Otherwise there is no mean then, and a warning. Default: False.
+        partial (bool): If perturbations are missing, return ``partial_mFR`` and ``partial_mT5D`` over the others
+            instead of no mean and a warning. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
-        prefix (str, optional): Put before the names of the metrics. Default: none.
+        prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Raises:
         SetupError: If the reference cannot be read.
@@ -67,13 +67,13 @@ class PerturbationStability(BaseMetric):
         self.partial = partial
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Note for each sequence what it is and how stable (None: unreadable).
+        """Record the tags and the stability of each sequence (None if unreadable).
 
         Raises:
-            SetupError: If a sample lacks a tag or scores, a perturbation or difficulty is not known or not that of the
+            SetupError: If a sample lacks a tag or scores, a perturbation or difficulty is unknown or not that of the
                 reference, or a sequence is incomplete or too short.
         """
-        # One entry for each sequence, unreadable or not: MMEngine cuts the results of all processes to their number.
+        # One entry per sequence, readable or not: MMEngine cuts the results of all processes to their number.
         for samples in _split(data_samples):
             perturbation, name, difficulty = read_tags(samples[0], ('perturbation', 'sequence', 'difficulty'))
             self._check(perturbation, difficulty)
@@ -102,17 +102,17 @@ class PerturbationStability(BaseMetric):
                              'give one that was measured on it')
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Means over the sequences of each perturbation, and over the perturbations.
+        """Average over the sequences of each perturbation, and over the perturbations.
 
         Raises:
-            SetupError: If there is no sequence at all, or there are several difficulties, or several lengths of
-                sequences of one perturbation.
+            SetupError: If there is no sequence, there are several difficulties, or sequences of one perturbation differ
+                in length.
         """
         if not results:
-            raise SetupError('PerturbationStability has seen no sequences: look at the data set')
+            raise SetupError('PerturbationStability has seen no sequences: check the data set')
         difficulties = {difficulty for _, _, difficulty, _, _ in results}
         if len(difficulties) > 1:
-            raise SetupError(f'the data have difficulties {sorted(difficulties)}: measure each by itself')
+            raise SetupError(f'the data have difficulties {sorted(difficulties)}: measure each separately')
         metrics, flip, top5 = {}, {}, {}
         for perturbation in dict.fromkeys(result[0] for result in results):
             sequences = [result for result in results if result[0] == perturbation]
@@ -134,7 +134,7 @@ class PerturbationStability(BaseMetric):
 
 
 def _split(samples: Sequence[dict]) -> list[list[dict]]:
-    """Frames of a batch by sequence: one begins at each frame 0."""
+    """Split a batch into sequences, each of which begins at a frame 0."""
     sequences = []
     for sample in samples:
         frame, = read_tags(sample, ('frame', ))
@@ -158,4 +158,4 @@ def _check_lengths(results: Sequence[tuple]) -> None:
     for _, name, _, others, _ in results:
         if others != frames:
             raise SetupError(f"all sequences of '{perturbation}' must have the same length, but '{first}' has {frames} "
-                             f"frames and '{name}' {others}: make the data anew")
+                             f"frames and '{name}' {others}: generate the data again")

@@ -1,1 +1,1 @@
-"""Measurements of a network: its loss landscape, curvature and gradients."""
+"""Measure a network's loss landscape, curvature and gradients."""

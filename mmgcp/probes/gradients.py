@@ -1,27 +1,27 @@
-r"""Table 1 of Wang et al., CVPR 2020, measured: the gradients of GAP, GCP and GAP with K-FAC by the same weights.
+r"""Measure Table 1 of Wang et al., CVPR 2020: gradients of GAP, GCP and GAP with K-FAC for the same weights.
 
-The weights are those of the last convolution before the pooling. What it gives goes through normalisation and
-activation to become the features ``X``, which the pooling receives. Each row of the table is a ``dL/dX``
-(:mod:`mmgcp.ops.closed_form_gradients`), sent back through those layers to the weights by autograd, and averaged over
-the images.
+The weights are those of the last convolution before the pooling. Its output passes normalisation and activation to
+become the features ``X``, the input of the pooling. Each row of the table is a ``dL/dX``
+(:mod:`mmgcp.ops.closed_form_gradients`), propagated back through these layers to the weights by autograd and averaged
+over the images.
 
-A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss by its own
-pooled matrix, so that they differ in nothing but the way from there to ``X``:
+A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss with respect
+to its pooled matrix, and differ only in the step from there to ``X``:
 
-- what it is trained with, the gradient of the Newton-Schulz steps;
-- Eq. 6, that of the exact square root;
-- Eq. 7, the trimmed one;
-- that of a covariance without a root, in which Eq. 6's preconditioner is missing;
-- GAP: the gradient of another head, which such a network does not have: :func:`fit_average_head` on the same ``X``;
-- GAP with K-FAC: the row before, times the inverse Kronecker-factored Fisher matrix of this one layer.
+- the gradient it is trained with, through the Newton-Schulz steps;
+- Eq. 6, the gradient of the exact square root;
+- Eq. 7, the trimmed gradient;
+- the gradient of a covariance without a root, which lacks the preconditioner of Eq. 6;
+- GAP: the gradient of a head for average pooling, fitted on the same ``X`` by :func:`fit_average_head`;
+- GAP with K-FAC: the row before, times the inverse Kronecker-factored Fisher matrix of this layer.
 
-A network with average pooling gives the last two, by its own head.
+A network with average pooling gives the last two, with its own head.
 
-The Fisher matrix is the empirical one, of the gradients of the labels' GAP loss over the given images, as in
-``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` holds ``dL/dX`` itself.
+The Fisher matrix is the empirical one, of the gradients of the GAP loss with true labels over the given images, as in
+``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` contains ``dL/dX`` itself.
 
-Batch normalisation uses the statistics of the batch, as in training. It couples the images: what arrives at the
-positions of one carries a little of the losses of the others.
+Batch normalisation uses the statistics of the batch, as in training. It couples the images: the gradient at one image
+also depends a little on the losses of the others.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -48,17 +48,17 @@ from .kronecker import gradient_matrix, input_factor, inverses, is_supported, ou
 from .probe import preprocess, training_loss, undisturbed
 
 ROOTS = ('newton_schulz', 'eigh')
-SPECTRUM = 64  # singular values that are kept
+SPECTRUM = 64  # number of singular values to keep
 
 
 class WeightGradients(NamedTuple):
-    """Rows of Table 1 as gradients of the same weights.
+    """Rows of Table 1 as gradients with respect to the same weights.
 
     Attributes:
         layer (str): Name of the convolution.
         loss (float): The network's own loss, mean over the images.
-        rows (dict[str, Tensor]): Gradients by name of the row, (out, in * kernel height * kernel width) and, if the
-            convolution has a bias, that as last column; float64.
+        rows (dict[str, Tensor]): Gradients by name of the row, (out, in * kernel height * kernel width), with the bias
+            of the convolution, if any, as last column; float64.
     """
     layer: str
     loss: float
@@ -66,14 +66,14 @@ class WeightGradients(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A gradient in numbers.
+    """Statistics of a gradient.
 
     Attributes:
         norm (float): Frobenius norm.
         effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007):
-            1 if one direction is all, the number of singular values if all are equal.
-        singular_values (list[float]): The largest 64, over the largest; all, if there are fewer.
-        cosines (dict[str, float]): Cosine similarity to each row by its name, itself included.
+            1 for rank 1, the number of singular values if all are equal.
+        singular_values (list[float]): Up to 64 largest singular values, relative to the largest.
+        cosines (dict[str, float]): Cosine similarity to each row by name, including itself.
     """
     norm: float
     effective_rank: float
@@ -88,7 +88,7 @@ class _Layers(NamedTuple):
 
 
 class _Flow(NamedTuple):
-    """A forward pass: input and output of the convolution, ``X`` (B, D, H, W), what the head receives, and the loss."""
+    """Forward pass: input and output of the convolution, ``X`` (B, D, H, W), input of the head, and loss."""
     inputs: Tensor
     outputs: Tensor
     features: Tensor
@@ -97,22 +97,23 @@ class _Flow(NamedTuple):
 
 
 def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) -> WeightGradients:
-    """Rows of Table 1 for one network in one state, which is left as it was.
+    """Compute the rows of Table 1 for a network, without changing it.
 
     Args:
         model (nn.Module): Classifier of MMPretrain in training mode, not inside a wrapper such as DDP.
-        batches (Sequence[dict]): As the data loader gives them. The more images, the better is the Fisher matrix
-            known; all are held at once.
-        damping (float): Of K-FAC, added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
+        batches (Sequence[dict]): Batches from the data loader, all held in memory. More images give a better estimate
+            of the Fisher matrix.
+        damping (float): Damping of K-FAC, added to the eigenvalues of the Fisher block, in the unit of the squared
+            gradient.
 
     Returns:
         WeightGradients: The rows, in the order of this module's description.
 
     Raises:
-        SetupError: If the network has no average or covariance pooling, or several, no convolution before it or one
-            that K-FAC does not know or that is not trained, a covariance pooling other than the centred square root, or
-            if a gradient is zero or not finite.
-        ValueError: If there are no batches, or ``damping`` is not a positive number, or too small for float64.
+        SetupError: If the network does not have exactly one average or covariance pooling, the convolution before it is
+            missing, not trained or not supported by K-FAC, the covariance pooling is not the centred square root, or a
+            gradient is zero or not finite.
+        ValueError: If there are no batches, or ``damping`` is not positive or too small for float64.
     """
     if not batches:
         raise ValueError('gradients need at least one batch')
@@ -145,13 +146,13 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
 
 
 def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
-    """Lengths, directions and spectra of gradients.
+    """Compare norms, directions and spectra of gradients.
 
     Args:
-        rows (dict[str, Tensor]): Matrices of one shape by name, none of them zero.
+        rows (dict[str, Tensor]): Nonzero matrices of one shape, by name.
 
     Returns:
-        dict[str, Row]: By the same names.
+        dict[str, Row]: Statistics by the same names.
     """
     norms = {name: row.norm() for name, row in rows.items()}
     compared = {}
@@ -167,24 +168,24 @@ def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
 
 
 def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
-    r"""The linear classifier that a network with average pooling would have for these features.
+    r"""Fit a linear classifier on averaged features, as a network with average pooling would have.
 
-    It minimises the sum over the images of the cross-entropy, plus half the squared length of all weights and biases,
-    for features minus their mean and over their root-mean-square length: the posterior mode under a standard normal
+    It minimises the cross-entropy summed over the images, plus half the squared length of all weights and biases, for
+    features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
     prior.
 
-    The penalty decides how large the gradients of such a head are. With more channels than images some weights
-    classify all images, and without a penalty, or with a tiny one, the residuals vanish and with them the gradient. At
-    the optimum the weights of a class are the sum of its residuals times features of length about 1: one image alone
-    moves its own scores by no more than its residuals, whatever the number of channels, and only what many images of a
-    class have in common makes them small. Classes without images get low scores, not infinite ones.
+    The penalty determines the size of the gradients. With more channels than images, some weights classify all images
+    correctly; with little or no penalty, the residuals and the gradient then vanish. At the optimum, the weights of a
+    class are the sum of its residuals times features of length about 1. So one image changes its own scores by no more
+    than its residuals, whatever the number of channels, and residuals become small only through features that many
+    images of a class share. Classes without images get low but finite scores.
 
     Args:
         features (Tensor): Averaged features, (n, D).
         targets (Tensor): Probabilities of the classes, (n, K).
 
     Returns:
-        nn.Linear: From D to K, float64, for features as they are given.
+        nn.Linear: From D to K, float64, for the unnormalised features.
 
     Raises:
         SetupError: If the features are not finite, or the same for all images.
@@ -193,8 +194,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     mean = features.mean(0)
     length = (features - mean).square().sum(1).mean().sqrt()
     if not 0 < length < math.inf:
-        raise SetupError('the averaged features are not finite, or the same for all images, so that no head can tell '
-                         'the classes apart: take more images, or a checkpoint from before the training broke down')
+        raise SetupError('the averaged features are not finite, or the same for all images, so that no head can '
+                         'classify them: take more images, or a checkpoint from before the training diverged')
     normed = F.pad((features - mean) / length, (0, 1), value=1.)
     weights = normed.new_zeros(targets.shape[1], normed.shape[1], requires_grad=True)
     solver = torch.optim.LBFGS([weights], max_iter=1000, history_size=20, tolerance_grad=1e-10, tolerance_change=0,
@@ -216,7 +217,7 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
 
 def _find_layers(model: nn.Module, data: dict) -> _Layers:
-    """The one pooling layer, and the convolution that runs last before it."""
+    """Find the pooling layer and the last convolution that runs before it."""
     poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
     if len(poolings) != 1:
         raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
@@ -247,12 +248,12 @@ def _check_root(pooling: CovariancePooling) -> None:
             or not options.get('center', True) or options.get('pre_norm', 'trace') != 'trace'):
         raise SetupError('Eq. 6 is the gradient of the square root of the sample covariance, but this network has '
                          f'{pooling}: set model.neck.method to {" or ".join(ROOTS)}, and leave center, '
-                         'shrinkage, pre_norm and scale_off_diagonal as they are by default')
+                         'shrinkage, pre_norm and scale_off_diagonal at their defaults')
 
 
 @contextmanager
 def _hooked(hooks: dict[nn.Module, Callable]):
-    """Forward hooks on layers."""
+    """Register forward hooks on layers, and remove them afterwards."""
     handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
     try:
         yield
@@ -266,7 +267,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
 
     def watch_conv(_, inputs: tuple, output: Tensor) -> Tensor:
         seen.update(inputs=inputs[0].detach(), outputs=output)
-        return output.clone()  # an activation behind it may overwrite what it gets
+        return output.clone()  # a later activation may overwrite its input
 
     def watch_pooling(_, inputs: tuple, output: Tensor | tuple[Tensor]) -> None:
         seen.update(features=_last(inputs[0]), pooled=_last(output))
@@ -291,18 +292,18 @@ def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Lin
 
 
 def _targets(samples: Sequence, classes: int) -> Tensor:
-    """Probabilities of the classes: a batch augmentation's, or one for the label."""
+    """Target probabilities of the classes, soft after batch augmentation, else one-hot."""
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)
 
 
 def _feature_gradients(flow: _Flow, head: nn.Linear | None, data: dict) -> dict[str, Tensor]:
-    """dL/dX of all rows but K-FAC's, (B, D, H, W); with a ``head``, of a network with covariance pooling."""
+    """dL/dX of all rows but K-FAC's, (B, D, H, W); ``head`` is given for networks with covariance pooling."""
     if head is None:
         return {GAP: torch.autograd.grad(flow.loss, flow.features, retain_graph=True)[0]}
     trained, by_pooled = torch.autograd.grad(flow.loss, (flow.features, flow.pooled), retain_graph=True)
-    # In float64 what is zero to rounding is told apart from small eigenvalues.
+    # float64 separates small eigenvalues from rounding errors.
     x = flow.features.detach().flatten(2).mT.double()
     by_root = symmetric_gradient(by_pooled.double())
     averaged = x.mean(1).requires_grad_()
@@ -330,4 +331,4 @@ def _check_rows(rows: dict[str, Tensor]) -> None:
         if not 0 < row.norm() < math.inf:
             raise SetupError(f"the gradient of the row '{name}' is {'zero' if row.norm() == 0 else 'not finite'}, so "
                              'that it has no direction to compare: take a checkpoint that has trained a little '
-                             '(zero_init_residual starts with zeros) and from before the training broke down')
+                             '(zero_init_residual starts with zeros) and from before the training diverged')

@@ -1,19 +1,18 @@
 r"""Curvature of the training loss: the largest eigenvalues and the trace of its Hessian.
 
-Smoothness is what Section 3 of Wang et al. (CVPR 2020) credits covariance pooling with. The Hessian ``H`` of the loss
-with respect to all weights that are trained says directly how smooth the loss is where the weights are: the gradient
-changes by ``H d`` along a short step ``d``, the largest eigenvalue bounds the learning rate of stable gradient descent
-(``2 / lambda_1``), and the trace is the curvature of all directions together.
+Section 3 of Wang et al. (CVPR 2020) attributes a smoother loss to covariance pooling. The Hessian ``H`` of the loss
+with respect to all trained weights measures smoothness at the current weights directly: the gradient changes by
+``H d`` along a short step ``d``, the largest eigenvalue bounds the learning rate of stable gradient descent
+(``2 / lambda_1``), and the trace sums the curvature over all directions.
 
-What is differentiated is what training descends: the mean over the given batches of the training loss, normalisation
-layers using the statistics of each batch, dropout and batch augmentations drawn once and then kept. ReLU and
-max-pooling have kinks, so the Hessian exists almost everywhere: it is that of the smooth piece in which the weights
-are. It depends on the scale of the weights, which batch normalisation leaves free: compare networks at the same stage
-of equal trainings.
+The loss is the mean training loss over the given batches; normalisation layers use the statistics of each batch, and
+dropout and batch augmentations are drawn once and then fixed. ReLU and max-pooling have kinks, so that the Hessian
+exists only almost everywhere: it is that of the smooth piece around the weights. It depends on the scale of the
+weights, which batch normalisation leaves free: compare networks at the same stage of equal trainings.
 
-The Hessian is never written down: :class:`Hessian` multiplies it with vectors. curvlinops has such operators too, but
-asks for a network that maps tensors to outputs and a loss of torch; MMPretrain's networks compute their losses
-themselves, and their batch normalisation stands in the way of ``torch.func``.
+The Hessian is never formed: :class:`Hessian` computes its products with vectors. curvlinops has such operators too, but
+needs a network that maps tensors to outputs and a loss of torch; MMPretrain's networks compute their losses themselves,
+and their batch normalisation does not work with ``torch.func``.
 """
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,12 +35,12 @@ class NonFiniteCurvatureError(SetupError):
 
 
 class Eigenvalues(NamedTuple):
-    """Eigenvalues as far as they were found, largest first.
+    """Converged eigenvalues, largest first.
 
     Attributes:
-        values (list[float]): Those that converged. If fewer than ``wanted``, none of them is known to be the largest.
+        values (list[float]): The eigenvalues. If there are fewer than ``wanted``, larger ones may be missing.
         residuals (list[float]): ``||H v - lambda v|| / |lambda|`` of each, with eigenvectors of length 1.
-        wanted (int): How many were asked for.
+        wanted (int): Number of eigenvalues requested.
     """
     values: list[float]
     residuals: list[float]
@@ -49,7 +48,7 @@ class Eigenvalues(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """An estimate of a trace.
+    """Estimate of a trace.
 
     Attributes:
         mean (float): The estimate.
@@ -60,18 +59,18 @@ class Trace(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """All that is measured of one network.
+    """Curvature of one network.
 
     Attributes:
         loss (float): Mean over the batches.
-        eigenvalues (list[float]): The largest, largest first, as far as they were found.
-        residuals (list[float]): Of these eigenvalues; see :class:`Eigenvalues`.
-        smallest (list[float]): The most negative one, if it was asked for and found.
-        trace (float): Estimate of the trace; NaN where there is a fault.
+        eigenvalues (list[float]): Largest eigenvalues that converged, largest first.
+        residuals (list[float]): Residuals of these eigenvalues; see :class:`Eigenvalues`.
+        smallest (list[float]): The most negative eigenvalue, if requested and converged.
+        trace (float): Estimate of the trace; NaN if the measurement failed.
         trace_error (float): Its standard error.
-        products (int): Hessian-vector products that it took.
-        seconds (float): Time that they took.
-        fault (str): What was not finite, so that the measurement ended there; empty if nothing.
+        products (int): Number of Hessian-vector products.
+        seconds (float): Time taken by the products.
+        fault (str): Non-finite value that ended the measurement; empty if there was none.
     """
     loss: float
     eigenvalues: list[float]
@@ -85,20 +84,20 @@ class Curvature(NamedTuple):
 
 
 class Hessian(LinearOperator):
-    """Hessian of the training loss as an operator of scipy: ``hessian @ vector``, (n,) for n trained weights.
+    """Hessian of the training loss as a scipy operator: ``hessian @ vector``, (n,) for n trained weights.
 
-    Weights are in the order of ``model.named_parameters()``. To be made by :func:`loss_hessian`.
+    Weights are in the order of ``model.named_parameters()``. Created by :func:`loss_hessian`.
 
     Args:
         model (nn.Module): Model of MMPretrain or MMDetection, inside :func:`~mmgcp.probes.probe.undisturbed`.
-        data (Sequence[dict]): Batches from :func:`~mmgcp.probes.probe.preprocess`; each counts alike.
+        data (Sequence[dict]): Batches from :func:`~mmgcp.probes.probe.preprocess`, with equal weight.
         rewind (Callable[[], None]): From ``undisturbed``, called before each product.
-        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
 
     Attributes:
         loss (float): Mean loss over the batches; NaN before the first product.
-        products (int): Products so far, each over all batches.
-        seconds (float): Time that they took.
+        products (int): Number of products so far, each over all batches.
+        seconds (float): Time taken by the products.
 
     Raises:
         SetupError: If no weight is trained.
@@ -123,7 +122,7 @@ class Hessian(LinearOperator):
         vectors = [part.view_as(weight) for part, weight in zip(flat.split(self.sizes), weights, strict=True)]
         product, losses, faults = torch.zeros_like(flat), [], []
         self.rewind()
-        # Convolutions in full float32: the 10 bits of TF32, cuDNN's default, would drown small eigenvalues.
+        # Convolutions in full float32: small eigenvalues vanish in the 10 bits of TF32, cuDNN's default.
         with torch.backends.cudnn.flags(torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False):
             for number, data in enumerate(self.data, 1):
                 loss, parts = hessian_vector_product(self.model, data, weights, vectors)
@@ -141,7 +140,7 @@ class Hessian(LinearOperator):
         return result
 
     def _faults(self, loss: Tensor, parts: Sequence[Tensor], where: str) -> list[str]:
-        """What is not finite, in a sentence; nothing if all is well."""
+        """Describe non-finite values, if there are any."""
         if not loss.isfinite():
             return [f'the loss of {where} is {loss.item()}, so it has no curvature: measure weights that were saved '
                     'before the training diverged']
@@ -156,22 +155,22 @@ class Hessian(LinearOperator):
 def loss_hessian(model: nn.Module,
                  batches: Sequence[dict],
                  progress: Callable[[int], None] | None = None) -> Iterator[Hessian]:
-    """Hessian of a network's training loss over some batches. Afterwards the network is as it was before.
+    """Provide the Hessian of a network's training loss over some batches, and restore the network afterwards.
 
-    Dropout masks and batch augmentations are drawn from the random generators as they stand: seed them first where
-    networks are to be compared.
+    Dropout masks and batch augmentations depend on the current state of the random generators: seed them first to
+    compare networks.
 
     Args:
         model (nn.Module): Model of MMPretrain or MMDetection, in training mode, not inside a wrapper such as DDP.
-        batches (Sequence[dict]): As the data loader gives them. The loss is the mean of their losses.
-        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+        batches (Sequence[dict]): Batches from the data loader. The loss is the mean of their losses.
+        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
 
     Yields:
         Hessian: The operator.
 
     Raises:
         SetupError: If no weight is trained. Products raise it if the network cannot be differentiated twice or does
-            not fit into the GPU's memory, and :class:`NonFiniteCurvatureError` where they overflow.
+            not fit into the GPU's memory, and :class:`NonFiniteCurvatureError` if they overflow.
         ValueError: If there are no batches.
     """
     if not batches:
@@ -184,33 +183,33 @@ def loss_hessian(model: nn.Module,
 
 
 def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Weights that are trained, by name.
+    """Select the trained weights of a model, by name.
 
     Raises:
         SetupError: If there are none.
     """
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if not weights:
-        raise SetupError(f'{type(model).__name__} has no weights that are trained, so its loss has no Hessian: leave '
-                         'some of its layers unfrozen')
+        raise SetupError(f'{type(model).__name__} has no weights that are trained, so its loss has no Hessian: '
+                         'unfreeze some of its layers')
     return weights
 
 
 def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tensor],
                            vectors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Hessian of the loss of one batch times a vector, exactly, by double backward (Pearlmutter, 1994).
+    """Multiply the Hessian of one batch's loss by a vector, exactly, by double backward (Pearlmutter, 1994).
 
     Args:
         model (nn.Module): As in :func:`loss_hessian`.
-        data (dict): From :func:`~mmgcp.probes.probe.preprocess`.
-        weights (Sequence[Tensor]): With respect to what.
+        data (dict): Batch from :func:`~mmgcp.probes.probe.preprocess`.
+        weights (Sequence[Tensor]): Weights to differentiate with respect to.
         vectors (Sequence[Tensor]): The vector, in the shapes of the weights.
 
     Returns:
         tuple[Tensor, tuple[Tensor, ...]]: The loss, a scalar, and the product in the shapes of the weights.
 
     Raises:
-        SetupError: If the network has a layer that cannot be differentiated twice, or memory of the GPU runs out.
+        SetupError: If a layer of the network cannot be differentiated twice, or the GPU runs out of memory.
     """
     try:
         with torch.enable_grad():
@@ -224,7 +223,7 @@ def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tenso
 def _second_derivative(model, loss, weights, vectors):
     try:
         gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
-        # A gradient that is a constant has no graph, and no part in the product.
+        # A constant gradient has no graph and contributes nothing to the product.
         curved = [(gradient, vector) for gradient, vector in zip(gradients, vectors, strict=True)
                   if gradient.requires_grad]
         if not curved:
@@ -241,7 +240,7 @@ def _second_derivative(model, loss, weights, vectors):
 
 
 def _refuse_once_differentiable(gradients):
-    """Looks for the node by which ``once_differentiable`` ends a graph: autograd stops there without a word."""
+    """Raise if a graph contains the node of ``once_differentiable``, at which autograd stops silently."""
     open_nodes, seen = [gradient.grad_fn for gradient in gradients], {None}
     while open_nodes:
         node = open_nodes.pop()
@@ -258,20 +257,20 @@ def largest_eigenvalues(hessian: LinearOperator,
                         tolerance: float = 1e-3,
                         seed: int = 0,
                         max_restarts: int = 100) -> Eigenvalues:
-    """Algebraically largest eigenvalues, by the restarted Lanczos method of ARPACK.
+    """Compute the algebraically largest eigenvalues by the restarted Lanczos method of ARPACK.
 
-    The most negative ones are those of ``-hessian``, negated. Takes ``max(20, 2 number + 1)`` vectors of memory, and
-    some tens to hundreds of products, as the eigenvalues lie close or apart.
+    For the most negative eigenvalues, pass ``-hessian`` and negate the result. Takes memory for
+    ``max(20, 2 number + 1)`` vectors and tens to hundreds of products, more for close eigenvalues.
 
     Args:
         hessian (LinearOperator): Symmetric, real.
-        number (int): How many.
+        number (int): Number of eigenvalues.
         tolerance (float): Relative accuracy; 0 for that of the dtype.
-        seed (int): Of the start vector.
-        max_restarts (int): Restarts after which what has not converged is given up.
+        seed (int): Seed of the start vector.
+        max_restarts (int): Maximal number of restarts; eigenvalues that have not converged by then are left out.
 
     Returns:
-        Eigenvalues: The eigenvalues with their residuals, and whether there are as many as wanted.
+        Eigenvalues: The converged eigenvalues with their residuals.
 
     Raises:
         ValueError: If ``number`` is not in 1 to n - 1.
@@ -293,12 +292,12 @@ def largest_eigenvalues(hessian: LinearOperator,
 
 
 def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
-    """Trace by Hutchinson's estimator: the mean of ``v^T H v`` over vectors of random signs.
+    """Estimate the trace by Hutchinson's method: the mean of ``v^T H v`` over vectors of random signs.
 
     Args:
         hessian (LinearOperator): Symmetric, real.
-        samples (int): Vectors, at least 2; the error falls with the root of their number.
-        seed (int): Of the vectors.
+        samples (int): Number of vectors, at least 2; the error decreases with its square root.
+        seed (int): Seed of the vectors.
 
     Returns:
         Trace: The mean and its standard error.
@@ -329,18 +328,18 @@ def measure_curvature(model: nn.Module,
     Args:
         model (nn.Module): As in :func:`loss_hessian`.
         batches (Sequence[dict]): As in :func:`loss_hessian`.
-        eigenvalues (int): Number of the largest.
-        smallest (bool): Whether to look for the most negative one too.
-        samples (int): Vectors for the trace, which is measured first.
+        eigenvalues (int): Number of largest eigenvalues.
+        smallest (bool): Also compute the most negative one.
+        samples (int): Number of vectors for the trace, which is measured first.
         tolerance (float): Relative accuracy of eigenvalues.
-        seed (int): Of start vectors, samples, dropout and batch augmentations.
-        progress (Callable[[int], None], optional): Called after each product with the number of all so far.
+        seed (int): Seed of start vectors, samples, dropout and batch augmentations.
+        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
 
     Returns:
-        Curvature: The measurement. Of a network that is not finite it holds what was measured until then.
+        Curvature: The measurement; incomplete if values were not finite.
 
     Raises:
-        SetupError: As :func:`loss_hessian`.
+        SetupError: As in :func:`loss_hessian`.
         ValueError: If a setting is out of range.
     """
     fault, estimate = '', Trace(float('nan'), float('nan'))
@@ -351,7 +350,7 @@ def measure_curvature(model: nn.Module,
             estimate = trace(hessian, samples, seed)
             largest = largest_eigenvalues(hessian, eigenvalues, tolerance, seed)
             if smallest:
-                # The number -1 of Python would make it a float64 operator, and ARPACK need twice the memory.
+                # A Python -1 would give a float64 operator, with twice the memory for ARPACK.
                 lowest = largest_eigenvalues(hessian * hessian.dtype.type(-1), 1, tolerance, seed)
         except NonFiniteCurvatureError as error:
             fault = str(error)

@@ -1,4 +1,4 @@
-r"""Kronecker-factored blocks of the Fisher information matrix, of one layer each.
+r"""Kronecker-factored blocks of the Fisher information matrix, one per layer.
 
 A layer with weights ``W`` (a row per output, the bias as last column) computes ``s_t = W a_t`` at the positions ``t``
 of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t``, the gradient of the
@@ -7,9 +7,9 @@ by (K-FAC, Martens & Grosse, ICML 2015; KFC for convolutions, Grosse & Martens, 
 
     F  =  A (x) G,    A = E[sum_t a_t a_t^T],    G = E[mean_t g_t g_t^T],
 
-in the basis of ``W`` with its columns one below the other. It is exact where there is one position and inputs and
-gradients are independent, for one example in particular. Which Fisher matrix it is, lies in the gradients: those of the
-labels give the empirical one.
+in the basis of ``W`` with its columns stacked. It is exact for one position with independent inputs and gradients, and
+so for a single example. The gradients determine which Fisher matrix it is: those of the true labels give the empirical
+one.
 """
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 
 def is_supported(module: nn.Module) -> bool:
-    """Whether a layer has factors: ``nn.Linear``, or ``nn.Conv2d`` with one group and zeros as padding.
+    """Check whether a layer has factors: ``nn.Linear``, or ``nn.Conv2d`` with one group and zero padding.
 
-    Subclasses are left out: they may compute something else with their weights.
+    Subclasses are excluded, because they may use their weights differently.
     """
     if type(module) is nn.Conv2d:
         return module.groups == 1 and module.padding_mode == 'zeros'
@@ -27,16 +27,16 @@ def is_supported(module: nn.Module) -> bool:
 
 
 def input_factor(module: nn.Module, x: Tensor) -> Tensor:
-    """A: mean over the examples of the sum over their positions of ``a a^T``.
+    """Compute A: mean over the examples of the sum over their positions of ``a a^T``.
 
     Args:
         module (nn.Module): Supported layer.
         x (Tensor): Its input, (B, in, H, W) for a convolution, (B, ..., in) for a linear layer, where all dimensions
-            between are positions. float16 and bfloat16 are computed in float32.
+            in between are positions. float16 and bfloat16 are computed in float32.
 
     Returns:
-        Tensor: (d, d), where ``d`` is in * kernel height * kernel width, and one more, always 1, where there is a bias;
-        ordered as ``weight.flatten(1)``, then the bias.
+        Tensor: (d, d), where ``d`` is in * kernel height * kernel width, plus one, for a constant 1, if there is a
+        bias; ordered as ``weight.flatten(1)``, then the bias.
 
     Raises:
         ValueError: If there is no example.
@@ -53,13 +53,13 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Tensor:
-    """G: mean over the examples and positions of ``g g^T``.
+    """Compute G: mean over the examples and positions of ``g g^T``.
 
     Args:
         module (nn.Module): Supported layer.
-        grad (Tensor): Gradient in its output, (B, out, H, W) or (B, ..., out), of a loss that is the mean over the B
-            examples; B times that is the gradient of an example's own loss.
-        loss_scale (float): What the loss was multiplied with.
+        grad (Tensor): Gradient with respect to its output, (B, out, H, W) or (B, ..., out), of the mean loss over the B
+            examples; times B it is the gradient of an example's own loss.
+        loss_scale (float): Factor that the loss was multiplied by.
 
     Returns:
         Tensor: (out, out).
@@ -76,29 +76,29 @@ def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Te
 
 
 def positions(module: nn.Module, grad: Tensor) -> int:
-    """Positions per example: pixels of a convolution's output, tokens of a linear layer's."""
+    """Count the positions per example: output pixels of a convolution, tokens of a linear layer."""
     return grad[0].numel() // len(module.weight)
 
 
 def gradient_matrix(module: nn.Module, weight_grad: Tensor, bias_grad: Tensor | None = None) -> Tensor:
-    """Gradient of a layer as a matrix, (out, d): ``weight.flatten(1)``, and the bias as last column."""
+    """Combine the gradients of a layer in a matrix, (out, d): ``weight.flatten(1)``, and the bias as last column."""
     columns = [weight_grad.flatten(1)] if module.bias is None else [weight_grad.flatten(1), bias_grad[:, None]]
     return torch.cat(columns, 1)
 
 
 def split_matrix(module: nn.Module, matrix: Tensor) -> list[Tensor]:
-    """The reverse of :func:`gradient_matrix`: the part of the weight, and that of the bias if there is one."""
+    """Invert :func:`gradient_matrix`: split a matrix into the parts of the weight and, if present, the bias."""
     if module.bias is None:
         return [matrix.view_as(module.weight)]
     return [matrix[:, :-1].reshape(module.weight.shape), matrix[:, -1]]
 
 
 def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> list[Tensor]:
-    r"""Inverses of both factors with factored Tikhonov damping (Martens & Grosse 2015, Section 6.3).
+    r"""Invert both factors with factored Tikhonov damping (Martens & Grosse 2015, Section 6.3).
 
     ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
-    over that of G, so that neither is damped more than the other. Their Kronecker product is about
-    ``(A (x) G + damping I)^-1``. A factor of zeros, as behind weights that start as zeros, has no scale: ``pi`` is 1.
+    over that of G, so that both are damped equally. Their Kronecker product is about ``(A (x) G + damping I)^-1``. A
+    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1.
 
     Args:
         input_factor (Tensor): A, (d, d), float32 or float64.
@@ -109,7 +109,7 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
         list[Tensor]: Inverses of A and G.
 
     Raises:
-        ValueError: If a factor is not finite, or not positive definite with the damping, in its precision.
+        ValueError: If a factor is not finite, or with damping not positive definite in its precision.
     """
     scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
     if not all(bool(scale.isfinite()) for scale in scales):
@@ -119,12 +119,15 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
 
 def precondition(matrix: Tensor, inverse_input: Tensor, inverse_output: Tensor) -> Tensor:
-    """Product of the inverse block with a gradient: ``G^-1 matrix A^-1``.
+    """Multiply a gradient by the inverse block: ``G^-1 matrix A^-1``.
 
     Args:
         matrix (Tensor): From :func:`gradient_matrix`, (out, d).
         inverse_input (Tensor): From :func:`inverses`, (d, d).
         inverse_output (Tensor): From :func:`inverses`, (out, out).
+
+    Returns:
+        Tensor: The preconditioned gradient, (out, d).
     """
     return inverse_output @ matrix @ inverse_input
 
@@ -135,7 +138,7 @@ def _inverse(factor: Tensor, damping: float) -> Tensor:
     if failed:
         raise ValueError(f'a Kronecker factor of size {len(factor)} with {damping:.3g} on its diagonal is not positive '
                          f'definite in {factor.dtype}: raise the damping')
-    # Cholesky's routines may return the matrix by columns, which neither broadcasts nor multiplies to the same bits.
+    # Cholesky routines may return a column-major matrix, which cannot be broadcast and gives other rounding errors.
     return torch.cholesky_inverse(root).contiguous()
 
 

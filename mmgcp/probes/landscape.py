@@ -6,8 +6,8 @@ At a point ``x`` with loss ``L`` and gradient ``g``, and for step sizes ``eta``,
     distances   ||g - g(x + s eta g)||                                    Eq. 4
     smoothness  ||g - g(x + s eta g)|| / (eta ||g||)
 
-The largest of the last is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. What the point is, an
-activation, the image or the weights, is a :class:`Place`.
+The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. A :class:`Place` defines the
+point: an activation, the image or the weights.
 """
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,14 +29,14 @@ SIGNS = {'ascent': 1, 'descent': -1}
 
 
 class Landscape(NamedTuple):
-    """One measurement. Of the k step sizes each has an entry in the lists, NaN or infinite where the network overflows.
+    """One measurement, with a list entry per step size, NaN or infinite where the network overflows.
 
     Attributes:
         loss (float): ``L(x)``.
         gradient_norm (float): ``||g||``.
-        losses (list[float]): Of Eq. 3.
-        distances (list[float]): Of Eq. 4.
-        smoothness (list[float]): Distances over lengths of the steps; NaN where the gradient is zero.
+        losses (list[float]): Losses of Eq. 3.
+        distances (list[float]): Distances of Eq. 4.
+        smoothness (list[float]): Distances over step lengths; NaN where the gradient is zero.
     """
     loss: float
     gradient_norm: float
@@ -46,36 +46,38 @@ class Landscape(NamedTuple):
 
 
 class Place:
-    """Where in a network the landscape is looked at: a point there, and the loss at any other.
+    """Place in a network where the landscape is measured.
 
     Attributes:
-        name (str): Name of the layer, or what it is.
-        shared (bool): Whether all processes of a distributed training have the same point, as they have the weights;
-            otherwise each has the part of its images.
+        name (str): Name of the layer or of the place.
+        shared (bool): Whether all processes of a distributed training have the same point, as for weights; otherwise
+            each has the part that belongs to its images.
     """
 
     name: str
     shared = False
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """Where the network is for this batch, by names."""
+        """Compute the current point for a batch, as tensors by name."""
         raise NotImplementedError
 
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
-        """Loss at another point."""
+        """Compute the loss of a batch at another point."""
         raise NotImplementedError
 
 
 class Weights(Place):
-    """All weights that are trained, as in Santurkar et al."""
+    """All trained weights, as in Santurkar et al."""
 
     name = 'weights'
     shared = True
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
+        """Return the weights."""
         return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
 
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
+        """Compute the loss with other weights."""
         return model.parse_losses(torch.func.functional_call(model, point, (), {**data, 'mode': 'loss'}))[0]
 
 
@@ -85,18 +87,20 @@ class Image(Place):
     name = 'image'
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
+        """Return the images."""
         return {'image': data['inputs'].detach()}
 
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
+        """Compute the loss of other images."""
         return training_loss(model, {**data, 'inputs': point['image']})
 
 
 class Activation(Place):
-    """Output of a layer, or its input. Of several tensors in a tuple, the last.
+    """Output or input of a layer; the last tensor if it is a tuple.
 
     Args:
         name (str): Name of the layer in the model.
-        of_input (bool): Whether its input is meant.
+        of_input (bool): Take its input instead of its output.
     """
 
     def __init__(self, name: str, of_input: bool = False) -> None:
@@ -104,23 +108,24 @@ class Activation(Place):
         self.of_input = of_input
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """See :class:`Place`.
+        """Run the network and record the activation.
 
         Raises:
-            SetupError: If the layer does not run exactly once per forward pass, or has no tensor of a real floating
-                dtype there.
+            SetupError: If the layer does not run exactly once per forward pass, or the activation is not a tensor of a
+                real floating dtype.
         """
         seen = []
         with torch.no_grad(), self._tapped(model, lambda x: seen.append(x) or x):
             training_loss(model, data)
         if len(seen) != 1:
-            raise SetupError(f'the layer {self.name} runs {len(seen)} times in a forward pass, so that it has no one '
-                             'landscape: name a layer that runs once')
+            raise SetupError(f'the layer {self.name} runs {len(seen)} times in a forward pass, so that its '
+                             'landscape is ambiguous: name a layer that runs once')
         return {'activation': seen[0]}
 
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
+        """Compute the loss with another activation."""
         def replace(_: Tensor) -> Tensor:
-            # What comes before is a constant: no graph is kept of it.
+            # Earlier layers are constant here and need no graph.
             torch.set_grad_enabled(True)
             return point['activation']
 
@@ -129,7 +134,7 @@ class Activation(Place):
 
     @contextmanager
     def _tapped(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Put a function into the stream of the layer."""
+        """Apply a function to the activation during forward passes."""
 
         def apply(value):
             if isinstance(value, (tuple, list)) and value:
@@ -151,16 +156,19 @@ class Activation(Place):
 
 
 def find_place(model: nn.Module, at: str) -> Place:
-    """The place that a user names.
+    """Find a place by name.
 
     Args:
         model (nn.Module): Classifier of MMPretrain.
-        at (str): ``'stem'``, the output of what comes before the first stage, as in Fig. 2: ResNet's and ShuffleNetV2's
-            max-pooling, MobileNetV2's first convolution; ``'last_conv'``, what the global pooling receives, X of
-            Section 3; ``'image'``; ``'weights'``; or the name of a layer, whose output is meant.
+        at (str): ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's
+            max-pooling or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of
+            Section 3; ``'image'``; ``'weights'``; or the name of a layer, for its output.
+
+    Returns:
+        Place: The place.
 
     Raises:
-        SetupError: If the model has no such place; it lists the nearest.
+        SetupError: If the model has no such place; the message lists the nearest names.
     """
     if at == 'weights':
         return Weights()
@@ -171,12 +179,12 @@ def find_place(model: nn.Module, at: str) -> Place:
         stem = next((f'backbone.{name}' for name in STEMS if f'backbone.{name}' in layers), None)
         if stem is None:
             raise SetupError(f"{type(model).__name__} has no stem that is known ({', '.join(STEMS)} of the backbone): "
-                             'name a layer of the backbone in place of at=stem')
+                             'name a layer of the backbone instead of at=stem')
         return Activation(stem)
     if at == 'last_conv':
         pooling = next((name for name, layer in layers.items() if isinstance(layer, CovariancePooling)), 'neck')
         if layers.get(pooling) is None:
-            raise SetupError(f'{type(model).__name__} has no neck that pools: name a layer in place of at=last_conv')
+            raise SetupError(f'{type(model).__name__} has no neck that pools: name a layer instead of at=last_conv')
         return Activation(pooling, of_input=True)
     if not at or at not in layers:
         near = difflib.get_close_matches(at, [*PLACES, *filter(None, layers)], n=5, cutoff=0.3)
@@ -193,28 +201,27 @@ def measure_landscape(model: nn.Module,
                       direction: str = 'ascent',
                       steps_at_once: int = 1,
                       rewind: Callable[[], None] = lambda: None) -> Landscape:
-    """Walk along the gradient, and look at loss and gradient on the way.
+    """Evaluate loss and gradient at several points along the gradient.
 
-    In a distributed training the loss is the mean over all processes and the point all of theirs together: for
-    networks without batch statistics, or with synchronised ones, the same as one process with the joint batch.
+    In distributed training the loss is the mean over all processes, and the point combines theirs. Without batch
+    statistics, or with synchronised ones, this equals one process with the joint batch.
 
     Args:
         model (nn.Module): Classifier of MMPretrain, inside :func:`~mmgcp.probes.probe.undisturbed`.
-        data (dict): From :func:`~mmgcp.probes.probe.preprocess`.
-        place (Place): Where to look.
+        data (dict): Batch from :func:`~mmgcp.probes.probe.preprocess`.
+        place (Place): Place to measure at.
         step_sizes (Sequence[float]): ``eta``, positive.
-        direction (str): ``'ascent'``, as Eqs. 3 and 4 have it, or ``'descent'``, which training goes.
-        steps_at_once (int): Step sizes evaluated in one pass by ``torch.func.vmap``, each with batch statistics of its
-            own. Memory grows with it.
+        direction (str): ``'ascent'``, as in Eqs. 3 and 4, or ``'descent'``, as in training.
+        steps_at_once (int): Step sizes evaluated in one pass by ``torch.func.vmap``, each with its own batch
+            statistics. Memory grows in proportion.
         rewind (Callable[[], None]): From ``undisturbed``, called before each evaluation.
 
     Returns:
-        Landscape: In float32 precision, whatever precision the training has: rounding to 16 bits would swallow short
-        steps.
+        Landscape: The measurement, in float32 whatever the precision of training, as short steps vanish in 16 bits.
 
     Raises:
-        SetupError: If the place is not where :func:`find_place` said, or with ``steps_at_once`` above 1 the network has
-            something that ``vmap`` refuses.
+        SetupError: If the place cannot be measured, or ``vmap`` does not support the network and ``steps_at_once`` is
+            above 1.
     """
     processes = get_world_size()
 

@@ -1,4 +1,4 @@
-"""Evaluates a model's training loss, at its own weights and activations or others, and leaves the model as it was."""
+"""Evaluate a model's training loss without changing the model."""
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +12,17 @@ from torch.nn.modules.batchnorm import _NormBase
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
-    """Evaluate a model without a trace: buffers and random generators are afterwards as they were before.
+    """Restore the buffers of a model and the random generators afterwards.
 
-    Normalisation layers in training mode normalise by the statistics of the batch, as they train, but do not update
-    their running ones. So what is evaluated is a function of weights and input alone, and ``torch.func`` transforms
-    accept it.
+    Normalisation layers in training mode normalise by the statistics of the batch, but do not update their running
+    statistics. The loss is then a function of weights and input alone, as ``torch.func`` transforms require.
 
     Args:
         model (nn.Module): The model, not inside a wrapper such as DDP.
 
     Yields:
-        Callable[[], None]: Winds the random generators back to where they stood at the start, so that the next
-        evaluation draws the same dropout masks and batch augmentations as the training step that follows.
+        Callable[[], None]: Rewinds the random generators to their initial state, so that the next evaluation draws the
+        same dropout masks and batch augmentations as the following training step.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     device = next(model.parameters()).device
@@ -55,13 +54,13 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
 
 
 def preprocess(model: nn.Module, data_batch: dict) -> dict:
-    """What a training step feeds to the network: normalised images, batch augmentations applied.
+    """Preprocess a batch as a training step does: normalise the images and apply batch augmentations.
 
-    The batch is copied first, because augmentations such as Mixup write into its samples.
+    The batch is copied first, because augmentations such as Mixup modify its samples.
 
     Args:
         model (nn.Module): Model of MMPretrain or MMDetection.
-        data_batch (dict): As the data loader gives it.
+        data_batch (dict): Batch from the data loader.
 
     Returns:
         dict: ``inputs`` and ``data_samples``.
@@ -70,10 +69,13 @@ def preprocess(model: nn.Module, data_batch: dict) -> dict:
 
 
 def training_loss(model: nn.Module, data: dict) -> Tensor:
-    """The loss that a training step minimises, a differentiable scalar.
+    """Compute the loss that a training step minimises.
 
     Args:
         model (nn.Module): Model of MMPretrain or MMDetection.
-        data (dict): From :func:`preprocess`.
+        data (dict): Batch from :func:`preprocess`.
+
+    Returns:
+        Tensor: The loss, a differentiable scalar.
     """
     return model.parse_losses(model(**data, mode='loss'))[0]

@@ -1,1 +1,1 @@
-"""ImageNet-C and ImageNet-P: the names of their sets, and the errors made of what was measured on them."""
+"""ImageNet-C and ImageNet-P: names of their sets and formulas of their errors."""

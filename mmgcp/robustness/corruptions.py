@@ -1,5 +1,7 @@
-"""Errors on corrupted images: ImageNet-C of Hendrycks & Dietterich, *Benchmarking neural network robustness to common
-corruptions and perturbations*, ICLR 2019 (mCE and relative mCE of Table 4)."""
+"""Errors on corrupted images: mCE and relative mCE of ImageNet-C (Table 4).
+
+Hendrycks & Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019.
+"""
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +13,7 @@ from .reference import is_share, mean_or_none, read_reference
 CORRUPTIONS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 'glass_blur', 'motion_blur',
                'zoom_blur', 'snow', 'frost', 'fog', 'brightness', 'contrast', 'elastic_transform', 'pixelate',
                'jpeg_compression')
-# Published beside the fifteen for choosing settings; in no mean.
+# Published for validation beside the fifteen; not included in means.
 EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -19,12 +21,12 @@ _ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
 
 
 class CorruptionErrors(NamedTuple):
-    """Errors in %, 100 being those of the reference if there is one.
+    """Errors in %, relative to the reference if there is one.
 
     Attributes:
         ce (dict[str, float]): Corruption error (CE) of each corruption.
-        mce (float | None): Its mean over the 15 corruptions, or those of them that were measured; None without any.
-        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is not known.
+        mce (float | None): Its mean over the measured ones of the 15 corruptions; None if there are none.
+        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is unknown.
         relative_mce (float | None): Its mean, likewise.
     """
     ce: dict[str, float]
@@ -36,21 +38,24 @@ class CorruptionErrors(NamedTuple):
 def corruption_errors(errors: Mapping[str, Mapping[int, float]],
                       clean: float | None = None,
                       reference: Mapping | None = None) -> CorruptionErrors:
-    r"""Corruption errors and their means.
+    r"""Compute corruption errors and their means.
 
     .. math:: CE_c = \frac{\sum_s E_{c,s}}{\sum_s E^{ref}_{c,s}}, \quad
         relative\ CE_c = \frac{\sum_s (E_{c,s} - E_{clean})}{\sum_s (E^{ref}_{c,s} - E^{ref}_{clean})}
 
-    Only the severities measured enter both sums. Without a reference the denominators are the numbers of severities,
-    so that CE is the mean error, and relative CE how far it lies above the clean error.
+    Both sums are over the measured severities. Without a reference, the denominators are the numbers of severities, so
+    that CE is the mean error, and relative CE its difference from the clean error.
 
     Args:
-        errors (Mapping[str, Mapping[int, float]]): Share of wrong images in [0, 1] by corruption and severity.
-        clean (float, optional): That of clean images.
-        reference (Mapping, optional): Another network, as :func:`load_corruption_reference` reads it.
+        errors (Mapping[str, Mapping[int, float]]): Error in [0, 1] by corruption and severity.
+        clean (float, optional): Error on clean images in [0, 1].
+        reference (Mapping, optional): Errors of another network, from :func:`load_corruption_reference`.
+
+    Returns:
+        CorruptionErrors: The errors in %.
 
     Raises:
-        ValueError: If something is no share or severity, or if the reference lacks a corruption or has no error on it.
+        ValueError: If an error or severity is invalid, or the reference lacks a corruption or has no error on it.
     """
     if clean is not None and not is_share(clean):
         raise ValueError(f'the clean error must be a share in [0, 1], but is {clean!r}')
@@ -65,7 +70,7 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]],
         ce[corruption] = 100 * total / base
         if clean is not None:
             rise = sum(share - clean for share in shares.values())
-            # A base below 0 would turn the sign round, and a worse network would look better.
+            # A negative base would flip the sign, and a worse network would look better.
             relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
     return CorruptionErrors(ce, _mean(ce), relative_ce if clean is not None else None, _mean(relative_ce))
 
@@ -97,14 +102,17 @@ def _positive(base: float, corruption: str, what: str) -> float:
 
 
 def load_corruption_reference(name_or_path: str | Path) -> dict:
-    """Errors of the network that others are divided by.
+    """Load the errors of a reference network.
 
     Args:
-        name_or_path (str | Path): ``'alexnet'``, the one of the paper, or a JSON file ``{"source": text,
-            "clean": share, "errors": {corruption: [share at severity 1, ..., 5]}}``.
+        name_or_path (str | Path): ``'alexnet'``, the reference of the paper, or a JSON file ``{"source": text,
+            "clean": error, "errors": {corruption: [error at severity 1, ..., 5]}}``.
+
+    Returns:
+        dict: Contents of the file.
 
     Raises:
-        SetupError: If the file cannot be read or has another form.
+        SetupError: If the file cannot be read or has another format.
     """
     path = _ALEXNET if name_or_path == 'alexnet' else name_or_path
     reference = read_reference(path, ('source', 'clean', 'errors'))

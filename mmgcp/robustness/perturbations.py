@@ -1,5 +1,7 @@
-"""Stability under small perturbations: ImageNet-P of Hendrycks & Dietterich, *Benchmarking neural network robustness to
-common corruptions and perturbations*, ICLR 2019 (mFR and mT5D of Table 4)."""
+"""Stability under small perturbations: mFR and mT5D of ImageNet-P (Table 4).
+
+Hendrycks & Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019.
+"""
 import math
 from collections.abc import Mapping
 from numbers import Real
@@ -15,31 +17,34 @@ from .reference import is_share, mean_or_none, read_reference
 
 PERTURBATIONS = ('gaussian_noise', 'shot_noise', 'motion_blur', 'zoom_blur', 'brightness', 'translate', 'rotate',
                  'tilt', 'scale', 'snow')
-# Their frames are noisy independently of each other, and are therefore compared with the first.
+# The noise of their frames is independent, so that frames are compared with the first one.
 NOISES = ('gaussian_noise', 'shot_noise')
 DIFFICULTIES = (1, 2, 3)
 
 
 def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    """Share of the frames of a sequence whose class differs from that of the frame they are compared with.
+    """Compute the fraction of frames of a sequence whose class differs from the frame they are compared with.
 
-    A frame is compared with the frame ``difficulty`` before, or, under noise, with the first; the difficulty of noise
-    is in the images.
+    A frame is compared with the one ``difficulty`` frames earlier or, under noise, with the first frame, because the
+    difficulty of noise is in the images.
 
     Args:
         top1 (ArrayLike): (T,) class ids.
         noise (bool): Whether the perturbation is one of :data:`NOISES`.
         difficulty (int): From 1 to 3. Default: 1.
 
+    Returns:
+        float: Flip probability in [0, 1].
+
     Raises:
-        ValueError: If the difficulty does not exist, or there are too few frames to compare.
+        ValueError: If the difficulty is invalid, or there are too few frames to compare.
     """
     before, after = _pairs(top1, 1, noise, difficulty)
     return float(np.mean(before != after))
 
 
 def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    r"""Mean top-5 distance of the frames of a sequence to those they are compared with.
+    r"""Compute the mean top-5 distance between the frames of a sequence and those they are compared with.
 
     With :math:`\sigma(i)` the rank in the later frame of the class that has rank i in the earlier one, the distance
     :math:`\sum_{i=1}^5 \sum_{j=\min(i,\sigma(i))+1}^{\max(i,\sigma(i))} 1(1 \le j - 1 \le 5)` equals
@@ -50,8 +55,11 @@ def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
         noise (bool): Whether the perturbation is one of :data:`NOISES`.
         difficulty (int): From 1 to 3, as in :func:`flip_probability`. Default: 1.
 
+    Returns:
+        float: Distance, at least 0.
+
     Raises:
-        ValueError: If the difficulty does not exist, there are too few frames to compare, or more than five columns.
+        ValueError: If the difficulty is invalid, there are too few frames to compare, or more than five columns.
     """
     before, after = _pairs(top5, 2, noise, difficulty)
     if before.shape[1] > 5:
@@ -62,7 +70,7 @@ def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
 
 
 def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[np.ndarray, np.ndarray]:
-    """What is compared: the earlier and the later frames."""
+    """Earlier and later frames to compare."""
     frames = np.asarray(frames)
     if frames.ndim != dims:
         raise ValueError(f'the predictions of a sequence must have {dims} dimension(s), got the shape {frames.shape}')
@@ -79,10 +87,11 @@ class Stability(NamedTuple):
     """Stability of a network; lower is better.
 
     Attributes:
-        fr (dict[str, float]): Flip rate of each perturbation in %, 100 being that of the reference; without a
-            reference the flip probability in %.
-        mfr (float | None): Its mean over the 10 perturbations, or those of them that were measured; None without any.
-        t5d (dict[str, float]): Top-5 distance of each in % of the reference's; without a reference the plain distance.
+        fr (dict[str, float]): Flip rate of each perturbation in % of the reference's; without a reference, flip
+            probability in %.
+        mfr (float | None): Its mean over the measured ones of the 10 perturbations; None if there are none.
+        t5d (dict[str, float]): Top-5 distance of each perturbation in % of the reference's; without a reference, the
+            plain distance.
         mt5d (float | None): Its mean, likewise.
     """
     fr: dict[str, float]
@@ -92,16 +101,19 @@ class Stability(NamedTuple):
 
 
 def stability(flip: Mapping[str, float], top5: Mapping[str, float], reference: Mapping | None = None) -> Stability:
-    """Flip rates, top-5 distances and their means.
+    """Compute flip rates, top-5 distances and their means.
 
     Args:
-        flip (Mapping[str, float]): Flip probability in [0, 1] by perturbation, the mean over the sequences.
-        top5 (Mapping[str, float]): Top-5 distance by perturbation, likewise.
-        reference (Mapping, optional): Another network, as :func:`load_perturbation_reference` reads it.
+        flip (Mapping[str, float]): Mean flip probability in [0, 1] over the sequences, by perturbation.
+        top5 (Mapping[str, float]): Mean top-5 distance, likewise.
+        reference (Mapping, optional): Values of another network, from :func:`load_perturbation_reference`.
+
+    Returns:
+        Stability: Rates and distances.
 
     Raises:
-        ValueError: If the two are not of the same perturbations, one of these does not exist, a value is none, or the
-            reference lacks a perturbation or never changes its predictions on it.
+        ValueError: If both have different or unknown perturbations, a value is invalid, or the reference lacks a
+            perturbation or never changes its predictions on it.
     """
     if set(flip) != set(top5) or not set(flip) <= set(PERTURBATIONS):
         raise ValueError(f"flip has {', '.join(flip)} and top5 {', '.join(top5)}: both must have the same ones of "
@@ -131,18 +143,21 @@ def _is_distance(value: object) -> bool:
 
 
 def load_perturbation_reference(path: str | Path) -> dict:
-    """Stability of the network that others are divided by.
+    """Load the stability of a reference network.
 
     Args:
-        path (str | Path): JSON file ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: share},
+        path (str | Path): JSON file ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: probability},
             "top5": {perturbation: distance}}``.
 
+    Returns:
+        dict: Contents of the file.
+
     Raises:
-        SetupError: If the file cannot be read or has another form, or for ``'alexnet'``, whose values are published
-            nowhere.
+        SetupError: If the file cannot be read or has another format, or for ``'alexnet'``, whose values are not
+            published.
     """
     if path == 'alexnet':
-        raise SetupError("AlexNet's values on ImageNet-P are published nowhere: measure them by "
+        raise SetupError("AlexNet's values on ImageNet-P are not published: measure them by "
                          'tools/test_robustness.py configs/robustness/alexnet_imagenet.py pretrained '
                          '--benchmark imagenet-p, and give the JSON file of its values as the reference')
     reference = read_reference(path, ('source', 'difficulty', 'flip', 'top5'))

@@ -1,4 +1,4 @@
-"""Networks that others are compared with, and what both benchmarks count alike."""
+"""Reference networks, and helpers for both benchmarks."""
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,24 @@ from mmgcp.utils.errors import SetupError
 
 
 def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
-    """Read what another network has measured: a file of its own, or the one ``tools/test_robustness.py`` wrote of it.
+    """Read the results of another network from a plain JSON file or a file of ``tools/test_robustness.py``.
+
+    Args:
+        path (str | Path): The file.
+        keys (Sequence[str]): Required keys.
+
+    Returns:
+        dict: The results.
 
     Raises:
-        SetupError: If the file cannot be read, is no JSON object, or lacks a key.
+        SetupError: If the file cannot be read, is not a JSON object, or lacks a key.
     """
     try:
         reference = json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise SetupError(f"the reference '{path}' cannot be read ({error.strerror}): give a JSON file") from None
     except ValueError as error:
-        raise SetupError(f"the reference '{path}' is no JSON: {error}") from None
+        raise SetupError(f"the reference '{path}' is not JSON: {error}") from None
     if isinstance(reference, dict) and len(reference.get('networks', ())) == 1:
         reference, = reference['networks']
     missing = [key for key in keys if not isinstance(reference, dict) or key not in reference]
@@ -30,11 +37,11 @@ def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
 
 
 def mean_or_none(values: Iterable[float]) -> float | None:
-    """Mean, or None of nothing."""
+    """Compute the mean, or return None if there are no values."""
     values = list(values)
     return math.fsum(values) / len(values) if values else None
 
 
 def is_share(value: object) -> bool:
-    """Whether a value is a number in [0, 1], which NaN is not."""
+    """Check whether a value is a number in [0, 1]; NaN is not."""
     return isinstance(value, Real) and 0 <= value <= 1

@@ -1,11 +1,11 @@
-"""Errors that a user can mend."""
+"""Errors that a user can fix."""
 
-# dist_train.sh shows what is in this file once all processes have ended, below what torchrun prints of them.
+# dist_train.sh prints the contents of this file below torchrun's output, after all processes have ended.
 REASON_FILE = 'MMGCP_REASON_FILE'
 
 
 class SetupError(ValueError):
-    """A mistake in a config, its data or its files, told in one sentence. Tools print the sentence alone."""
+    """A mistake in a config, its data or its files, described in one sentence, which tools print without traceback."""
 
 
 class NonFiniteLossError(FloatingPointError):

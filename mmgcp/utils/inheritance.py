@@ -1,10 +1,10 @@
-"""Inheritance of configs from other projects: ``_base_ = 'mmgcp::gcp/resnet50_gcp_m_imagenet.py'``.
+"""Let other projects inherit mmgcp's configs: ``_base_ = 'mmgcp::gcp/resnet50_gcp_m_imagenet.py'``.
 
-MMEngine keeps the packages whose configs it reads in a table of its own, from which ``mmengine.hub`` serves itself. For
-inheritance the table is not enough: MMEngine refuses names without a folder, such as
-``mmgcp::faster_rcnn_r50_gcp_m.py``, and would look for the parts of MMPretrain and MMDetection in an inherited config
-among mmgcp's (``_scope_='mmgcp'``). Hence the one wrapper around another library's function in this package: it reads
-names that start with ``mmgcp::`` as plain paths.
+MMEngine has a table of the packages whose configs it can read, which is sufficient for ``mmengine.hub`` but not for
+inheritance: MMEngine rejects names without a folder, such as ``mmgcp::faster_rcnn_r50_gcp_m.py``, and would search
+mmgcp's registries for the components of MMPretrain and MMDetection in an inherited config (``_scope_='mmgcp'``).
+Therefore this module wraps a function of MMEngine, the only such wrapper in this package, so that names starting with
+``mmgcp::`` are read as plain paths.
 """
 import warnings
 from importlib.util import find_spec
@@ -13,12 +13,12 @@ from .configs import configs_folder, nearest_config
 
 
 def register_configs() -> None:
-    """Let MMEngine find the configs of mmgcp by ``mmgcp::NAME``; calling it again changes nothing.
+    """Let MMEngine find the configs of mmgcp by ``mmgcp::NAME``. Idempotent.
 
     Warns:
-        UserWarning: If MMEngine is not as expected. Everything but ``mmgcp::`` then works.
+        UserWarning: If this MMEngine lacks the function to wrap; then only ``mmgcp::`` is unavailable.
     """
-    if find_spec('mmengine') is None:  # mmgcp.ops alone needs no MMEngine
+    if find_spec('mmengine') is None:  # mmgcp.ops works without MMEngine
         return
     try:
         from mmengine.config import Config

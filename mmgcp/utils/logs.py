@@ -1,4 +1,4 @@
-"""Reads the logs that mmengine leaves in a work directory."""
+"""Read MMEngine's logs from work directories."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,19 +7,19 @@ import numpy as np
 
 from .records import read_lines
 
-# What a validation line holds beside its metrics.
+# Entries of a validation line that are not metrics.
 BOOKKEEPING = {'step', 'time', 'data_time', 'memory'}
 
 
 @dataclass(frozen=True)
 class Run:
-    """The log of one training, however often it was interrupted.
+    """Log of one training, merged over interruptions.
 
     Attributes:
-        name (str): What tables and legends call the run.
-        unit (str): 'epoch' or 'iteration', whichever the steps of ``val`` count.
-        train (tuple[dict]): Training lines in time order: 'loss', 'lr', 'iter', and 'epoch' when it is logged.
-        val (tuple[dict]): Validation lines in time order: metrics, and 'step' in ``unit``, counted from 1.
+        name (str): Name of the run in tables and legends.
+        unit (str): Unit of the steps of ``val``, 'epoch' or 'iteration'.
+        train (tuple[dict]): Training lines in chronological order: 'loss', 'lr', 'iter', and 'epoch' if logged.
+        val (tuple[dict]): Validation lines in chronological order: metrics, and 'step' in ``unit``, from 1.
     """
     name: str
     unit: str
@@ -27,50 +27,50 @@ class Run:
     val: tuple = field(repr=False)
 
     @property
-    def metrics(self):
-        """list[str]: Names of the validation metrics, sorted."""
+    def metrics(self) -> list[str]:
+        """Names of the validation metrics, sorted."""
         return sorted({key for record in self.val for key in record if _is_metric(record, key)})
 
-    def curve(self, metric):
-        """Collects one validation metric over the training (a curve of the paper's Figs. 1, 3 and 4).
+    def curve(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Collect one validation metric over the training (a curve of the paper's Figs. 1, 3 and 4).
 
         Args:
-            metric (str): For example 'accuracy/top1' (in %) or 'coco/bbox_mAP' (in 0 to 1).
+            metric (str): For example 'accuracy/top1' (in %) or 'coco/bbox_mAP' (from 0 to 1).
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Steps in ``unit``, ascending, (n,) int64, and values in the metric's own
-            unit, (n,) float64; a value may be NaN.
+            tuple[np.ndarray, np.ndarray]: Steps in ``unit``, ascending, (n,) int64, and values in the metric's unit,
+            (n,) float64; values may be NaN.
 
         Raises:
-            ValueError: No validation line has this metric.
+            ValueError: If no validation line has this metric.
         """
         if metric not in self.metrics:
             raise ValueError(f"Run '{self.name}' has no metric '{metric}': choose one of {', '.join(self.metrics)}.")
-        # A step that was validated twice keeps its later value.
+        # If a step was validated twice, the later value counts.
         points = {record['step']: record[metric] for record in self.val if _is_metric(record, metric)}
         steps = sorted(points)
         return np.array(steps, dtype=np.int64), np.array([points[step] for step in steps], dtype=np.float64)
 
 
-def read_run(work_dir, name=None):
-    """Reads a work directory of mmengine's Runner.
+def read_run(work_dir: str | Path, name: str | None = None) -> Run:
+    """Read a work directory of MMEngine's Runner.
 
-    Every start of a Runner logs into a folder of its own, named after the time. They are merged in that order: a
-    resumed training replaces what earlier ones had logged from its first epoch (iteration) on.
+    Each start of a Runner logs into its own folder, named after the time. The logs are merged in that order: a resumed
+    training replaces what was logged before from its first epoch (iteration) on.
 
     Args:
         work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``.
-        name (str, optional): Name of the run; by default that of the folder.
+        name (str, optional): Name of the run. Default: name of the folder.
 
     Returns:
         Run: The merged log.
 
     Raises:
-        ValueError: There is no log, the latest training has not been validated yet, or a line other than the last
-            of a log cannot be read.
+        ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of
+            a log cannot be read.
     """
     work_dir = Path(work_dir)
-    # The names of the folders are times: their order is that of the starts.
+    # Folders are named after the time, so that sorting gives the order of the starts.
     starts = [_split(read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
     if not starts:
         raise ValueError(f"'{work_dir}' holds no log of mmengine (<time>/vis_data/scalars.json): "
@@ -83,19 +83,19 @@ def read_run(work_dir, name=None):
     return Run(name or work_dir.resolve().name, unit, tuple(train), tuple(val))
 
 
-def read_runs(work_dirs, labels=None):
-    """Reads runs that are to be compared.
+def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Run]:
+    """Read runs to be compared.
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run; by default those of the folders.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
 
     Returns:
-        list[Run]: The runs, in the order given.
+        list[Run]: The runs, in the given order.
 
     Raises:
-        ValueError: A run cannot be read (see :func:`read_run`), the number of labels differs from that of the runs,
-            two runs have one name, or some count epochs and others iterations.
+        ValueError: If a run cannot be read (see :func:`read_run`), the numbers of labels and runs differ, two runs have
+            the same name, or some count epochs and others iterations.
     """
     runs = read_labelled(read_run, work_dirs, labels)
     check_units(runs)
@@ -135,12 +135,12 @@ def check_units(runs: Sequence) -> None:
 
 
 def _is_metric(record, key):
-    """Tells whether a validation line holds a number under ``key`` that measures the network."""
+    """Whether ``key`` is a metric of a validation line."""
     return key not in BOOKKEEPING and isinstance(record.get(key), (int, float))
 
 
 def _split(records):
-    """Separates the lines of one start of a Runner into training (which alone have 'iter') and validation lines."""
+    """Split the lines of one start of a Runner into training lines, which have 'iter', and validation lines."""
     train, val = [], []
     for record in records:
         if 'iter' in record:
@@ -148,17 +148,17 @@ def _split(records):
         elif record.get('step'):
             val.append(record)
         elif train:
-            # An iteration-based training whose LoggerHook keeps log_metric_by_epoch=True logs all its validations at
-            # step 0. They follow the training line of their iteration.
+            # Iteration-based trainings whose LoggerHook has log_metric_by_epoch=True log all validations at step 0,
+            # after the training line of their iteration.
             val.append({**record, 'step': train[-1]['iter']})
-        # Step 0 without training is a checkpoint validated by itself: not a point of the curve.
+        # Step 0 without training is a separate validation of a checkpoint, not a point of the curve.
     return train, val
 
 
 def _unit(starts):
-    """Tells whether validation steps count epochs or iterations.
+    """Determine whether validation steps count epochs or iterations.
 
-    Iteration-based trainings may log an epoch as well, which stays 1 while steps run on.
+    Iteration-based trainings may log an epoch too, which stays 1 while steps increase.
     """
     trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
     first_validation = min((record['step'] for _, val in starts for record in val), default=0)
@@ -166,7 +166,7 @@ def _unit(starts):
 
 
 def _merge(starts, position):
-    """Joins the starts of a Runner; ``position`` is the key by which training lines count what 'step' counts."""
+    """Merge the starts of a Runner; ``position`` is the key of training lines that corresponds to 'step'."""
     merged_train, merged_val = [], []
     for train, val in starts:
         if not (train or val):

@@ -1,4 +1,4 @@
-"""Runs on several machines, started by torchrun: they need share no folder, and stop together."""
+"""Run on several machines by torchrun, without a shared folder; all stop if one does."""
 import functools
 import os
 import threading
@@ -17,12 +17,12 @@ from .checkpoint import WORKDIR_SCHEME, load_checkpoint
 from .errors import REASON_FILE, SetupError
 from .processes import on_main_process
 
-STOPPED = 'mmgcp/stopped'  # where the store tells why a machine stopped
+STOPPED = 'mmgcp/stopped'  # key of the store for the reason why a machine stopped
 RANK_0_SCHEME = 'rank0://'
 
 
 def machines() -> int:
-    """Number of machines on which torchrun started the run."""
+    """Return the number of machines on which torchrun started the run."""
     return int(os.environ.get('GROUP_WORLD_SIZE', 1))
 
 
@@ -31,15 +31,15 @@ def _this_machine() -> str:
 
 
 def _store() -> TCPStore:
-    """What all machines can read and write, kept by torchrun on the first of them."""
+    """Key-value store of all machines, which torchrun runs on the first one."""
     return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
                     timeout=timedelta(seconds=10))
 
 
 def tell_other_machines(sentence: str) -> None:
-    """Say why this machine stops: torchrun does not, and the others would wait for it until a time limit ends."""
+    """Tell the other machines why this one stops: torchrun does not, and they would wait until a timeout."""
     if machines() > 1:
-        with suppress(RuntimeError):  # the first machine has ended before, and the store with it
+        with suppress(RuntimeError):  # the first machine, and with it the store, has ended already
             _store().set(STOPPED, _this_machine() + sentence)
 
 
@@ -59,18 +59,18 @@ def _wait_for_a_stop() -> None:
             return
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
-        # The main thread may wait in a collective. torchrun ends the processes beside this one.
+        # The main thread may be blocked in a collective. torchrun ends the other processes of this machine.
         os._exit(1)
 
 
 def use_machines(cfg: Config) -> None:
-    """Run on machines that need not share a folder.
+    """Configure a run for machines without a shared folder.
 
-    Rank 0 reads the checkpoint for all, and the results of a test are collected without files.
+    Rank 0 reads the checkpoint for all, and test results are collected without files.
     """
     if not torch.distributed.is_initialized():
         env_cfg = cfg.get('env_cfg', {})
-        set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)  # as MMEngine's Runner does it
+        set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)  # as in MMEngine's Runner
         init_dist(cfg.launcher, **env_cfg.get('dist_cfg', {}))
     if cfg.get('resume') and not cfg.get('load_from'):
         cfg.load_from = on_main_process(find_latest_checkpoint, cfg.work_dir)
@@ -79,12 +79,19 @@ def use_machines(cfg: Config) -> None:
         cfg.load_from = RANK_0_SCHEME + cfg.load_from
     for evaluator in filter(None, (cfg.get('val_evaluator'), cfg.get('test_evaluator'))):
         for metric in evaluator.get('metrics', [evaluator]) if isinstance(evaluator, dict) else evaluator:
-            metric.setdefault('collect_device', 'gpu')  # through the process group, on a CPU too
+            metric.setdefault('collect_device', 'gpu')  # by the process group, even on CPUs
 
 
 @CheckpointLoader.register_scheme(prefixes=RANK_0_SCHEME, force=True)
-def load_from_rank_0(filename: str, map_location=None) -> dict:
-    """Load what rank 0 finds under the rest of the name; all ranks must call it.
+def load_from_rank_0(filename: str, map_location: str | None = None) -> dict:
+    """Load a checkpoint on rank 0 and send it to all ranks; all must call it.
+
+    Args:
+        filename (str): ``rank0://`` and the name of the checkpoint.
+        map_location (str, optional): Ignored; tensors are loaded to the CPU.
+
+    Returns:
+        dict: The checkpoint.
 
     Raises:
         SetupError: On all ranks, if rank 0 cannot read it.

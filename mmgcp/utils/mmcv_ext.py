@@ -1,10 +1,10 @@
-"""Stand-in for ``mmcv._ext``, mmcv's compiled operators: torchvision's, behind mmcv's signatures.
+"""Replacement of ``mmcv._ext``, mmcv's compiled operators, by torchvision's operators with mmcv's signatures.
 
 =========================================  ==============================================================
 operator of mmcv                           computed by
 =========================================  ==============================================================
 ``nms``                                    ``torchvision.ops.nms``
-``softnms``                                PyTorch, below: torchvision has none
+``softnms``                                PyTorch, below, as torchvision has none
 ``roi_align_{forward,backward}``           ``torchvision.ops.roi_align`` and its gradient (average pooling)
 ``roi_pool_{forward,backward}``            ``torchvision.ops.roi_pool`` and its gradient, one call per bin
 ``deform_conv_*``                          ``torchvision.ops.deform_conv2d`` and its gradient
@@ -13,12 +13,13 @@ operator of mmcv                           computed by
 ``ms_deform_attn_{forward,backward}``      mmcv's own PyTorch version
 =========================================  ==============================================================
 
-Every other name exists, so that ``mmcv.ops`` can be imported, and raises an error that names a cure when it is called.
+All other names exist, so that ``mmcv.ops`` can be imported, and raise an error with a remedy when called.
 
-Functions have the names, arguments and order of arguments of mmcv's C++ functions; most write their results into
-tensors that they are given. Inputs of 16 bits are computed in float32: torchvision's CPU operators have no bfloat16.
+Functions have the names and arguments of mmcv's C++ functions, in the same order; most write their results into given
+tensors. 16-bit inputs are computed in float32, because torchvision's CPU operators do not support bfloat16.
 :mod:`mmgcp.utils.mmcv_operators` decides when this module is used.
 """
+# ruff: noqa: D103 - the table above documents the operators
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -35,7 +36,7 @@ _ops = torch.ops.torchvision
 
 
 def __getattr__(name: str) -> Callable[..., NoReturn]:
-    if name.startswith('__'):  # what Python asks of modules
+    if name.startswith('__'):  # module attributes of Python
         raise AttributeError(name)
     return partial(_fail, name)
 
@@ -55,7 +56,7 @@ def get_compiling_cuda_version() -> str:
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     boxes, scores = _wide(boxes), _wide(scores)
-    # mmcv measures lengths as x2 - x1 + offset, and compares in float32.
+    # mmcv computes lengths as x2 - x1 + offset, and compares in float32.
     boxes = boxes + offset * boxes.new_tensor([0, 0, 1, 1])
     suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())
     scores = scores.to(boxes.dtype)
@@ -67,14 +68,14 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
-    """Indices of boxes in groups that lie apart along x: no box overlaps one of another group.
+    """Split boxes into groups that are disjoint along x, so that no boxes of two groups overlap.
 
-    ``batched_nms`` moves the boxes of each level or class to a place of their own. The time of NMS grows with the
-    square of the number of boxes, so that groups by themselves are faster.
+    ``batched_nms`` shifts the boxes of each level or class to a separate place. The time of NMS grows with the square
+    of the number of boxes, so that separate groups are faster.
 
     Args:
         boxes (Tensor): (N, 4) corners.
-        least (int): About so many boxes a group at least: small ones are not worth a call.
+        least (int): Approximate minimal size of a group, because small ones do not justify a call.
 
     Returns:
         list[Tensor]: Indices (N_i, ) in ascending order.
@@ -87,22 +88,22 @@ def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
 
 def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
             method: int, offset: int) -> Tensor:
-    """Soft-NMS (Bodla et al., ICCV 2017): boxes that overlap a better one lose score in place of being dropped.
+    """Soft-NMS (Bodla et al., ICCV 2017): lower the scores of boxes that overlap a better one.
 
-    Equal scores are taken in the order that mmcv's swaps lead to.
+    Boxes with equal scores are processed in the order that results from mmcv's swaps.
 
     Args:
         boxes (Tensor): (N, 4) corners.
         scores (Tensor): (N, ).
-        dets (Tensor): (N, 5), of which the first K rows are filled with boxes and new scores.
-        iou_threshold (float): Overlap from which methods 0 and 1 act.
+        dets (Tensor): (N, 5), whose first K rows are filled with boxes and new scores.
+        iou_threshold (float): Minimal overlap for methods 0 and 1.
         sigma (float): Width of the Gaussian.
-        min_score (float): Boxes whose score falls below it are dropped.
-        method (int): 0 drops, 1 scales linearly, 2 by a Gaussian.
+        min_score (float): Boxes with lower scores are dropped.
+        method (int): 0 drops boxes, 1 scales scores linearly, 2 by a Gaussian.
         offset (int): Lengths are ``x2 - x1 + offset``.
 
     Returns:
-        Tensor: (K, ) indices of the boxes that are left.
+        Tensor: (K, ) indices of the remaining boxes.
     """
     left, scores = torch.arange(len(boxes), device=boxes.device), scores.clone()
     kept = []
@@ -128,7 +129,7 @@ def _overlap(box: Tensor, others: Tensor, offset: int) -> Tensor:
 
 
 def _without(values: Tensor, dropped: Tensor) -> Tensor:
-    """Values without those dropped, whose places the last values take."""
+    """Drop values, moving the last values to their places."""
     count = len(values) - int(dropped.sum())
     values[:count][dropped[:count]] = values[count:][~dropped[count:]].flip(0)
     return values[:count]
@@ -167,20 +168,21 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
 def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
                       pooled_width: int, spatial_scale: float) -> None:
     bins, _ = _bins(rois, grad_input.shape[-2:], pooled_height, pooled_width, spatial_scale)
-    # torchvision reads the indices as if they were contiguous.
+    # torchvision ignores the strides of the indices.
     grads, indices = (t.permute(0, 2, 3, 1).reshape(len(bins), t.shape[1], 1, 1).contiguous()
                       for t in (_wide(grad_output), argmax))
     grad_input.copy_(_ops._roi_pool_backward(grads, bins.to(grads.dtype), indices, 1., 1, 1, *grad_input.shape))
 
 
 def _bins(rois: Tensor, size: tuple[int, int], height: int, width: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Cells of the feature map under each bin of each RoI, as RoIs of their own.
+    """Cells of the feature map under each bin of each RoI, as separate RoIs.
 
-    torchvision rounds a RoI to whole cells before it divides it into bins, as Fast R-CNN did; mmcv divides it first and
-    takes all cells that a bin touches. Bins on whole cells are the same to both.
+    torchvision rounds a RoI to whole cells before dividing it into bins, as in Fast R-CNN; mmcv divides first and takes
+    all cells that a bin touches. Both agree on bins of whole cells.
 
     Returns:
-        tuple[Tensor, Tensor]: (N height width, 5) first and last cells, and (N height width, 1, 1, 1) which are empty.
+        tuple[Tensor, Tensor]: First and last cells, (N height width, 5), and mask of empty bins,
+        (N height width, 1, 1, 1).
     """
     start, end = _wide(rois[:, 1:3]) * scale, (_wide(rois[:, 3:]) + 1) * scale
     step = (end - start) / start.new_tensor([width, height])
@@ -190,7 +192,7 @@ def _bins(rois: Tensor, size: tuple[int, int], height: int, width: int, scale: f
     first = (index * step[:, None] + start[:, None]).floor().clamp(min=0).minimum(limits)
     last = ((index + 1) * step[:, None] + start[:, None]).ceil().clamp(min=0).minimum(limits) - 1
     empty = (last < first).any(-1) | (end <= start).any(-1)[:, None]
-    # torchvision pools at least one cell, which must be of the map; what it finds for an empty bin is masked.
+    # torchvision pools at least one cell, which must be in the map; the result of empty bins is masked.
     first, last = (cells.masked_fill(empty[..., None], 0) for cells in (first, last))
     image = rois[:, None, :1].to(first).expand(-1, len(index), 1)
     return torch.cat([image, first, last], -1).flatten(0, 1), empty.reshape(-1, 1, 1, 1)
@@ -215,7 +217,7 @@ def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tenso
 
 def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor,
                                     columns: Tensor, ones: Tensor, scale: float, **settings: int) -> None:
-    weight = grad_weight  # their gradient does not depend on the weights, of which mmcv passes none
+    weight = grad_weight  # mmcv passes no weights, and their gradient does not depend on their values
     grad_weight.copy_(scale * _deform_gradients(grad_output, input, weight, offset, **settings)[1])
 
 
@@ -298,9 +300,9 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
 
 
 def _in_threads(function: Callable[[Tensor], Tensor], source: Tensor, target: Tensor, dim: int) -> None:
-    """Fill ``target`` with ``function(source)``, on a CPU in parts along ``dim``: there RoIAlign takes one thread."""
+    """Fill ``target`` with ``function(source)``, in threads along ``dim`` on CPUs, where RoIAlign has only one."""
 
-    @torch.no_grad()  # new threads start without it
+    @torch.no_grad()  # not inherited by new threads
     def fill(part: Tensor, place: Tensor) -> None:
         place.copy_(function(part))
 

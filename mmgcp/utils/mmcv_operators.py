@@ -1,11 +1,11 @@
-"""Which operators mmcv computes with: its own, if it has compiled ones, else torchvision's.
+"""Choose the operators of mmcv: its own if they are compiled, else torchvision's.
 
-MMDetection calls a few operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which load them from the compiled module
-``mmcv._ext``. A plain ``pip install`` of mmcv brings none. torchvision ships most of them compiled, and
-:mod:`mmgcp.utils.mmcv_ext` offers them under mmcv's names.
+MMDetection calls some operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which are in the compiled module ``mmcv._ext``. A
+plain ``pip install`` of mmcv does not include it. torchvision ships most of these operators compiled, and
+:mod:`mmgcp.utils.mmcv_ext` provides them under mmcv's names.
 
-``import mmgcp`` is enough if it comes before the first import of ``mmcv.ops``, which is that of ``mmdet.models`` or
-``mmdet.apis``. For programs that import those first, :mod:`mmgcp.serve_mmcv` makes it last.
+``import mmgcp`` suffices if it precedes the first import of ``mmcv.ops``, by ``mmdet.models`` or ``mmdet.apis``. For
+programs that import those first, :mod:`mmgcp.serve_mmcv` installs the operators permanently.
 """
 import importlib
 import sys
@@ -22,28 +22,28 @@ _REINSTALL = '--force-reinstall --no-deps --no-cache-dir'
 
 
 class _StandIn(ModuleType):
-    """Imports what it stands for when it is first asked for an operator: torch and torchvision take seconds."""
+    """Module that imports the operators on first access, because importing torch and torchvision takes seconds."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):  # what Python asks of modules
+        if name.startswith('__'):  # module attributes of Python
             raise AttributeError(name)
         return getattr(importlib.import_module('mmgcp.utils.mmcv_ext'), name)
 
 
 def serve_mmcv() -> None:
-    """Let ``mmcv.ops`` find torchvision's operators where mmcv has no compiled ones; costs nothing until it looks."""
+    """Let ``mmcv.ops`` find torchvision's operators if mmcv has no compiled ones; they are imported on first use."""
     if NAME not in sys.modules and find_spec('mmcv') and not installed():
         sys.modules[NAME] = _StandIn(NAME, __doc__)
         sys.modules[NAME].__spec__ = ModuleSpec(NAME, None)
 
 
 def installed() -> ModuleSpec | None:
-    """The module ``mmcv._ext`` in the folder of mmcv, which is not imported for it."""
+    """Find the module ``mmcv._ext`` in the folder of mmcv, without importing mmcv."""
     return PathFinder.find_spec(NAME, find_spec('mmcv').submodule_search_locations)
 
 
 def are_compiled() -> bool:
-    """Whether ``mmcv.ops`` computes with compiled operators of its own.
+    """Check whether ``mmcv.ops`` uses its own compiled operators.
 
     Raises:
         SetupError: If they were compiled for another torch, or torchvision does not fit torch.
@@ -52,10 +52,10 @@ def are_compiled() -> bool:
 
 
 def operators() -> str:
-    """Tell which operators ``mmcv.ops`` computes with, for logs and records: ``'torchvision 0.26.0'``, say.
+    """Name the operators that ``mmcv.ops`` uses, for logs and records, such as ``'torchvision 0.26.0'``.
 
     Raises:
-        SetupError: As :func:`are_compiled`.
+        SetupError: As in :func:`are_compiled`.
     """
     return f'compiled by {_compiler()}' if are_compiled() else _compiler()
 
@@ -71,17 +71,17 @@ def _compiler():
     except (ImportError, OSError, RuntimeError):
         raise SetupError(f'torchvision {version("torchvision")} does not work with {torch}: install versions that '
                          'belong together, as in requirements/*.txt') from None
-    raise SetupError(f"mmcv's compiled operators do not work with {torch}: compile them anew with "
+    raise SetupError(f"mmcv's compiled operators do not work with {torch}: recompile them with "
                      f'`{compile_command()}`, or leave them out with `{plain_command()}`')
 
 
 def compile_command() -> str:
-    """The command that compiles mmcv's operators in this environment."""
+    """Return the command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
 
 
 def plain_command() -> str:
-    """The command that installs mmcv without compiled operators."""
+    """Return the command that installs mmcv without compiled operators."""
     return f'pip install {_REINSTALL} {_distribution()}'
 
 

@@ -1,13 +1,14 @@
-"""What the processes of a run must agree on."""
+"""Run functions on one process for all."""
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from .errors import SetupError
 
 
-def on_main_process(function: Callable, *arguments):
-    """Result of a function that reads files, run by rank 0 alone, on all ranks, which must decide alike.
+def on_main_process(function: Callable, *arguments: Any) -> Any:
+    """Call a function on rank 0 and return its result on all ranks, for files that all must see alike.
 
     Raises:
         SetupError: On all ranks, if the function raises a ValueError.

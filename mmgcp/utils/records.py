@@ -1,4 +1,4 @@
-"""Files of measurements: one JSON object per line, the settings first, so that a run cut off loses at most one line."""
+"""Files of measurements: one JSON object per line, settings first; an interrupted run loses at most one line."""
 import json
 import warnings
 from pathlib import Path
@@ -6,21 +6,21 @@ from typing import NamedTuple
 
 
 class Records(NamedTuple):
-    """What a file of measurements holds.
+    """Contents of a file of measurements.
 
     Attributes:
-        settings (dict): What was measured and how, its first line.
-        records (list[dict]): The measurements in the order in which they were taken. Values may be NaN or infinite.
+        settings (dict): Settings of the measurement, the first line.
+        records (list[dict]): Measurements in chronological order. Values may be NaN or infinite.
     """
     settings: dict
     records: list[dict]
 
 
 def read_lines(path: Path) -> list[dict]:
-    """JSON objects of a log, one a line; a last line cut off by the end of the process is left out, with a warning.
+    """Read a log with one JSON object per line; an incomplete last line is left out with a warning.
 
     Raises:
-        ValueError: If a line other than the last is no JSON.
+        ValueError: If a line other than the last is not JSON.
     """
     lines = path.read_text(encoding='utf-8', errors='replace').rstrip().splitlines()
     records = []
@@ -45,24 +45,24 @@ def read_records(path: str | Path) -> Records:
         raise ValueError(f"'{path}' does not exist: measure first.")
     lines = read_lines(path)
     if not lines or 'settings' not in lines[0]:
-        raise ValueError(f"'{path}' is no file of measurements: its first line must hold their settings.")
+        raise ValueError(f"'{path}' is not a file of measurements: its first line must hold their settings.")
     return Records(lines[0]['settings'], lines[1:])
 
 
 def open_records(path: str | Path, settings: dict) -> list[dict]:
-    """Start a file of measurements, or go on with one that was made with the same settings.
+    """Start a file of measurements, or continue one with the same settings.
 
-    A last line that was cut off is removed from the file.
+    An incomplete last line is removed from the file.
 
     Args:
-        path (str | Path): The file; missing folders are made.
-        settings (dict): What is measured and how; JSON values.
+        path (str | Path): The file; missing folders are created.
+        settings (dict): Settings of the measurement; JSON values.
 
     Returns:
-        list[dict]: The measurements that the file already holds.
+        list[dict]: Measurements that are in the file already.
 
     Raises:
-        ValueError: If the file holds measurements with other settings, or cannot be read.
+        ValueError: If the file has other settings, or cannot be read.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def open_records(path: str | Path, settings: dict) -> list[dict]:
 
 
 def append_record(path: str | Path, record: dict) -> None:
-    """Add a measurement to the end of a file."""
+    """Append a measurement to a file."""
     with Path(path).open('a') as file:
         file.write(_line(record))
 

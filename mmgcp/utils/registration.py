@@ -1,4 +1,4 @@
-"""Filling the registries."""
+"""Fill the registries."""
 import warnings
 
 
@@ -17,6 +17,6 @@ def register_all_modules(init_default_scope: bool = True) -> None:
         if isinstance(child, Registry):
             child.import_from_location()
     with warnings.catch_warnings():
-        # It is mmengine.hub that has made mmgcp the default scope, for the time of this call.
+        # mmengine.hub makes mmgcp the default scope during this call.
         warnings.filterwarnings('ignore', 'The current default scope "mmgcp"')
         mmpretrain.utils.register_all_modules(init_default_scope)

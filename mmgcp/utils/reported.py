@@ -1,4 +1,4 @@
-"""How programs end on errors: with one sentence where a user can mend them."""
+"""End programs with one sentence on errors that a user can fix."""
 import os
 import sys
 import warnings
@@ -12,10 +12,10 @@ from .machines import stop_with_other_machines, tell_other_machines
 
 @contextmanager
 def reported(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence, and no traceback, on errors that a user can mend; warn in one line.
+    """End the program with one sentence and no traceback on errors that a user can fix; print warnings in one line.
 
     Args:
-        *errors: Error types beside :class:`SetupError` and :class:`NonFiniteLossError`.
+        *errors: Error types besides :class:`SetupError` and :class:`NonFiniteLossError`.
     """
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     stop_with_other_machines()

@@ -1,4 +1,4 @@
-"""Seeds of all random generators of a process."""
+"""Seed all random generators of a process."""
 import random
 
 import numpy as np
@@ -6,12 +6,12 @@ import torch
 
 
 def seed_all(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's generators (CUDA's too) with a number below 2^32."""
+    """Seed the generators of Python, NumPy and torch (including CUDA) with a number below 2^32."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def seed_worker(worker_id: int) -> None:
-    """Seed a data-loading worker from the base seed that torch drew for it in the main process."""
+    """Seed a data-loading worker with the seed that torch drew for it in the main process."""
     seed_all(torch.initial_seed() % 2**32)

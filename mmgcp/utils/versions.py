@@ -1,11 +1,11 @@
-"""Versions of the OpenMMLab libraries that mmgcp supports."""
+"""Check the versions of the OpenMMLab libraries."""
 import re
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 LINES = ('the maintained line (pip install onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmdetection) or the '
          'original one (mmengine mmcv mmpretrain mmdet), or let tools/setup_env.sh build either')
-# Distributions of the original and of the maintained line, each with its first and its first unsupported version.
+# Distributions of the original and the maintained line, with the first supported and the first unsupported version.
 SUPPORTED = (
     (('mmengine', (0, 10, 7), (1, )), ('onedl-mmengine', (0, 10, 12), (1, ))),
     (('mmcv', (2, 1), (2, 2)), ('onedl-mmcv', (2, 3, 6), (2, 4))),
@@ -15,13 +15,13 @@ SUPPORTED = (
 
 
 def check_versions() -> None:
-    """Look at the installed OpenMMLab libraries.
+    """Check the installed OpenMMLab libraries.
 
     Raises:
-        ImportError: If a library of both lines is installed: they share module names and overwrite each other.
+        ImportError: If a library is installed from both lines, which share module names and overwrite each other.
 
     Warns:
-        UserWarning: If a version was never tested with mmgcp.
+        UserWarning: If a version was not tested with mmgcp.
     """
     for siblings in SUPPORTED:
         installed = [(name, _version(name), first, end) for name, first, end in siblings if _version(name)]

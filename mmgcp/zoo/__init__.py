@@ -1,1 +1,1 @@
-"""The model zoo: released weights, names of tensors, metafiles and tables."""
+"""Model zoo: released weights, names of tensors, metafiles and tables."""

@@ -1,12 +1,12 @@
-"""Parameters and FLOPs of the networks that configs describe, as in MMPretrain's and MMDetection's tables.
+"""Count parameters and FLOPs of the networks of configs, as in MMPretrain's and MMDetection's tables.
 
-A FLOP is a multiply-add, counted by MMEngine's analysis of the traced forward pass. Counted are convolutions, matrix
-products (those of the Newton-Schulz steps and of the classifier among them), batch normalisation, and average pooling,
-resampling and layer normalisation as MMEngine estimates them. Not counted are activations, sums, max-pooling, the mean
-and the scale factors of the covariance, the gathering of its triangle, RoIAlign and non-maximum suppression.
+A FLOP is a multiply-add, counted by MMEngine's analysis of the traced forward pass. It counts convolutions, matrix
+products (including those of the Newton-Schulz steps and of the classifier), batch normalisation, and estimates of
+average pooling, resampling and layer normalisation. It does not count activations, sums, max-pooling, the mean and the
+scale factors of the covariance, the gathering of its triangle, RoIAlign and non-maximum suppression.
 
-MMPretrain's own ``get_flops.py`` leaves out the head. Here it counts: behind covariance pooling the classifier has
-32,896 inputs.
+MMPretrain's own ``get_flops.py`` excludes the head. It is included here, because the classifier after covariance
+pooling has 32,896 inputs.
 """
 import copy
 from functools import partial
@@ -20,15 +20,15 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-# MMEngine does not know the product that is added to a matrix: it counts as the product of its last two arguments.
+# MMEngine does not support baddbmm: count it as the product of its last two arguments.
 HANDLES = {'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)}
 
 
 class Complexity(NamedTuple):
-    """What a network costs.
+    """Complexity of a network.
 
     Attributes:
-        parameters (int): Learnable numbers, of frozen stages too.
+        parameters (int): Number of learnable parameters, including those of frozen stages.
         flops (int): Multiply-adds for one image of :func:`image_size`.
     """
     parameters: int
@@ -36,11 +36,12 @@ class Complexity(NamedTuple):
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
-    """Height and width of the images that a config tests on.
+    """Read the size of test images from a config.
 
     Args:
-        cfg (Config): Config of a classifier, whose test images are cropped, or of a detector, whose are resized within
-            a scale and padded. A detector's image fills the scale: 800 x 1333 for COCO, padded to 800 x 1344 for R-CNN.
+        cfg (Config): Config of a classifier, with cropped test images, or of a detector, whose images are resized
+            within a scale and padded. A detector's image fills the scale: 800 x 1333 for COCO, padded to 800 x 1344
+            for R-CNN.
 
     Returns:
         tuple[int, int]: Height and width in pixels.
@@ -56,20 +57,20 @@ def image_size(cfg: Config) -> tuple[int, int]:
 
 
 def network_key(cfg: Config) -> str:
-    """Text that is equal for configs of one network and image size, whatever weights it starts from."""
+    """Return a text that identifies network and image size, regardless of the initial weights."""
     model = cfg.model.to_dict()
     model['backbone'].pop('init_cfg', None)
     return f'{model} {image_size(cfg)}'
 
 
 def build_network(cfg: Config) -> nn.Module:
-    """Network of a config, in test mode, its weights not initialised."""
+    """Build the network of a config in test mode, without initialising its weights."""
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(copy.deepcopy(cfg.model)).eval()  # detectors change what they are built from
+        return MODELS.build(copy.deepcopy(cfg.model)).eval()  # detectors modify their config
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Learnable numbers of a network."""
+    """Count the learnable parameters of a network."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -77,10 +78,10 @@ def count_parameters(model: nn.Module) -> int:
 def complexity(cfg: Config) -> Complexity:
     """Count the parameters and FLOPs of a config's network: the whole classifier, or backbone, neck and heads.
 
-    The forward pass runs on the CPU with weights and image all zero: shapes alone are looked at, and what detectors
-    choose by score has a fixed number. Two-stage detectors get the largest number of proposals that the config lets
-    through (1,000), in the place of those that survive non-maximum suppression; Mask R-CNN's mask head sees 100 of
-    them, as in MMDetection's count.
+    The forward pass runs on the CPU with zero weights and image, because only shapes matter and the number of boxes
+    that detectors select by score is then fixed. Two-stage detectors get the maximal number of proposals in the config
+    (1,000) instead of those that survive non-maximum suppression; Mask R-CNN's mask head gets 100 of them, as in
+    MMDetection's count.
 
     Args:
         cfg (Config): Config of a classifier or detector.
@@ -100,7 +101,7 @@ def complexity(cfg: Config) -> Complexity:
 
 
 def _prepare_detector(model: nn.Module, size: tuple[int, int]) -> None:
-    """Give a detector the size of its image, and a two-stage one its proposals, all the same box."""
+    """Set the image size of a detector and, if it has two stages, its proposals, all the same box."""
     from mmdet.structures import DetDataSample
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, batch_input_shape=size))
     model.forward = partial(model.forward, data_samples=[sample])
@@ -108,7 +109,7 @@ def _prepare_detector(model: nn.Module, size: tuple[int, int]) -> None:
         boxes = torch.tensor([[0., 0., 1., 1.]]).expand(model.test_cfg.rpn.max_per_img, 4)
 
         def propose(cls_scores: list[Tensor], bbox_preds: list[Tensor], **_) -> list[InstanceData]:
-            # Adds 0. A trace leaves out what nothing depends on: the proposals must come from the RPN's outputs.
+            # Adds 0: the trace drops the RPN unless the proposals depend on its outputs.
             return [InstanceData(bboxes=boxes + sum(output.sum() for output in (*cls_scores, *bbox_preds)))]
 
         model.rpn_head.predict_by_feat = propose

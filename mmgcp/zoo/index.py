@@ -1,8 +1,8 @@
-"""The model index: metafiles with one entry per config, kept in agreement with the configs, and their tables.
+"""Keep the metafiles of the model index, with one entry per config, and their tables consistent with the configs.
 
-``model-index.yml`` lists the metafiles; each has the configs of its folder. Written by hand are names, collections,
-tasks, learning-rate settings and the published numbers (``Metadata: Published``); ``Results`` are for numbers obtained
-with mmgcp alone. The fields in :data:`COMPUTED` come from the configs.
+``model-index.yml`` lists the metafiles; each describes the configs of its folder. Names, collections, tasks,
+learning-rate settings and published numbers (``Metadata: Published``) are written by hand; ``Results`` are only for
+numbers obtained with mmgcp. The fields in :data:`COMPUTED` come from the configs.
 """
 import functools
 import itertools
@@ -23,42 +23,42 @@ from .tables import fill_tables
 
 COMPUTED = ('Epochs', 'Batch Size', 'Parameters', 'FLOPs', 'Pretrained Weights')
 BY_HAND = ('Name', 'In Collection', 'Config', 'Results')
-# No models of the zoo: parts of configs, demonstrations on drawn and small data, measurements, AlexNet to compare with,
+# Not in the zoo: parts of configs, demonstrations on generated and small data, measurements, AlexNet for comparison,
 # and the second path of a detector.
 LEFT_OUT = ('_base_', 'quickstart', 'imagenette', 'landscape', 'robustness', 'faster_rcnn_r50_gcp_m.py')
 COMMAND = 'python tools/model_zoo.py'
-# Costs agree if they differ by less: one layer of DINO is twice as wide in MMDetection's maintained line (0.3 %).
+# Relative tolerance of costs: one layer of DINO is twice as wide in MMDetection's maintained line (0.3 %).
 TOLERANCE = 0.005
 
 
 class Metafile(NamedTuple):
-    """A metafile of the model index.
+    """Metafile of the model index.
 
     Attributes:
-        path (Path): Where it is, in the folder of its configs and beside their README.
-        content (dict): What it says: 'Collections' and 'Models'.
+        path (Path): The file, in the folder of its configs and their README.
+        content (dict): Its contents: 'Collections' and 'Models'.
     """
     path: Path
     content: dict
 
     @property
     def models(self) -> list[dict]:
-        """list[dict]: Entries of the models."""
+        """Entries of the models."""
         return self.content['Models']
 
     @property
     def collections(self) -> list[str]:
-        """list[str]: Names of the collections."""
+        """Names of the collections."""
         return [collection['Name'] for collection in self.content['Collections']]
 
 
 class Revision(NamedTuple):
-    """A file that does not agree with the configs.
+    """Correction of a file that does not agree with the configs.
 
     Attributes:
         path (Path): The file.
-        text (str): What it should say.
-        changes (list[str]): What is different, a short sentence each.
+        text (str): Its new text.
+        changes (list[str]): Differences, as short sentences.
     """
     path: Path
     text: str
@@ -72,10 +72,10 @@ def read_index(root: Path) -> list[Metafile]:
         root (Path): Folder of ``model-index.yml`` and ``configs``.
 
     Returns:
-        list[Metafile]: In the order of the index.
+        list[Metafile]: The metafiles, in the order of the index.
 
     Raises:
-        SetupError: If a file is missing, is no YAML, or an entry lacks something that is written by hand.
+        SetupError: If a file is missing or not YAML, or an entry lacks a field that is written by hand.
     """
     paths = [root / name for name in _read_yaml(root / 'model-index.yml')['Import']]
     metafiles = [Metafile(path, _read_yaml(path)) for path in paths]
@@ -91,15 +91,15 @@ def read_index(root: Path) -> list[Metafile]:
 
 
 def check_entries(root: Path, metafiles: list[Metafile]) -> None:
-    """See to it that configs and entries belong to each other one to one.
+    """Check that configs and entries correspond one to one.
 
     Args:
         root (Path): As in :func:`read_index`.
-        metafiles (list[Metafile]): What :func:`read_index` returned.
+        metafiles (list[Metafile]): Metafiles from :func:`read_index`.
 
     Raises:
-        SetupError: If a config has no entry or an entry no config, or an entry's name is not that of its config, its
-            folder not that of the metafile, its collection unknown, or an entry is there twice.
+        SetupError: If a config has no entry or an entry no config, an entry is duplicated, or its name is not that of
+            its config, its folder not that of the metafile, or its collection unknown.
     """
     problems, seen = [], set()
     for metafile in metafiles:
@@ -108,7 +108,7 @@ def check_entries(root: Path, metafiles: list[Metafile]) -> None:
             if not config.is_file():
                 problems.append(f"{entry}: there is no config {model['Config']}")
             elif config.parent != metafile.path.parent:
-                problems.append(f"{entry}: its config {model['Config']} lies in another folder")
+                problems.append(f"{entry}: its config {model['Config']} is in another folder")
             elif config.stem != model['Name']:
                 problems.append(f'{entry}: its config is called {config.stem}')
             if model['In Collection'] not in metafile.collections:
@@ -123,7 +123,7 @@ def check_entries(root: Path, metafiles: list[Metafile]) -> None:
 
 
 def zoo_configs(root: Path) -> list[Path]:
-    """Configs of the model zoo: all that are trained on public data."""
+    """List the configs of the model zoo: all that are trained on public data."""
     folder = root / 'configs'
     return sorted(path for path in folder.rglob('*.py') if path.relative_to(folder).parts[0] not in LEFT_OUT)
 
@@ -131,8 +131,8 @@ def zoo_configs(root: Path) -> list[Path]:
 def load_configs(paths: list[Path]) -> list[Config]:
     """Load configs.
 
-    MMEngine reads a library's metafiles anew for each base taken from it. Meanwhile it reads them once: five times as
-    fast for the whole zoo.
+    MMEngine reads a library's metafiles again for each base config. Caching them here makes loading the whole zoo five
+    times as fast.
     """
     load = mmengine.config.utils.load
     mmengine.config.utils.load = functools.cache(load)
@@ -143,14 +143,14 @@ def load_configs(paths: list[Path]) -> list[Config]:
 
 
 def computed_fields(cfg: Config, cost: Complexity) -> dict:
-    """What a metafile says of a config without being told: the fields in :data:`COMPUTED`.
+    """Compute the fields in :data:`COMPUTED` of a metafile's entry.
 
     Args:
         cfg (Config): Config of a classifier or detector.
         cost (Complexity): Parameters and FLOPs of its network.
 
     Returns:
-        dict: Values by field; 'Pretrained Weights', the name of the config that trains them, where there are any.
+        dict: Values by field; 'Pretrained Weights' is the name of the config that trains them, if any.
     """
     fields = dict(zip(COMPUTED, (cfg.train_cfg.max_epochs, cfg.auto_scale_lr.base_batch_size, *cost), strict=False))
     weights = cfg.model.backbone.get('init_cfg', {}).get('checkpoint') or cfg.get('load_from')
@@ -165,14 +165,14 @@ def revisions(root: Path, measure: Callable[[Config], Complexity] = complexity,
 
     Args:
         root (Path): As in :func:`read_index`.
-        measure (Callable): Counts parameters and FLOPs of a config's network; called once for configs that share one.
-        log (Callable): Is told the progress.
+        measure (Callable): Counts parameters and FLOPs of a config's network; called once per network.
+        log (Callable): Called with lines of progress.
 
     Yields:
         Revision: A file that has to change.
 
     Raises:
-        SetupError: If the metafiles or READMEs have a fault that must be mended by hand.
+        SetupError: If the metafiles or READMEs have a fault that must be fixed by hand.
     """
     metafiles = read_index(root)
     check_entries(root, metafiles)
@@ -217,13 +217,13 @@ def update(root: Path, **options) -> list[str]:
 
     Args:
         root (Path): As in :func:`read_index`.
-        **options: Of :func:`revisions`.
+        **options: Options of :func:`revisions`.
 
     Returns:
-        list[str]: What changed.
+        list[str]: Changes, as short sentences.
 
     Raises:
-        SetupError: See :func:`revisions`.
+        SetupError: As in :func:`revisions`.
     """
     found = list(revisions(root, **options))
     for revision in found:
@@ -232,18 +232,18 @@ def update(root: Path, **options) -> list[str]:
 
 
 def check(root: Path, **options) -> None:
-    """See to it that metafiles and tables agree with the configs.
+    """Check that metafiles and tables agree with the configs.
 
     Args:
         root (Path): As in :func:`read_index`.
-        **options: Of :func:`revisions`.
+        **options: Options of :func:`revisions`.
 
     Raises:
-        SetupError: If something does not; names the first disagreements.
+        SetupError: If they do not, with the first differences.
     """
     changes = [change for revision in revisions(root, **options) for change in revision.changes]
     if changes:
-        raise SetupError(f'the model zoo is out of date: {_first(changes)}; mend it with: {COMMAND}')
+        raise SetupError(f'the model zoo is out of date: {_first(changes)}; update it with: {COMMAND}')
 
 
 def _first(problems: list[str], number: int = 3) -> str:
@@ -257,11 +257,11 @@ def _read_yaml(path: Path) -> dict:
     except FileNotFoundError:
         raise SetupError(f'{path} does not exist') from None
     except yaml.YAMLError as error:
-        raise SetupError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+        raise SetupError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 class _Dumper(yaml.SafeDumper):
-    """Indents the items of lists, as MMPretrain's metafiles do, and writes out what is there twice."""
+    """YAML dumper that indents list items, as in MMPretrain's metafiles, and uses no aliases."""
 
     def increase_indent(self, flow=False, indentless=False):
         return super().increase_indent(flow, indentless=False)
@@ -271,7 +271,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _yaml_text(metafile: Metafile) -> str:
-    """Text of a metafile, under the comment that stands at its top."""
+    """Text of a metafile, with the comment at its top."""
     comment = []
     for line in metafile.path.read_text().splitlines(keepends=True):
         if not line.startswith('#'):

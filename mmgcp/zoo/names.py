@@ -1,7 +1,7 @@
-"""Names of backbone tensors in torchvision and in MMPretrain, both ways.
+"""Translate names of backbone tensors between torchvision and MMPretrain.
 
-ResNets have the same names in both. Of MobileNetV2 and ShuffleNetV2 torchvision numbers the layers one by one, where
-MMPretrain has stages of blocks of ``ConvModule``s, each a ``conv`` and a ``bn``.
+ResNets have the same names in both. In MobileNetV2 and ShuffleNetV2, torchvision numbers the layers consecutively,
+while MMPretrain has stages of blocks of ``ConvModule``s, each with a ``conv`` and a ``bn``.
 """
 import re
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from collections.abc import Collection
 from mmpretrain.models.backbones import MobileNetV2, ResNet
 from mmpretrain.models.backbones.resnet import Bottleneck
 
-# A tensor that a family has, whatever its depth and width, and no other network: in torchvision, in MMPretrain.
+# A tensor that all networks of a family have, and no others: names in torchvision and in MMPretrain.
 LANDMARKS = {
     'resnet': ('layer1.0.conv1.weight', 'layer1.0.conv1.weight'),
     'mobilenetv2': ('features.1.conv.0.0.weight', 'layer1.0.conv.0.conv.weight'),
@@ -18,31 +18,31 @@ LANDMARKS = {
 
 
 def family_of(names: Collection[str]) -> str | None:
-    """``'resnet'``, ``'mobilenetv2'``, ``'shufflenetv2'``, or None, by the names of a backbone in either library."""
+    """Recognise ``'resnet'``, ``'mobilenetv2'`` or ``'shufflenetv2'`` by a backbone's names in either library."""
     return next((family for family, landmarks in LANDMARKS.items() if any(name in names for name in landmarks)), None)
 
 
 def resnet_blocks(names: Collection[str]) -> tuple[str, tuple[int, ...]]:
-    """Kind (``'basic'`` or ``'bottleneck'``) and number of blocks of a ResNet's four stages."""
+    """Determine the kind (``'basic'`` or ``'bottleneck'``) and number of blocks of a ResNet's four stages."""
     blocks = {tuple(map(int, found.groups())) for found in map(re.compile(r'layer(\d)\.(\d+)\.').match, names) if found}
     kind = 'bottleneck' if 'layer1.0.conv3.weight' in names else 'basic'
     return kind, tuple(sum(stage == number for stage, _ in blocks) for number in (1, 2, 3, 4))
 
 
 def resnet_depth(names: Collection[str]) -> int | None:
-    """18, 34, 50, 101 or 152, or None if the blocks are those of no ResNet."""
+    """Determine the depth of a ResNet, 18, 34, 50, 101 or 152, or None if its blocks match none of these."""
     depths = {('bottleneck' if block is Bottleneck else 'basic', numbers): depth
               for depth, (block, numbers) in ResNet.arch_settings.items()}
     return depths.get(resnet_blocks(names))
 
 
 def to_mmpretrain(name: str, family: str) -> str:
-    """MMPretrain's name of a tensor that has this name in torchvision; a name that torchvision has not stays."""
+    """Translate torchvision's name of a tensor to MMPretrain's; unknown names stay the same."""
     return _rename(name, TO_MMPRETRAIN[family])
 
 
 def to_torchvision(name: str, family: str) -> str:
-    """torchvision's name of a tensor that has this name in MMPretrain; a name that MMPretrain has not stays."""
+    """Translate MMPretrain's name of a tensor to torchvision's; unknown names stay the same."""
     return _rename(name, TO_TORCHVISION[family])
 
 
@@ -75,7 +75,7 @@ def _shufflenetv2() -> dict[str, str]:
     names = _conv_bn('conv1.0', 'conv1.1', 'conv1') | _conv_bn('conv5.0', 'conv5.1', 'layers.3')
     for stage, number in enumerate((4, 8, 4)):
         for block in range(number):
-            # Indices of the convolutions; between them are BN and, behind some, an activation.
+            # Indices of the convolutions, each followed by BN and some by an activation.
             branches = {'branch2': (0, 3, 5)} if block else {'branch1': (0, 2), 'branch2': (0, 3, 5)}
             for branch, convs in branches.items():
                 source, target = f'stage{stage + 2}.{block}.{branch}', f'layers.{stage}.{block}.{branch}'

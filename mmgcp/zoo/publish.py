@@ -1,4 +1,4 @@
-"""Backbones on their own, to hand on: in mmgcp's names, or in torchvision's."""
+"""Publish backbones with mmgcp's or torchvision's tensor names."""
 import hashlib
 import io
 from pathlib import Path
@@ -15,18 +15,18 @@ from mmgcp.version import __version__
 from .names import family_of, resnet_depth, to_torchvision
 from .released import assert_finite, fitted
 
-# What of a checkpoint's meta still means something where the backbone is used.
+# Entries of a checkpoint's meta that are still meaningful for the backbone alone.
 META = ('dataset_meta', 'epoch', 'experiment_name', 'config_name', 'released')
 
 
 class Published(NamedTuple):
-    """A published file.
+    """Published file.
 
     Attributes:
         path (Path): ``<out>-<hash>.pth``, as ``torch.hub`` with ``check_hash`` expects it, with the first 8 digits of
             the file's SHA-256.
-        size_before (int): Bytes of the checkpoint.
-        size_after (int): Bytes of this file.
+        size_before (int): Size of the checkpoint in bytes.
+        size_after (int): Size of this file in bytes.
         averaged (bool): Whether the weights are a moving average.
     """
     path: Path
@@ -36,15 +36,15 @@ class Published(NamedTuple):
 
 
 def publish_backbone(filename: str, out: str) -> Published:
-    """Write the backbone of a checkpoint alone, under a name that carries its hash.
+    """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
     ``EMAHook`` saves the averaged weights as ``state_dict``, and those of the last step as ``ema_state_dict``: the
-    averaged ones are published, which are also those that validation measures.
+    averaged weights are published, which validation measures too.
 
     Args:
         filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
-        out (str): Folder, where the file is named after the checkpoint, or the path of the file without its ending.
+        out (str): Path of the file without suffix, or a folder for a file named after the checkpoint.
 
     Returns:
         Published: The file.
@@ -58,7 +58,7 @@ def publish_backbone(filename: str, out: str) -> Published:
     checkpoint = load_checkpoint(str(source))
     backbone = _backbone(checkpoint, filename)
     meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in META}
-    # A clone leaves behind what else shares a tensor's storage.
+    # Cloning drops the rest of a shared storage.
     state_dict = {f'backbone.{name}': value.detach().clone() for name, value in backbone.items()}
     file = io.BytesIO()
     torch.save(dict(meta=dict(meta, mmgcp_version=__version__), state_dict=state_dict), file)
@@ -67,7 +67,7 @@ def publish_backbone(filename: str, out: str) -> Published:
     stem = Path(out)
     if stem.is_dir() or out.endswith('/'):
         stem = stem / (filename[len(WORKDIR_SCHEME):] if is_workdir else source.stem)
-    # torch.hub takes what stands between the first hyphen and a dot, if it looks like a hash.
+    # torch.hub reads the hash between the first hyphen and a dot.
     stem = stem.with_name(stem.name.removesuffix('.pth').replace('.', '_'))
     published = stem.with_name(f'{stem.name}-{digest}.pth')
     try:
@@ -79,20 +79,20 @@ def publish_backbone(filename: str, out: str) -> Published:
 
 
 def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
-    """Backbone of a checkpoint in torchvision's names.
+    """Rename the backbone of a checkpoint to torchvision's tensor names.
 
-    torchvision's network loads it with ``strict=False`` and misses its classifier alone. A ResNet that was trained
-    without down-sampling in conv5 needs stride 1 there in torchvision's too.
+    torchvision's network loads it with ``strict=False``; only its classifier is missing. A ResNet that was trained
+    without down-sampling in conv5 needs stride 1 there in torchvision too.
 
     Args:
         checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
-        filename (str): What messages call it.
+        filename (str): Name of the checkpoint in messages.
 
     Returns:
         tuple[dict[str, Tensor], str]: State dict, and the name of the function in ``torchvision.models``.
 
     Raises:
-        SetupError: If there is no backbone, or it is none that torchvision has.
+        SetupError: If there is no backbone, or torchvision does not have it.
     """
     tensors = _backbone(checkpoint, filename)
     family = family_of(tensors)
@@ -100,7 +100,7 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
     name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
             'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
     if name is None:
-        raise SetupError(f'the backbone in {filename} is no ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
+        raise SetupError(f'the backbone in {filename} is not a ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
                          f"begins with {', '.join(list(tensors)[:3])}")
     with torch.device('meta'):
         network = getattr(torchvision.models, name)(weights=None)

@@ -1,7 +1,7 @@
-"""Checkpoints that the paper's authors released, as checkpoints of the matching configs.
+"""Convert checkpoints released by the paper's authors to checkpoints of the matching configs.
 
-A released file is a dict of ``epoch, arch, state_dict, best_acc1, optimizer``. Its network is told from the names and
-shapes of the tensors: torchvision's names for the backbone, and the release's own for the reduction behind it.
+A released file is a dict of ``epoch, arch, state_dict, best_acc1, optimizer``. Its network is recognised by the names
+and shapes of the tensors: torchvision's names for the backbone, and the release's own for the reduction after it.
 """
 import copy
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from mmgcp.version import __version__
 
 from .names import family_of, resnet_blocks, resnet_depth, to_mmpretrain
 
-# Names behind the backbone: in ResNets, and in MobileNetV2 and ShuffleNetV2.
+# Names after the backbone, in ResNets and in MobileNetV2 and ShuffleNetV2.
 NECK_AND_HEAD = {
     'layer_reduce.': 'neck.reduction.conv.',
     'layer_reduce_bn.': 'neck.reduction.bn.',
@@ -34,19 +34,18 @@ NECK_AND_HEAD = {
 
 @dataclass(frozen=True)
 class ReleasedNetwork:
-    """What a released checkpoint holds.
+    """Network of a released checkpoint.
 
-    The learning-rate settings (LR_norm, LR_fast, LR_adju) share a network and the tensors do not tell them apart, so
-    ``config`` is the one without a suffix. Nor do they tell whether a ResNet's conv5 was down-sampled: in the released
-    GCP networks it was not.
+    The tensors do not show the learning-rate setting (LR_norm, LR_fast, LR_adju), so that ``config`` is the one without
+    a suffix. Nor do they show whether a ResNet's conv5 was down-sampled: in the released GCP networks it was not.
 
     Attributes:
         arch (str): ``'resnet18'``, ..., ``'mobilenetv2'`` or ``'shufflenetv2'``.
-        reduced_channels (int, optional): Channels whose covariance is taken; None for a network with GAP.
-        num_classes (int): Classes.
+        reduced_channels (int, optional): Number of channels before the covariance; None for a network with GAP.
+        num_classes (int): Number of classes.
         config (str): Config of the network, relative to the folder of the configs.
-        cfg_options (dict): Settings that the config needs beside what it says, for ``--cfg-options``.
-        dtypes (tuple[str]): Kinds of floating-point numbers beside float32 in the released file.
+        cfg_options (dict): Settings to override in the config, for ``--cfg-options``.
+        dtypes (tuple[str]): Floating-point types other than float32 in the released file.
     """
     arch: str
     reduced_channels: int | None
@@ -61,41 +60,41 @@ class ReleasedNetwork:
 
     @property
     def notes(self) -> list[str]:
-        """list[str]: What to know before the converted checkpoint is used, in sentences."""
+        """Notes for users of the converted checkpoint, as sentences."""
         notes = []
         if self.dtypes:
             notes.append(f"Numbers in {' and '.join(self.dtypes)} became float32.")
         if self.cfg_options:
             notes.append(f'No config has this size: configs/{self.config} with the settings below has.')
         if self.reduced_channels and self.arch.startswith('resnet'):
-            notes.append('Weights do not tell whether conv5 was down-sampled: taken as not, as in the released ones.')
+            notes.append('Weights do not show whether conv5 was down-sampled: assumed not, as in the released ones.')
         return notes
 
     def build_model(self) -> nn.Module:
-        """Network of the config with the settings it needs, which the converted checkpoint fills."""
+        """Build the network that the converted checkpoint fills, from the config and its settings."""
         cfg = copy.deepcopy(_read_config(self.config))
         cfg.merge_from_dict(self.cfg_options)
         return MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
 
     def test_command(self, checkpoint: Path) -> str:
-        """Command line that evaluates the converted checkpoint on 4 GPUs."""
+        """Return the command that evaluates the converted checkpoint on 4 GPUs."""
         options = ' '.join(f'{key}={value}' for key, value in self.cfg_options.items())
         return f'tools/dist_test.sh configs/{self.config} {checkpoint} 4' + (options and f' --cfg-options {options}')
 
 
 def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
-    """Turn a released checkpoint into one that the matching config loads, every tensor and none left over.
+    """Convert a released checkpoint to one with exactly the tensors of the matching config.
 
     Args:
         checkpoint (dict): Contents of the released file, or a bare state dict. Names may begin with ``module.``.
-        filename (str): What messages call it.
+        filename (str): Name of the file in messages.
 
     Returns:
-        tuple[dict, ReleasedNetwork]: ``dict(state_dict=..., meta=...)``, in float32, and what it is. ``meta`` says
-        where it comes from and which config it is for.
+        tuple[dict, ReleasedNetwork]: ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records
+        the origin and the config.
 
     Raises:
-        SetupError: If there are no weights, they are NaN or infinite, or are of a network that was not released.
+        SetupError: If there are no weights, they are NaN or infinite, or belong to a network that was not released.
     """
     tensors = {name.removeprefix('module.'): value.detach() for name, value in tensors_of(checkpoint).items()}
     if all(value.dim() < 2 for value in tensors.values()):
@@ -117,10 +116,14 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
 
 
 def assert_finite(tensors: dict[str, Tensor], filename: str) -> None:
-    """Refuse NaN and infinity.
+    """Check that tensors have no NaN or infinity.
+
+    Args:
+        tensors (dict[str, Tensor]): Tensors by name.
+        filename (str): Name of their file in the error message.
 
     Raises:
-        SetupError: If a tensor holds one.
+        SetupError: If a tensor has one.
     """
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
@@ -129,14 +132,17 @@ def assert_finite(tensors: dict[str, Tensor], filename: str) -> None:
 
 
 def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str) -> dict[str, Tensor]:
-    """Tensors in the order of a network's state dict, after a check that they are just the ones it has.
+    """Check that tensors are exactly those of a network, and sort them in the order of its state dict.
 
-    BN's counters of batches, which old files lack, become 0.
+    BN's batch counters, which are missing from old files, become 0.
 
     Args:
-        tensors (dict[str, Tensor]): By name.
+        tensors (dict[str, Tensor]): Tensors by name.
         expected (dict[str, Tensor]): State dict of the network.
-        subject (str): Beginning of the sentence that refuses them.
+        subject (str): Beginning of the error message.
+
+    Returns:
+        dict[str, Tensor]: The sorted tensors.
 
     Raises:
         SetupError: If tensors are missing, surplus or of another shape.
@@ -146,7 +152,7 @@ def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str
     found = {
         'missing': [name for name in expected if name not in tensors],
         'surplus': [name for name in tensors if name not in expected],
-        'of another shape': [f'{name}, {tuple(value.shape)} in place of {tuple(expected[name].shape)},'
+        'of another shape': [f'{name}, {tuple(value.shape)} instead of {tuple(expected[name].shape)},'
                              for name, value in tensors.items()
                              if name in expected and value.shape != expected[name].shape],
     }
@@ -157,7 +163,7 @@ def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str
 
 
 def _rename(tensors: dict[str, Tensor], filename: str) -> tuple[dict[str, Tensor], str]:
-    """Tensors by their names in mmgcp, and the architecture."""
+    """Rename tensors to mmgcp's names, and determine the architecture."""
     family = family_of(tensors)
     if family is None:
         raise SetupError(f'{filename} holds no ResNet, MobileNetV2 or ShuffleNetV2 in the names of the released files: '
@@ -179,7 +185,7 @@ def _rename(tensors: dict[str, Tensor], filename: str) -> tuple[dict[str, Tensor
 
 
 def _recognise(tensors: dict[str, Tensor], arch: str, filename: str) -> ReleasedNetwork:
-    """Network with these tensors, by their names in mmgcp; what they leave open is as in the config."""
+    """Find the network with these tensors, by mmgcp's names; undetermined properties are those of the config."""
     gcp = any(name.startswith('neck.') for name in tensors)
     config = f"{'gcp' if gcp else 'gap'}/{arch}_{'gcp' if gcp else 'gap'}_imagenet.py"
     if not (configs_folder() / config).is_file():
@@ -203,15 +209,15 @@ def _recognise(tensors: dict[str, Tensor], arch: str, filename: str) -> Released
 
 @cache
 def _read_config(config: str) -> Config:
-    """Config by its path in the folder of the configs. Reading takes a second: MMEngine searches MMPretrain's index."""
+    """Read a config by its path in the folder of the configs, which takes a second."""
     return Config.fromfile(configs_folder() / config)
 
 
 def _size(tensors: dict[str, Tensor], name: str, default: int) -> int:
-    """Output channels of a layer, or ``default`` if it is not there."""
+    """Output channels of a layer, or ``default`` if there is none."""
     return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default
 
 
 def _plain(value):
-    """A number in place of a tensor or of NumPy's scalar, so that the checkpoint loads as weights only."""
+    """Convert a tensor or NumPy scalar to a Python number, so that the checkpoint loads with ``weights_only``."""
     return value.item() if hasattr(value, 'item') else value

@@ -1,4 +1,4 @@
-"""Tables of the READMEs beside the configs, made from the metafiles."""
+"""Fill the tables of the READMEs beside the configs from the metafiles."""
 from pathlib import PurePosixPath
 
 from mmgcp.analysis.tables import markdown_table
@@ -10,16 +10,16 @@ SIZES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')
 
 
 def fill_tables(text: str, models: list[dict], collections: list[str]) -> str:
-    """Write tables where a README wants them.
+    """Fill the tables of a README.
 
     Args:
         text (str): README with places ``<!-- table: COLLECTION -->`` ... ``<!-- /table -->``, or without a name for
             all models.
-        models (list[dict]): The entries of the metafile beside it.
+        models (list[dict]): Entries of the metafile beside it.
         collections (list[str]): Names of its collections.
 
     Returns:
-        str: The README, what stood in those places replaced.
+        str: The README with new tables in these places.
 
     Raises:
         SetupError: If a place names no collection of the metafile, or a model is in no table.
@@ -42,9 +42,9 @@ def fill_tables(text: str, models: list[dict], collections: list[str]) -> str:
 
 
 def model_table(models: list[dict]) -> str:
-    """Table of some models, a row each, and below it what its links point to.
+    """Build a table with a row per model, followed by the targets of its links.
 
-    Columns that no model fills are left out, but for our results.
+    Empty columns are left out, except those of our results.
 
     Args:
         models (list[dict]): Entries of one metafile, all classifiers or all detectors.

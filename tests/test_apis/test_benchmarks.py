@@ -125,7 +125,7 @@ def test_classes(tmp_path):
     cfg = Config(dict(model=dict(head=dict(num_classes=2)), test_dataloader=dict(dataset=dataset)))
     check_classes(cfg, Benchmark('imagenet-c'))
     cfg.model.head.num_classes = 3
-    with pytest.raises(SetupError, match='tells 3 classes apart, .* have 2 class folders'):
+    with pytest.raises(SetupError, match='has 3 classes, .* have 2 class folders'):
         check_classes(cfg, Benchmark('imagenet-p'))
     assert default_reference([cfg], Benchmark('imagenet-c')) == 'none'
     cfg.model.head.num_classes = 1000

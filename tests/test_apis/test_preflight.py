@@ -54,7 +54,7 @@ def test_coco_files(tmp_path):
 @pytest.mark.parametrize('content', ['', '[]', '<html>', COCO[:-1], '{"images": [], "annotations": []}'])
 def test_what_is_no_coco_file(content, tmp_path):
     (tmp_path / 'ann.json').write_text(content)
-    with pytest.raises(SetupError, match='is no COCO annotation file, or was cut off'):
+    with pytest.raises(SetupError, match='is not a COCO annotation file, or was cut off'):
         check_coco(tmp_path)
 
 

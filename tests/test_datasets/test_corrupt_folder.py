@@ -150,11 +150,11 @@ def test_other_settings_are_not_mixed(source, tmp_path):
     sets = [CorruptedSet('contrast', 1)]
     make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', **SIZES), sets, log=str)
     before = contents(tmp_path / 'c')
-    with pytest.raises(SetupError, match='was made with quality=85 in place of 90, seed=0 in place of 1: '):
+    with pytest.raises(SetupError, match='was made with quality=85 instead of 90, seed=0 instead of 1: '):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', **SIZES, quality=90, seed=1), sets, log=str)
     assert contents(tmp_path / 'c') == before
     (tmp_path / 'c/settings.json').write_text('[]x')
-    with pytest.raises(SetupError, match='is no file of settings'):
+    with pytest.raises(SetupError, match='is not a file of settings'):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', **SIZES), sets, log=str)
     (tmp_path / 'c/settings.json').unlink()
     with pytest.raises(SetupError, match='holds something else'):
@@ -181,10 +181,10 @@ def test_source_must_be_an_image_folder(source, tmp_path):
 
 @pytest.mark.parametrize('settings, told', [
     (dict(source='nowhere'), "the folder 'nowhere' does not exist"),
-    (dict(format='mp4'), "'mp4' is no format of imagenet-c: choose from jpeg, png"),
+    (dict(format='mp4'), "'mp4' is not a format of imagenet-c: choose from jpeg, png"),
     (dict(resize=32, crop=40), 'crop=40 must not be more than resize=32'),
     (dict(crop=16), 'crop=16 must be at least 32 pixels, or 0'),
-    (dict(quality=0), 'quality=0 must lie between 1 and 100'),
+    (dict(quality=0), 'quality=0 must be between 1 and 100'),
     (dict(frames=1), 'frames=1 must be at least 2'),
 ])
 def test_bad_settings(source, settings, told):
@@ -196,7 +196,7 @@ def test_too_small_images_and_nested_folders_are_told(source, tmp_path):
     sets = [CorruptedSet('contrast', 1)]
     with pytest.raises(SetupError, match='has 70 x 60 pixels, fewer than 64 a side: enlarge'):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', resize=0, crop=64), sets, log=str)
-    with pytest.raises(SetupError, match='lies in the source folder'):
+    with pytest.raises(SetupError, match='is in the source folder'):
         make_folder(source / 'c', Recipe(source, 'imagenet-c'), sets, log=str)
     with pytest.raises(SetupError, match="there is no corruption 'mist'"):
         make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c'), [CorruptedSet('mist', 1)], log=str)

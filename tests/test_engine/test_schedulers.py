@@ -138,7 +138,7 @@ def test_begin_leaves_room_for_a_warm_up():
 
 
 @pytest.mark.parametrize('cfg, message', [
-    (dict(LR_ADJU, final_epoch=1), 'final_epoch=1 must lie behind start_epoch=1'),
+    (dict(LR_ADJU, final_epoch=1), 'final_epoch=1 must be greater than start_epoch=1'),
     (dict(LR_ADJU, power=0), 'power=0 must be positive'),
     (dict(MOBILENET_ADJU, stages=[]), 'must be triples'),
     (dict(MOBILENET_ADJU, stages=[(0.1, 0.01)]), 'must be triples'),

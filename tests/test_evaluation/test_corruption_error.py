@@ -98,7 +98,7 @@ class TestReference:
         assert (ALEXNET['clean'], ALEXNET['errors']['jpeg_compression'][4]) == (0.43478, 0.74778)
 
     @pytest.mark.parametrize('content, message', [
-        ('{"clean"', 'is no JSON'),
+        ('{"clean"', 'is not JSON'),
         ([1], 'must be a JSON object with source, clean, errors, but lacks source, clean, errors'),
         (dict(source='', clean=0.5), 'lacks errors'),
         (dict(source='', clean=50, errors={}), r"'clean' of .* must be a share in \[0, 1\], but is 50"),
@@ -177,7 +177,7 @@ class TestMetric:
     def test_partial_sets(self):
         samples = [*images('clean', 0, 0, 4), *images('fog', 1, 1, 4), *images('fog', 3, 2, 4),
                    *images('snow', 5, 4, 4)]
-        with pytest.warns(UserWarning, match=r'No mCE and relative_mCE, for lack of gaussian_noise, .*, snow \(1, 2, '
+        with pytest.warns(UserWarning, match=r'No mCE and relative_mCE without gaussian_noise, .*, snow \(1, 2, '
                                              r'3, 4\), frost, fog \(2, 4, 5\), brightness, .*set partial=True'):
             metrics = evaluate(samples)
         assert metrics['CE/fog'] == pytest.approx(100 * 0.75 / (0.67474 + 0.84378))

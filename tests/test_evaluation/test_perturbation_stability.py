@@ -223,7 +223,7 @@ class TestMetric:
         assert evaluate(sequences) == {'flip/snow': 50, 'top5/snow': 1, 'sequences/snow': 1,
                                        'flip/tilt': 100, 'top5/tilt': 3, 'sequences/tilt': 1}
         reference = file(source='', difficulty=1, flip={'snow': 0.5, 'tilt': 0.5}, top5={'snow': 2, 'tilt': 6})
-        with pytest.warns(UserWarning, match='No mFR and mT5D, for lack of gaussian_noise, .*rotate, scale: measure'):
+        with pytest.warns(UserWarning, match='No mFR and mT5D without gaussian_noise, .*rotate, scale: measure'):
             assert 'mFR' not in evaluate(sequences, reference=reference)
         metrics = evaluate(sequences, reference=reference, partial=True, prefix='p')
         assert (metrics['p/partial_mFR'], metrics['p/partial_mT5D']) == (150, 50)
@@ -272,7 +272,7 @@ class TestMetric:
         snow = sequence('snow', torch.eye(6))
         with pytest.raises(SetupError, match='has seen no sequences'):
             evaluate([])
-        with pytest.raises(SetupError, match=r'the data have difficulties \[1, 2\]: measure each by itself'):
+        with pytest.raises(SetupError, match=r'the data have difficulties \[1, 2\]: measure each separately'):
             evaluate([snow, sequence('tilt', torch.eye(6), difficulty=2)])
         with pytest.raises(SetupError, match="same length, but 'a/1' has 6 frames and 'a/2' 5"):
             evaluate([snow, sequence('snow', torch.eye(6)[:5], 'a/2')])

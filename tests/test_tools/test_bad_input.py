@@ -62,7 +62,7 @@ def test_detector_without_pretrained_weights_names_the_command(workplace):
 def test_annotation_file_that_is_none(workplace):
     pytest.importorskip('mmdet')
     (workplace.folder / 'page.json').write_text('<html>')
-    with pytest.raises(SystemExit, match='page.json is no COCO annotation file'):
+    with pytest.raises(SystemExit, match='page.json is not a COCO annotation file'):
         train(workplace, DETECTOR, train_dataloader__dataset__ann_file='../../../page.json')
 
 
@@ -115,7 +115,7 @@ def test_amp_needs_a_gpu(workplace):
 
 def test_amp_does_not_replace_other_optimizer_wrappers(workplace):
     cfg = configure(workplace, optim_wrapper__type='mmgcp.KFACOptimWrapper')
-    with pytest.raises(SystemExit, match='AmpOptimWrapper in place of .* mmgcp.KFACOptimWrapper'), reported():
+    with pytest.raises(SystemExit, match='AmpOptimWrapper instead of .* mmgcp.KFACOptimWrapper'), reported():
         use_amp(cfg)
     assert cfg.optim_wrapper.type == 'mmgcp.KFACOptimWrapper'
 

@@ -87,7 +87,7 @@ def test_mistakes_end_in_one_sentence(run, tmp_path):
         run('nowhere.py')
     with pytest.raises(SystemExit, match=r'^\nStopped: Give either configs or --polynomial\.$'):
         run('a.py', '--polynomial', '2-50')
-    with pytest.raises(SystemExit, match=r'^\nStopped: .*final_epoch=1 must lie behind start_epoch=1\.$'):
+    with pytest.raises(SystemExit, match=r'^\nStopped: .*final_epoch=1 must be greater than start_epoch=1\.$'):
         run('--polynomial', '2-1')
     with pytest.raises(SystemExit, match=r"^\nStopped: 'nowhere' holds no log"):
         run('--polynomial', '2-50', '--runs', 'nowhere')

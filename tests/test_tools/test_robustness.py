@@ -197,16 +197,16 @@ def test_detectors_on_corrupted_coco(measure, trained):
 @pytest.mark.parametrize('arguments, sentence', [
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
-    (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions enter no mean: name one of gauss'),
-    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read: mend those'),
+    (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions are not in the mean: add one of'),
+    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read: replace those'),
     (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
     ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
-    (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are published nowhere"),
+    (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are not published"),
     (('--benchmark', 'coco-c', '--reference', 'alexnet'), 'COCO-C has no reference'),
     (('--benchmark', 'imagenet-p', '--perturbations', 'fog'), "'fog'"),
     (('--benchmark', 'coco-c', '--corruptions', 'fog'), 'PackDetInputs'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'fog', '--cfg-options', 'model.head.num_classes=10'),
-     'tells 10 classes apart, but the clean images of test_dataloader have 12'),
+     'has 10 classes, but the clean images of test_dataloader have 12'),
 ])
 def test_mistakes_end_before_any_test(measure, trained, arguments, sentence):
     with pytest.raises(SystemExit, match=sentence):

@@ -75,11 +75,11 @@ def test_a_repeated_run_and_one_that_was_cut_off_are_the_same(workplace, plan):
     (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
     result.unlink()
     printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet18_gcp_m_*', '--at-once', '2')
-    assert 'resnet18_gcp_m_lr-adju seed 0 (goes on)' in printed
+    assert 'resnet18_gcp_m_lr-adju seed 0 (resumed)' in printed
     assert (read(result)[1], read(landscape)[1]) == expected
     printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet18_gcp_m_lr-adju', '--again', '--at-once',
                            '2')
-    assert '(goes on)' not in printed
+    assert '(resumed)' not in printed
     assert (read(result)[1], read(landscape)[1]) == expected
 
 

@@ -133,7 +133,7 @@ def test_choices_are_remembered_until_they_are_emptied(project):
 @pytest.mark.parametrize('name, value, fault', [
     ('MMGCP_STACK', 'mmcv', "is unknown: use 'onedl' (maintained line) or 'openmmlab' (original line)."),
     ('MMGCP_MMCV', 'yes', "is unknown: use 'torchvision' (its operators serve mmcv) or 'compiled' (mmcv's own)."),
-    ('MMGCP_TORCH', 'newest', 'is no version: write it as 2.11.0.'),
+    ('MMGCP_TORCH', 'newest', 'is not a version: write it as 2.11.0.'),
     ('MMGCP_TORCH_INDEX', 'wheels', 'is neither a URL nor a folder.'),
     ('MMGCP_MMCV_INDEX', '/wheels', 'is neither a URL nor a folder.')])
 def test_a_bad_value_is_refused_before_anything_is_done(project, name, value, fault):
@@ -239,13 +239,13 @@ def test_another_python_or_one_that_is_gone_makes_a_new_environment(project):
     old.mkdir()
     project.python('3.10')
     lines, _ = project.run(MMGCP_PYTHON='python3.10')
-    assert lines[0] == '.venv has Python 3.11: it is built anew with 3.10.'
+    assert lines[0] == '.venv has Python 3.11: it is rebuilt with 3.10.'
     assert started(lines) == [1, 2, 3, 4] and not old.exists()
     assert started(project.run()[0]) == []  # 3.10 it stays, though 3.11 is there
 
     (project.folder / '.venv/bin/python').unlink()
     lines, _ = project.run()
-    assert lines[0] == 'The Python 3.10 of .venv is gone: the environment is built anew.'
+    assert lines[0] == 'The Python 3.10 of .venv is gone: the environment is rebuilt.'
     assert started(lines) == [1, 2, 3, 4]
 
 

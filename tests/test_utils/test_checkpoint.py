@@ -28,7 +28,7 @@ def test_missing_broken_and_foreign_files(saved, tmp_path):
     for name, content in {'cut off': whole[:len(whole) // 2], 'empty': b'', 'text': b'<html>not found</html>'}.items():
         path = tmp_path / f'{name}.pth'
         path.write_bytes(content)
-        with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+        with pytest.raises(SetupError, match='is not a PyTorch checkpoint, or was cut off'):
             checkpoint.load_state_dict(str(path))
 
 
@@ -39,14 +39,14 @@ def test_files_cut_off_anywhere(zipped, tmp_path):
     whole = path.read_bytes()
     for end in range(0, len(whole) - 1, 97):
         path.write_bytes(whole[:end])
-        with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+        with pytest.raises(SetupError, match='is not a PyTorch checkpoint, or was cut off'):
             checkpoint.load_checkpoint(str(path))
 
 
 @pytest.mark.parametrize('content', [b'class,top1\n1,2\n', b'hello world', b'iabc\nx\n', b'(s.'])
 def test_files_that_begin_like_pickles(content, tmp_path):
     (tmp_path / 'text.csv').write_bytes(content)
-    with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
+    with pytest.raises(SetupError, match='is not a PyTorch checkpoint, or was cut off'):
         checkpoint.load_checkpoint(str(tmp_path / 'text.csv'))
 
 
@@ -57,7 +57,7 @@ def test_addresses_that_do_not_answer():
 
 def test_a_saved_network_in_place_of_its_tensors(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / 'list.pth')
-    with pytest.raises(SetupError, match=r'list.pth holds a list in place of a dict of tensors: save the state_dict'):
+    with pytest.raises(SetupError, match=r'list.pth holds a list instead of a dict of tensors: save the state_dict'):
         checkpoint.load_checkpoint(str(tmp_path / 'list.pth'))
 
 

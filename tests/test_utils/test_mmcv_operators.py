@@ -78,7 +78,7 @@ def test_operators_compiled_for_another_torch_become_a_sentence(run):
     *_, sentence = output.splitlines()
     assert code == 1 and sentence.startswith(
         f"mmgcp.utils.errors.SetupError: mmcv's compiled operators do not work with torch {version('torch')} "
-        '(mmcv/_ext.so: undefined symbol: _ZN3c10): compile them anew with `MMCV_WITH_OPS=1 pip install ')
+        '(mmcv/_ext.so: undefined symbol: _ZN3c10): recompile them with `MMCV_WITH_OPS=1 pip install ')
     assert 'or leave them out with `pip install --force-reinstall ' in sentence
 
 

@@ -59,7 +59,7 @@ def test_files_that_are_no_records(tmp_path):
         read_records(path)
     path.write_text('{"step": 1}\n{"step": 2}\n')
     for function in (read_records, lambda path: open_records(path, SETTINGS)):
-        with pytest.raises(ValueError, match='is no file of measurements: its first line must hold their settings'):
+        with pytest.raises(ValueError, match='is not a file of measurements: its first line must hold their settings'):
             function(path)
     path.write_text('{"settings": {}}\nhello\n{"step": 2}\n')
     with pytest.raises(ValueError, match="Line 2 of '.*records.json' is not JSON: repair or delete that line"):

@@ -304,9 +304,9 @@ def in_readme(old, new):
     (in_metafile('In Collection: ShuffleNetV2 GAP', 'In Collection: GAP'), "there is no collection 'GAP'"),
     (in_metafile('Results:', 'Result:'), f"the entry {PLAIN} has no 'Results': add it"),
     (in_metafile('Models:', 'Model:'), 'metafile.yml has no list of Models'),
-    (in_metafile('Epochs: 240', 'Epochs: 7'), f'out of date: {PLAIN}: Epochs is 240, not 7; mend it with: python'),
+    (in_metafile('Epochs: 240', 'Epochs: 7'), f'out of date: {PLAIN}: Epochs is 240, not 7; update it with: python'),
     (in_metafile('Batch Size: 1024', 'Batch Size: 7'), 'Batch Size is 1024, not 7'),
-    (in_metafile('Parameters: 2278604', 'Parameters: 7'), 'Parameters is 2278604, not 7; mend it'),
+    (in_metafile('Parameters: 2278604', 'Parameters: 7'), 'Parameters is 2278604, not 7; update it'),
     (in_metafile('FLOPs: ', 'FLOPs: 7'), r'FLOPs is \d+, not 7\d+'),
     (in_metafile('67.96', '68.96'), 'a table of gap/README.md is out of date'),
     (in_readme(' 67.96 /', ' 68.96 /'), 'a table of gap/README.md is out of date'),
@@ -316,7 +316,7 @@ def in_readme(old, new):
     (in_readme('<!-- table -->', '<!-- table: VGG -->'), "a table is for collection 'VGG', the metafile has ResNet"),
     (lambda zoo: (zoo / 'configs/gap/README.md').unlink(), 'README.md'),
     (lambda zoo: (zoo / 'configs/gap/metafile.yml').unlink(), 'metafile.yml does not exist'),
-    (in_metafile('Models:', 'Models: ['), 'metafile.yml is no YAML'),
+    (in_metafile('Models:', 'Models: ['), 'metafile.yml is not YAML'),
 ])
 def test_disagreements(zoo, disagree, sentence):
     disagree(zoo)

@@ -218,8 +218,8 @@ def test_files_without_a_released_network(contents, sentence):
     ({'layer4.1.conv2.weight': None, 'bn1.bias': None}, r'2 missing \(backbone.bn1.bias for one\):'),
     ({'fc.weight': None}, r'1 missing \(head.fc.weight for one\)'),
     ({'layer1.0.se.fc1.weight': torch.zeros(4, 64, 1, 1)}, r'1 surplus \(backbone.layer1.0.se.fc1.weight for one\)'),
-    ({'fc.bias': torch.zeros(7)}, r'1 of another shape \(head.fc.bias, \(7,\) in place of \(1000,\), for one\)'),
-    ({'fc.weight': torch.zeros(())}, r'1 of another shape \(head.fc.weight, \(\) in place of'),
+    ({'fc.bias': torch.zeros(7)}, r'1 of another shape \(head.fc.bias, \(7,\) instead of \(1000,\), for one\)'),
+    ({'fc.weight': torch.zeros(())}, r'1 of another shape \(head.fc.weight, \(\) instead of'),
     ({'layer_reduce_bn.weight': torch.zeros(256)}, r'GCP of 256 channels, .* 4 missing \(neck.reduction.conv.weight'),
 ])
 def test_tensors_that_do_not_fit(resnet18, changes, sentence):
@@ -231,7 +231,7 @@ def test_tensors_that_do_not_fit(resnet18, changes, sentence):
 def test_a_triangle_of_another_size_than_the_reduction():
     state_dict = released_network('resnet18', reduced=32, num_classes=3).state_dict()
     state_dict['fc.weight'] = state_dict['fc.weight'][:, :-1]
-    with pytest.raises(SetupError, match=r'head.fc.weight, \(3, 527\) in place of \(3, 528\)'):
+    with pytest.raises(SetupError, match=r'head.fc.weight, \(3, 527\) instead of \(3, 528\)'):
         convert(state_dict, 'file')
 
 

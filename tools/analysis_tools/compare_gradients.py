@@ -1,10 +1,11 @@
-"""Measures Table 1 on the checkpoints of a training: gradients of GAP, GCP and GAP with K-FAC by the same weights.
+"""Measure Table 1 on the checkpoints of a training: gradients of GAP, GCP and GAP with K-FAC for the same weights.
 
-What is measured goes to WORK_DIR/gradients.json at once: called again, the tool measures only what is missing there, as
-the new checkpoints of a training under way.
+Results are written to WORK_DIR/gradients.json immediately. Checkpoints that are in this file already are skipped, so
+that the tool can be run again while a training adds checkpoints.
 """
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -18,36 +19,36 @@ from mmgcp.utils.records import read_records
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of the training')
     parser.add_argument('checkpoints', nargs='*', metavar='CHECKPOINT', type=Path,
-                        help='files to measure (default: all epoch_N.pth or iter_N.pth in the work_dir)')
-    parser.add_argument('--work-dir', help='of the training (default: work_dirs/NAME_OF_CONFIG)')
+                        help='checkpoints to measure (default: all epoch_N.pth or iter_N.pth in the work_dir)')
+    parser.add_argument('--work-dir', help='work_dir of the training (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--batches', type=positive(int), default=4, metavar='N',
-                        help='batches of train_dataloader.batch_size images (default: %(default)s)')
+                        help='number of batches of train_dataloader.batch_size images (default: %(default)s)')
     parser.add_argument('--damping', type=positive(float), default=1e-3,
-                        help='of K-FAC, added to the eigenvalues of the Fisher matrix (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of images and augmentations (default: %(default)s)')
+                        help='K-FAC damping, added to the eigenvalues of the Fisher matrix (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of images and augmentations (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='settings that replace those of the config: train_dataloader.batch_size=128')
+                        help='settings that override the config: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'gradients.png')
     return parser.parse_args()
 
 
-def positive(kind):
-    """Type of an argument that is a positive number."""
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Create an argument type for positive numbers."""
 
-    def number(text):
+    def number(text: str) -> float:
         if not 0 < kind(text) < math.inf:
             raise argparse.ArgumentTypeError(f'{text} must be positive')
         return kind(text)
 
-    number.__name__ = kind.__name__  # argparse names it where there is no number at all
+    number.__name__ = kind.__name__  # for argparse's message if the text is not a number
     return number
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with reported(ValueError, OSError):
         cfg = load_config(args.config, args.work_dir, args.cfg_options)

@@ -1,9 +1,11 @@
-"""Measures how curved the loss of trained networks is, checkpoint by checkpoint: eigenvalues and trace of its Hessian.
+"""Measure the curvature of the loss at the checkpoints of trainings: eigenvalues and trace of the Hessian.
 
-All networks are measured on the same training images. What is measured goes to WORK_DIR/curvature.json at once: called
-again, the tool measures only what is missing there, as the new checkpoints of a training under way.
+All networks are measured on the same training images. Results are written to WORK_DIR/curvature.json immediately.
+Checkpoints that are in this file already are skipped, so that the tool can be run again while a training adds
+checkpoints.
 """
 import argparse
+from collections.abc import Callable
 
 from mmengine.config import DictAction
 
@@ -14,27 +16,27 @@ from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='config of a training')
     parser.add_argument('--work-dirs', nargs='+', metavar='WORK_DIR',
-                        help='where the checkpoints are, one folder per config (default: work_dirs/NAME_OF_CONFIG)')
+                        help='folders of the checkpoints, one per config (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--labels', nargs='+', help='names of the runs (default: names of the work dirs)')
     parser.add_argument('--every', type=at_least(1), default=1, metavar='N',
                         help='measure every N-th checkpoint, and the last one (default: all)')
     parser.add_argument('--batches', type=at_least(1), default=1, metavar='N',
-                        help='batches of train_dataloader.batch_size images (default: %(default)s)')
+                        help='number of batches of train_dataloader.batch_size images (default: %(default)s)')
     parser.add_argument('--eigenvalues', type=at_least(1), default=1, metavar='K',
                         help='number of largest eigenvalues (default: %(default)s)')
     parser.add_argument('--smallest', action='store_true', help='measure the most negative eigenvalue too')
     parser.add_argument('--tolerance', type=float, default=1e-3,
                         help='relative accuracy of eigenvalues (default: %(default)s)')
     parser.add_argument('--samples', type=at_least(2), default=10, metavar='N',
-                        help='random vectors for the trace; its error falls with their root (default: %(default)s)')
+                        help='random vectors for the trace, whose error falls as 1/sqrt(N) (default: %(default)s)')
     parser.add_argument('--seed', type=at_least(0), default=0,
-                        help='of images, dropout and random vectors (default: %(default)s)')
+                        help='seed of images, dropout and random vectors (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='settings that replace those of all configs: train_dataloader.batch_size=128')
+                        help='settings that override all configs: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'curvature.png')
     args = parser.parse_args()
     for name, values in (('--work-dirs', args.work_dirs), ('--labels', args.labels)):
@@ -43,10 +45,10 @@ def parse_args():
     return args
 
 
-def at_least(lowest):
-    """Type of an argument that is an integer with a lower bound."""
+def at_least(lowest: int) -> Callable[[str], int]:
+    """Create an argument type for integers with a lower bound."""
 
-    def integer(text):
+    def integer(text: str) -> int:
         if int(text) < lowest:
             raise argparse.ArgumentTypeError(f'{text} must be an integer of at least {lowest}')
         return int(text)
@@ -54,7 +56,7 @@ def at_least(lowest):
     return integer
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with reported(ValueError, OSError):
         cfgs = load_configs(args.configs, args.work_dirs, args.labels, cfg_options=args.cfg_options)

@@ -1,4 +1,4 @@
-"""Draws what trainings of the same length learnt to tell apart, and how fast, for a first look."""
+"""Plot samples of the data and the accuracy of trainings of the same length over epochs, for a first look."""
 import argparse
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
     parser.add_argument('--labels', nargs='+', required=True, help='a name for each training')
-    parser.add_argument('--images', type=Path, required=True, help='folder with a folder of images per class')
+    parser.add_argument('--images', type=Path, required=True, help='folder with one folder of images per class')
     parser.add_argument('--out', default='comparison.png', help='PNG file to write (default: %(default)s)')
     args = parser.parse_args()
     pictures = [min(path for path in folder.iterdir() if path.is_file())

@@ -1,4 +1,4 @@
-"""Compares how smooth the loss is on the way of trainings: draws Fig. 2 of the paper and prints its numbers."""
+"""Compare the smoothness of the loss during trainings: plot Fig. 2 of the paper and print its numbers."""
 import argparse
 
 from mmgcp.analysis.landscape import landscape_table, plot_landscape, read_landscapes
@@ -7,20 +7,20 @@ from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
 from mmgcp.utils.reported import reported
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_panel_arguments(parser)
-    parser.add_argument('--at', help='where in the network: the name of a file in <work_dir>/<time>/landscape '
+    parser.add_argument('--at', help='place in the network: name of a file in <work_dir>/<time>/landscape '
                                      '(default: the only one)')
     parser.add_argument('--zoom', nargs=2, type=float, metavar=('START', 'STOP'), help='iterations to magnify')
-    parser.add_argument('--beta', action='store_true', help='third column: effective beta-smoothness')
-    parser.add_argument('--log', action='store_true', help='logarithmic axes of values')
+    parser.add_argument('--beta', action='store_true', help='add a column with the effective beta-smoothness')
+    parser.add_argument('--log', action='store_true', help='use logarithmic value axes')
     parser.add_argument('--title', default='', help='title of a single row')
     add_figure_arguments(parser, 'landscape.png')
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     args = parse_args()
     with reported(ValueError, OSError):
         panels = {panel.title: read_landscapes(panel.work_dirs, panel.labels, args.at)

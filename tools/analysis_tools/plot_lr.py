@@ -1,9 +1,10 @@
-"""Draws the learning rates of configs against epochs, those of Eq. 9 (Fig. 4), or the settings of Table 3.
+"""Plot learning rates over epochs: of configs, of Eq. 9 (Fig. 4), or of the settings of Table 3.
 
-Without arguments it is Table 3, a panel per family of networks.
+The default is Table 3, with a panel per family of networks.
 """
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -26,42 +27,42 @@ from mmgcp.utils.reported import reported
 EQ_9 = 'gcp/resnet18_gcp_imagenet.py'
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='*', metavar='CONFIG', help='config file (default: the schedules of Table 3)')
     parser.add_argument('--polynomial', nargs='+', type=rho_and_final_epoch, default=[], metavar='RHO-E_F',
-                        help='in place of configs, curves of Eq. 9 with l_0 = 0.1: 11-53 5-60 2-50')
+                        help='curves of Eq. 9 with l_0 = 0.1 instead of configs: 11-53 5-60 2-50')
     parser.add_argument('--runs', nargs='+', default=[], metavar='WORK_DIR',
-                        help='trainings with these rates, in the same order: their convergence is drawn beside them')
+                        help='trainings with these rates, in the same order, whose convergence is plotted beside them')
     parser.add_argument('--labels', nargs='+', help='names of the trainings (default: names of the folders)')
     parser.add_argument('--metric', default='accuracy/top1', help='validation metric of --runs (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='settings that replace those of all configs: param_scheduler.power=5')
+                        help='settings that override all configs: param_scheduler.power=5')
     parser.add_argument('--epoch-length', type=int, default=EPOCH_LENGTH, metavar='ITERATIONS',
                         help='iterations per epoch, for schedules by iteration (default: %(default)s)')
     parser.add_argument('--epochs', type=int, nargs='+', default=[1, 11, 31, 51, 101], metavar='EPOCH',
-                        help='epochs whose lr is printed (default: 1 11 31 51 101)')
-    parser.add_argument('--log', action='store_true', help='logarithmic axis of learning rates')
+                        help='epochs in the printed table (default: 1 11 31 51 101)')
+    parser.add_argument('--log', action='store_true', help='use a logarithmic axis for learning rates')
     add_figure_arguments(parser, 'learning_rates.png')
     return parser.parse_args()
 
 
-def rho_and_final_epoch(text):
-    """The numbers of '11-53'."""
+def rho_and_final_epoch(text: str) -> tuple[float, int]:
+    """Parse '11-53'."""
     numbers = re.fullmatch(r'(\d+(?:\.\d+)?)-(\d+)', text)
     if not numbers:
         raise argparse.ArgumentTypeError(f"'{text}' must be rho and the final epoch of Eq. 9, such as 11-53")
     return float(numbers[1]), int(numbers[2])
 
 
-def by_name(configs):
-    """The given configs, named after their files, or by their paths where several files have one name."""
+def by_name(configs: Sequence[str]) -> dict[str, str]:
+    """Name configs after their files, or by their paths if file names coincide."""
     names = [Path(config).stem for config in configs]
     names = names if len(set(names)) == len(names) else configs
     return {name: Schedule(config, {}) for name, config in zip(names, configs, strict=True)}
 
 
-def main():
+def main() -> None:
     args = parse_args()
 
     def curve(config, **options):

@@ -1,4 +1,4 @@
-"""Prints Table 2 of the paper for trainings: how they were trained, when they match average pooling, their accuracy."""
+"""Print Table 2 of the paper for trainings: settings, epoch at which they match average pooling, and accuracy."""
 import argparse
 
 from mmgcp.analysis.table_2 import table_2
@@ -7,15 +7,15 @@ from mmgcp.apis.trainings import read_trainings
 from mmgcp.utils.reported import reported
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR', help='work_dir of a training')
     parser.add_argument('--labels', nargs='+', help='names of the runs (default: names of the folders)')
     parser.add_argument('--reference', metavar='LABEL',
-                        help='run to match (default: of each network the first with average pooling)')
+                        help='run to match (default: the first of each network with average pooling)')
     parser.add_argument('--metrics', nargs='+', default=['accuracy/top1', 'accuracy/top5'],
-                        help='validation metrics, the one to match first (default: accuracy/top1 accuracy/top5)')
-    parser.add_argument('--out', metavar='FILE', help='file to write the table to as well, .md or .csv')
+                        help='validation metrics; the first is matched (default: accuracy/top1 accuracy/top5)')
+    parser.add_argument('--out', metavar='FILE', help='also write the table to this file, .md or .csv')
     args = parser.parse_args()
     with reported(ValueError, OSError):
         header, rows = table_2(read_trainings(args.work_dirs, args.labels), args.metrics, args.reference)

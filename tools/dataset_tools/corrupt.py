@@ -1,7 +1,6 @@
-"""Makes ImageNet-C or ImageNet-P of an image folder SOURCE/CLASS/IMAGE.
+"""Make ImageNet-C or ImageNet-P from an image folder SOURCE/CLASS/IMAGE.
 
-Called again, it writes only what is missing. JPEG and MP4 are lossy; PNG files hold the very pixels that
-mmgcp.Corrupt makes while testing.
+Existing files are skipped. JPEG and MP4 are lossy; PNG files have exactly the pixels of mmgcp.Corrupt.
 """
 import argparse
 import os
@@ -16,18 +15,19 @@ from mmgcp.utils.reported import reported
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('source', help='folder with a folder of images per class')
+    parser.add_argument('source', help='folder with one folder of images per class')
     parser.add_argument('out', help='folder to write')
-    parser.add_argument('--benchmark', choices=tuple(FORMATS), default='imagenet-c', help='what to make')
-    parser.add_argument('--resize', type=int, default=256, help='short side to resize to first; 0 leaves it out')
+    parser.add_argument('--benchmark', choices=tuple(FORMATS), default='imagenet-c', help='benchmark to make')
+    parser.add_argument('--resize', type=int, default=256, help='short side to resize to; 0 skips resizing')
     parser.add_argument('--backend', choices=('pillow', 'cv2'), default='pillow',
-                        help='what resizes: as the ResizeEdge of the test pipeline')
-    parser.add_argument('--crop', type=int, default=224, help='side to crop from the centre; 0 leaves it out')
+                        help='backend for resizing, as in ResizeEdge of the test pipeline')
+    parser.add_argument('--crop', type=int, default=224, help='side of the centre crop; 0 skips cropping')
     parser.add_argument('--format', choices=FORMATS['imagenet-p'], default='jpeg',
-                        help='of images and frames; mp4 is one lossy video per sequence')
-    parser.add_argument('--quality', type=int, default=85, help='of JPEG; 85 is that of ImageNet-C, as far as known')
-    parser.add_argument('--seed', type=int, default=0, help='another seed gives other noise')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes; 0 works in this one')
+                        help='format of images and frames; mp4 gives one lossy video per sequence')
+    parser.add_argument('--quality', type=int, default=85,
+                        help='JPEG quality; 85 is that of ImageNet-C, as far as known')
+    parser.add_argument('--seed', type=int, default=0, help='random seed')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='number of processes; 0 uses this one')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
     group = parser.add_argument_group('ImageNet-C')
     group.add_argument('--corruptions', nargs='+', default=CORRUPTIONS, metavar='NAME')
@@ -49,6 +49,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def sets_to_make(args: argparse.Namespace) -> list[CorruptedSet] | list[PerturbedSet]:
+    """List the sets of the benchmark that the arguments select."""
     if args.benchmark == 'imagenet-p':
         return [PerturbedSet(name, args.difficulty) for name in dict.fromkeys(args.perturbations)]
     names = dict.fromkeys([*args.corruptions, *(EXTRA_CORRUPTIONS if args.extra else ())])
@@ -61,7 +62,7 @@ def main() -> None:
         recipe = Recipe(args.source, args.benchmark, args.resize, args.backend, args.crop, args.format, args.quality,
                         args.frames, args.seed)
         report = make_folder(args.out, recipe, sets_to_make(args), args.workers, args.skip_unreadable)
-    print(f'{report.written} written, {report.present} were there.')
+    print(f'{report.written} written, {report.present} existed.')
     if report.rates:
         unit = 'images' if args.benchmark == 'imagenet-c' else 'sequences'
         print(markdown_table(['made', f'{unit} per second and process'],

@@ -1,4 +1,4 @@
-"""Make the small data set of textured shapes, in ImageNet layout and in COCO layout; needs no download.
+"""Generate a small data set of textured shapes in ImageNet layout and in COCO layout.
 
 Example:
     python tools/dataset_tools/make_shapes.py --out data/shapes --preview shapes.png
@@ -12,15 +12,16 @@ from mmgcp.utils.reported import reported
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Draw a small data set of textured shapes.', formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description='Generate a small data set of textured shapes.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     imagenet, coco = shapes.IMAGENET_SETTINGS, shapes.COCO_SETTINGS
-    parser.add_argument('--out', default='data/shapes', help='folder for the folders imagenet and coco')
+    parser.add_argument('--out', default='data/shapes', help='parent folder of imagenet/ and coco/')
     parser.add_argument(
-        '--layout', nargs='+', choices=('imagenet', 'coco'), default=('imagenet', 'coco'), help='what to make'
+        '--layout', nargs='+', choices=('imagenet', 'coco'), default=('imagenet', 'coco'), help='layouts to make'
     )
-    parser.add_argument('--seed', type=int, default=0, help='another seed gives other images')
-    parser.add_argument('--overwrite', action='store_true', help='replace sets that this tool has made before')
+    parser.add_argument('--seed', type=int, default=0, help='random seed')
+    parser.add_argument('--overwrite', action='store_true', help='replace sets made by this tool')
     parser.add_argument('--preview', metavar='FILE.png', help='also write a sheet with some images of each class')
     group = parser.add_argument_group('ImageNet layout')
     group.add_argument('--image-size', type=int, default=imagenet.image_size, help='side in pixels')
@@ -28,15 +29,15 @@ def parse_args() -> argparse.Namespace:
     group.add_argument('--val-per-class', type=int, default=imagenet.val, help='validation images per class')
     group = parser.add_argument_group('COCO layout')
     group.add_argument('--det-image-size', type=int, default=coco.image_size, help='side in pixels')
-    group.add_argument('--det-train', type=int, default=coco.train, help='training images in all')
-    group.add_argument('--det-val', type=int, default=coco.val, help='validation images in all')
+    group.add_argument('--det-train', type=int, default=coco.train, help='training images in total')
+    group.add_argument('--det-val', type=int, default=coco.val, help='validation images in total')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     classes = len(shapes.CLASSES)
-    # All settings are checked before the first image is drawn.
+    # Check all settings before drawing.
     imagenet = shapes.Settings(args.image_size, args.train_per_class, args.val_per_class, args.seed)
     coco = shapes.Settings(args.det_image_size, args.det_train, args.det_val, args.seed)
     if 'imagenet' in args.layout:

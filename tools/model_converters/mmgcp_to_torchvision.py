@@ -1,4 +1,4 @@
-"""Write the backbone of a checkpoint in the names of torchvision's network."""
+"""Write the backbone of a checkpoint with torchvision's tensor names."""
 import argparse
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mmgcp.zoo.publish import torchvision_backbone
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='of a classifier or detector, or a published backbone: file or '
+    parser.add_argument('checkpoint', help='checkpoint of a classifier or detector, or a published backbone: file or '
                                            'workdir://NAME_OF_CONFIG')
     parser.add_argument('out', type=Path, help='state dict to write')
     args = parser.parse_args()

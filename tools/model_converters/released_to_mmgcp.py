@@ -1,4 +1,4 @@
-"""Convert a checkpoint that the paper's authors released, and tell or run its evaluation."""
+"""Convert a checkpoint released by the paper's authors, and print or run the command that evaluates it."""
 import argparse
 from pathlib import Path
 
@@ -15,9 +15,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('file', help='released checkpoint')
     parser.add_argument('out', type=Path, help='checkpoint to write')
-    parser.add_argument('--evaluate', action='store_true', help='evaluate it at once, in this process')
+    parser.add_argument('--evaluate', action='store_true', help='evaluate it in this process')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
-                        help='with --evaluate: settings that replace those of the config, such as data roots')
+                        help='with --evaluate: settings that override the config, such as data roots')
     args = parser.parse_args()
     with reported():
         checkpoint, network = convert(load_checkpoint(args.file), args.file)

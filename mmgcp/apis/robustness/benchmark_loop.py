@@ -1,4 +1,4 @@
-"""Test of one network on the many data sets of a robustness benchmark, in one process."""
+"""Test one network on all data sets of a robustness benchmark in one process."""
 import logging
 import time
 from datetime import timedelta
@@ -18,37 +18,37 @@ from .benchmarks import Benchmark, benchmark_sets
 
 @LOOPS.register_module()
 class BenchmarkLoop(BaseLoop):
-    """Tests a network on one set after another and writes down each as soon as it is finished.
+    """Test loop that runs over all sets of a benchmark and records each as soon as it is finished.
 
-    A set that the file already holds is not tested again: an interrupted run goes on where it stopped. The network
-    stays loaded; every set is tested as ``tools/test.py`` would, all hooks included.
+    Sets that are in the file already are skipped, so that an interrupted run resumes where it stopped. The network
+    stays loaded; each set is tested as by ``tools/test.py``, including all hooks.
 
     Args:
         runner (Runner): The runner.
-        dataloader (dict): Data loader of the clean test images, whose settings those of all sets share.
+        dataloader (dict): Data loader of the clean test images, whose settings all sets share.
         evaluator (list | dict): Evaluator of the clean test images.
         benchmark (dict): Arguments of :class:`~mmgcp.apis.robustness.benchmarks.Benchmark`.
         path (str): File of the measurements, see :mod:`mmgcp.utils.records`: a line per set with its name (``set``),
             ``metrics``, ``items`` (images or sequences) and ``seconds``.
-        settings (dict): What must be the same for sets to stand in one file; JSON values.
+        settings (dict): Settings that all sets in one file must share; JSON values.
         fp16 (bool): Test in mixed precision.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, evaluator: list | dict, benchmark: dict, path: str,
-                 settings: dict, fp16: bool = False):
+                 settings: dict, fp16: bool = False) -> None:
         super().__init__(runner, None)
         self.benchmark = Benchmark(**benchmark)
         self.sets = benchmark_sets(self.benchmark, dataloader, evaluator)
         self.shared, self.path, self.settings, self.fp16 = dataloader, path, settings, fp16
 
     def run(self) -> dict[str, dict]:
-        """Test on all sets that are missing.
+        """Test on all sets that are not recorded yet.
 
         Returns:
-            dict[str, dict]: Metrics of the sets that this call tested, by their names.
+            dict[str, dict]: Metrics of the sets tested by this call, by set name.
 
         Raises:
-            SetupError: If the file was made with other settings, or data are missing or cannot be read.
+            SetupError: If the file was written with other settings, or data are missing or cannot be read.
         """
         tested = {record['set']: record['items'] for record in on_main_process(open_records, self.path, self.settings)}
         missing = [name for name in self.sets if name not in tested]
@@ -68,7 +68,7 @@ class BenchmarkLoop(BaseLoop):
         return results
 
     def _test(self, name, tested, loader, evaluator):
-        # Workers that outlive their set would add up.
+        # Persistent workers of all sets would pile up.
         settings = {**self.shared, 'persistent_workers': False, **loader}
         loader = self.runner.build_dataloader(settings, seed=self.runner.seed)
         items = len(loader.dataset)
@@ -79,7 +79,7 @@ class BenchmarkLoop(BaseLoop):
         self.dataloader = loader  # hooks read its length
         scalars = self.runner.message_hub.log_scalars
         for scalar in [scalar for scalar in scalars if scalar.startswith('test/')]:
-            del scalars[scalar]  # or the log would repeat the metrics of all sets before
+            del scalars[scalar]  # otherwise the log repeats the metrics of all earlier sets
         metrics = TestLoop(self.runner, loader, evaluator, self.fp16).run()
         return {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}, items
 

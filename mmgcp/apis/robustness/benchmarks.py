@@ -1,4 +1,4 @@
-"""The data sets that a robustness benchmark consists of, from the settings of the clean test data."""
+"""Build the data sets of a robustness benchmark from the settings of the clean test data."""
 import copy
 import itertools
 from collections.abc import Sequence
@@ -14,24 +14,24 @@ from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
 
 PACK = {'imagenet-c': 'PackInputs', 'imagenet-p': 'PackInputs', 'coco-c': 'PackDetInputs'}
-FRAMES = 30  # of a sequence, about as many as the published ones have
+FRAMES = 30  # per sequence, about as many as in the published set
 META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
 
 
 @dataclass
 class Benchmark:
-    """What a network is tested on.
+    """Robustness benchmark and the part of it to test on.
 
     Attributes:
         name (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
-        data_root (str | None): Folder of the corrupted images; None corrupts the clean ones while they are read.
-        kinds (Sequence[str]): Corruptions, or perturbations of ImageNet-P; all of the benchmark by default.
+        data_root (str | None): Folder of the corrupted images; None corrupts the clean images on the fly.
+        kinds (Sequence[str]): Corruptions, or perturbations for ImageNet-P. Default: all of the benchmark.
         severities (Sequence[int]): Severities of ImageNet-C and COCO-C.
-        difficulty (int): Of ImageNet-P, 1 to 3.
-        frames (int): Frames per sequence that is made on the fly.
-        seed (int): Seed of what is made on the fly.
+        difficulty (int): Difficulty of ImageNet-P, 1 to 3.
+        frames (int): Frames per sequence generated on the fly.
+        seed (int): Seed for images generated on the fly.
         unreadable (str): ``'stop'`` or ``'skip'``, see :class:`~mmgcp.datasets.ImageNetC`.
-        partial (bool): Leave out the sets that ``data_root`` lacks.
+        partial (bool): Leave out the sets that are missing from ``data_root``.
 
     Raises:
         SetupError: If there is no such benchmark, corruption, perturbation, severity or difficulty.
@@ -46,7 +46,7 @@ class Benchmark:
     unreadable: str = 'stop'
     partial: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in PACK:
             raise SetupError(f"there is no benchmark '{self.name}': choose from {', '.join(PACK)}")
         self.kinds = tuple(self.kinds) or (PERTURBATIONS if self.name == 'imagenet-p' else CORRUPTIONS)
@@ -57,27 +57,27 @@ class Benchmark:
                 for severity in self.severities:
                     check_corruption(kind, severity)
         if not {*CORRUPTIONS, *PERTURBATIONS} & set(self.kinds):
-            raise SetupError(f"extra corruptions enter no mean: name one of {', '.join(CORRUPTIONS)} beside them")
+            raise SetupError(f"extra corruptions are not in the mean: add one of {', '.join(CORRUPTIONS)}")
 
     @property
     def items(self) -> str:
-        """What its data sets are made of."""
+        """Unit of the data sets: ``'images'`` or ``'sequences'``."""
         return 'sequences' if self.name == 'imagenet-p' else 'images'
 
     @property
     def sets(self) -> list[str]:
-        """Names of its sets, those included that ``data_root`` may lack."""
+        """Names of all sets, including those that may be missing from ``data_root``."""
         if self.name == 'imagenet-p':
             return list(self.kinds)
         return ['clean', *(f'{kind}/{severity}' for kind in self.kinds for severity in self.severities)]
 
     @property
     def whole(self) -> bool:
-        """Whether all sets that enter the means are among its sets, and none may be left out."""
+        """Whether all sets that enter the means are tested."""
         return not self.partial and set(Benchmark(self.name).sets) <= set(self.sets)
 
     def identity(self) -> dict:
-        """Settings that all sets of a table must share."""
+        """Return the settings that all sets of a table must share."""
         made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
@@ -87,7 +87,7 @@ class Benchmark:
 
 
 def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:
-    """Data sets of a benchmark, and how each is evaluated.
+    """Build the settings of all data sets of a benchmark and of their evaluators.
 
     Args:
         benchmark (Benchmark): The benchmark.
@@ -95,11 +95,11 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
         evaluator (list | dict): Evaluator of the clean test images; used for detectors.
 
     Returns:
-        dict[str, dict]: By name (``'clean'``, ``'fog/3'``, of ImageNet-P ``'tilt'``) the settings ``loader`` that
-        replace some of ``dataloader``, and ``evaluator``.
+        dict[str, dict]: For each set (``'clean'``, ``'fog/3'``; ``'tilt'`` in ImageNet-P) the settings ``loader``,
+        which override ``dataloader``, and ``evaluator``.
 
     Raises:
-        SetupError: If data are missing, or the pipeline has no place for corruptions.
+        SetupError: If data are missing, or corruptions cannot be inserted into the pipeline.
     """
     clean = dataloader['dataset']
     _check_folders(benchmark, class_folders(clean))
@@ -114,7 +114,7 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
 
 
 def class_folders(dataset: dict) -> list[str] | None:
-    """Names of the class folders of a ``CustomDataset`` in the order of the labels; None for other data sets."""
+    """List the class folders of a ``CustomDataset`` in label order; None for other data sets."""
     if _type(dataset) != 'CustomDataset' or dataset.get('ann_file'):
         return None
     prefix = dataset.get('data_prefix', '')
@@ -123,10 +123,20 @@ def class_folders(dataset: dict) -> list[str] | None:
 
 
 def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: str) -> dict:
-    """Settings of a data set whose images are corrupted while they are read.
+    """Insert a corruption into the pipeline of a data set.
 
-    Images of classifiers are corrupted as the network gets them, after resizing and cropping, as ImageNet-C was made;
-    images of detectors as they are read, as COCO-C (Michaelis et al., arXiv:1907.07484).
+    Classifiers' images are corrupted after resizing and cropping, as in ImageNet-C; detectors' images right after
+    loading, as in COCO-C (Michaelis et al., arXiv:1907.07484).
+
+    Args:
+        dataset (dict): Settings of the clean data set.
+        corruption (str): Name of the corruption.
+        severity (int): Severity, 1 to 5.
+        seed (int): Seed of the corruption.
+        pack (str): Type of the last transform.
+
+    Returns:
+        dict: Settings of the corrupted data set.
 
     Raises:
         SetupError: If the pipeline does not end with the transform ``pack``.
@@ -146,19 +156,19 @@ def check_classes(cfg: dict, benchmark: Benchmark) -> None:
 
     Args:
         cfg (Config): Config of the network.
-        benchmark (Benchmark): What it is to be tested on.
+        benchmark (Benchmark): Benchmark to test it on.
 
     Raises:
         SetupError: If their numbers differ.
     """
     folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
     if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
-        raise SetupError(f'the network tells {classes} classes apart, but the clean images of test_dataloader have '
+        raise SetupError(f'the network has {classes} classes, but the clean images of test_dataloader have '
                          f'{len(folders)} class folders: test on the data that it was trained on')
 
 
 def number_of_classes(cfg: dict) -> int | None:
-    """Classes of a classifier, by its config; None where that does not tell."""
+    """Read the number of classes from a classifier's config; None if it is not set there."""
     for part in ('head', 'backbone'):
         if (cfg.model.get(part) or {}).get('num_classes', 0) > 0:
             return cfg.model[part].num_classes
@@ -166,12 +176,12 @@ def number_of_classes(cfg: dict) -> int | None:
 
 
 def _check_folders(benchmark, classes):
-    """Look for the folders of all sets, or for what makes them, so that nothing is missed after hours."""
+    """Check that the data of all sets, or the library that makes them, exist before hours of testing start."""
     if not benchmark.data_root:
         if benchmark.name != 'imagenet-p':
             if benchmark.unreadable == 'skip':
                 raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not '
-                                 'of test images that are corrupted while they are read: mend those')
+                                 'of test images that are corrupted while they are read: replace those')
             load_library()
         return
     if benchmark.name == 'coco-c':
@@ -185,7 +195,7 @@ def _check_folders(benchmark, classes):
 
 
 def _corrupted_sets(benchmark, clean):
-    """Clean images, and one data set per corruption and severity."""
+    """Yield the clean data set, then one per corruption and severity."""
     yield 'clean', clean
     pack = PACK[benchmark.name]
     for kind, severity in itertools.product(benchmark.kinds, benchmark.severities):
@@ -196,7 +206,7 @@ def _corrupted_sets(benchmark, clean):
             yield f'{kind}/{severity}', dict(
                 type='mmgcp.ImageNetC', data_root=benchmark.data_root, corruptions=[kind], severities=[severity],
                 classes=class_folders(clean), unreadable=benchmark.unreadable, pipeline=[pipeline[0], last],
-                serialize_data=False)  # which collects garbage each time, longer than a set takes to open
+                serialize_data=False)  # serialising runs the garbage collector, which takes longer than opening a set
 
 
 def _perturbed_sets(benchmark, dataloader):
@@ -219,12 +229,12 @@ def _perturbed_sets(benchmark, dataloader):
 
 
 def _perturbations(benchmark, *kinds):
-    """Their folders."""
+    """Folders of perturbations."""
     return [Path(benchmark.data_root, perturbation_folder(kind, benchmark.difficulty)) for kind in kinds]
 
 
 def _split(dataset, pack):
-    """Transforms of a data set before the one that packs, and that one."""
+    """Split a pipeline into the packing transform and those before it."""
     pipeline = dataset.get('pipeline') or []
     if len(pipeline) < 2 or _type(pipeline[-1]) != pack:
         raise SetupError(f'test_dataloader.dataset.pipeline must read images first and end with {pack}')
@@ -232,6 +242,6 @@ def _split(dataset, pack):
 
 
 def _type(settings):
-    """Name of a type, without its scope; configs in pure Python hold classes in place of names."""
+    """Name of a type without its scope; pure Python configs hold classes instead of names."""
     kind = settings['type']
     return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

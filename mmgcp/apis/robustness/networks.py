@@ -1,4 +1,4 @@
-"""Robustness of trained networks: tests them where that was not done yet, and reads what was measured."""
+"""Test the robustness of trained networks, and read the recorded results."""
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +13,21 @@ from mmgcp.utils.records import read_records
 
 from .benchmarks import Benchmark, benchmark_sets, check_classes, number_of_classes
 
-PRETRAINED = 'pretrained'  # in place of a checkpoint: the weights that the config itself names
+PRETRAINED = 'pretrained'  # instead of a checkpoint: the weights named by the config itself
 
 
 def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
-    """File in the work directory that keeps what was measured of a checkpoint.
+    """Return the file in the work directory that holds the measurements of a checkpoint.
 
     Raises:
-        SetupError: If the work directory that ``checkpoint`` names holds none.
+        SetupError: If ``checkpoint`` is ``workdir://NAME`` and there is none in that directory.
     """
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
     return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}_{Path(_resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
-    """What must be the same for measurements to be put together; JSON values.
+    """Return the settings that measurements must share to be combined, as JSON values.
 
     Raises:
         SetupError: If there is no such checkpoint.
@@ -38,11 +38,11 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
-    """Whether the file of measurements holds all sets of a benchmark.
+    """Check whether all sets of a benchmark have been measured.
 
     Raises:
         SetupError: If there is no such checkpoint.
-        ValueError: If the file is no file of measurements.
+        ValueError: If the file is not a file of measurements.
     """
     path = measurements(cfg, checkpoint, benchmark)
     if not cfg.get('test_dataloader') or not path.is_file():
@@ -53,10 +53,10 @@ def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
 
 
 def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
-    """Look for all that a test needs, before the first one starts.
+    """Check that everything a test needs is there.
 
     Raises:
-        SetupError: If the checkpoint, data or a part of the config is missing, or the classes do not fit.
+        SetupError: If the checkpoint, data or a part of the config is missing, or the classes do not match.
     """
     if not cfg.get('test_dataloader'):
         raise SetupError('the config has no test_dataloader: the clean images come from there')
@@ -66,10 +66,10 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 
 def checksum(cfg: Config, checkpoint: str) -> int | str:
-    """CRC-32 of a checkpoint file; a URL, or ``'pretrained'``, is its own mark.
+    """Compute the CRC-32 of a checkpoint file; URLs and ``'pretrained'`` are returned unchanged.
 
     Raises:
-        SetupError: If there is no such file, or the config names no weights of its own.
+        SetupError: If there is no such file, or the config names no pretrained weights.
     """
     if checkpoint == PRETRAINED:
         if "'Pretrained'" not in repr(cfg.model) and not cfg.model.get('pretrained'):
@@ -85,16 +85,16 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
 
 
 def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
-    """Test a network on the sets of a benchmark that its file of measurements does not hold.
+    """Test a network on the sets of a benchmark that have not been measured yet.
 
     Args:
-        cfg (Config): Its config; changed.
-        checkpoint (str): Checkpoint file, URL, ``workdir://NAME``, or ``'pretrained'`` for the weights that the config
-            names.
+        cfg (Config): Config of the network; modified.
+        checkpoint (str): Checkpoint file, URL, ``workdir://NAME``, or ``'pretrained'`` for the weights named by the
+            config.
         benchmark (Benchmark): The benchmark.
 
     Raises:
-        SetupError: If data or weights do not fit, or the file was made with other settings.
+        SetupError: If data or weights do not fit, or the file was written with other settings.
     """
     cfg.load_from = None if checkpoint == PRETRAINED else checkpoint
     settings = settings_of(cfg, checkpoint, benchmark)
@@ -107,10 +107,19 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 
 def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -> RobustnessResult:
-    """What was measured of a network.
+    """Read the measurements of a network.
+
+    Args:
+        name (str): Name of the network.
+        cfg (Config): Config of the network.
+        checkpoint (str): As in :func:`test_network`.
+        benchmark (Benchmark): The benchmark.
+
+    Returns:
+        RobustnessResult: The measurements of the benchmark's sets.
 
     Raises:
-        ValueError: If the file is missing or no file of measurements.
+        ValueError: If the file is missing or not a file of measurements.
     """
     records = read_records(measurements(cfg, checkpoint, benchmark)).records
     return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
@@ -118,13 +127,16 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
 
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
-    """Put the measurements of :class:`mmgcp.apis.robustness.BenchmarkLoop` together.
+    """Convert the records of :class:`mmgcp.apis.robustness.BenchmarkLoop` to a result.
 
     Args:
         name (str): Name of the network.
         benchmark (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
-        records (Sequence[dict]): What the loop notes of each set.
-        difficulty (int): Of ImageNet-P.
+        records (Sequence[dict]): One record per set.
+        difficulty (int): Difficulty of ImageNet-P.
+
+    Returns:
+        RobustnessResult: Errors, or flip probabilities and distances, by set.
     """
     read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark]
     sets = {record['set']: read(record['metrics']) for record in records}
@@ -134,20 +146,20 @@ def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: in
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
-    """``'alexnet'`` for networks with the classes of ImageNet on ImageNet-C, ``'none'`` otherwise."""
+    """Choose ``'alexnet'`` if all networks have 1,000 classes and are tested on ImageNet-C, else ``'none'``."""
     imagenet = benchmark.name == 'imagenet-c' and {number_of_classes(cfg) for cfg in cfgs} == {1000}
     return 'alexnet' if imagenet else 'none'
 
 
 def _resolved(checkpoint):
-    """File or URL of a checkpoint, ``workdir://`` being resolved."""
+    """File or URL of a checkpoint, with ``workdir://`` resolved."""
     if checkpoint.startswith(WORKDIR_SCHEME):
         return workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):])
     return checkpoint
 
 
 def _errors(metrics):
-    """Share of wrong top-1 predictions, from what Accuracy or CorruptionError returned."""
+    """Top-1 error as a fraction, from the metrics of Accuracy or CorruptionError."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
     return {kind: value / 100 if kind == 'error' else value
@@ -156,6 +168,6 @@ def _errors(metrics):
 
 
 def _stability(metrics):
-    """Flip probability and top-5 distance, from what PerturbationStability returned."""
+    """Flip probability and top-5 distance, from the metrics of PerturbationStability."""
     values = {name.split('/')[0]: value for name, value in metrics.items()}
     return {**values, 'flip': values['flip'] / 100}

@@ -1,4 +1,4 @@
-"""Tables, figure and files of a robustness benchmark."""
+"""Report the results of a robustness benchmark as tables, a figure and files."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from .benchmarks import Benchmark
 
 
 def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) -> None:
-    """Look at the reference before the test, so that a mistake shows.
+    """Check the reference before the test starts.
 
     Args:
         reference (str): See :func:`write_report`.
         names (Sequence[str]): Names of the networks.
-        benchmark (Benchmark): What they are to be tested on.
+        benchmark (Benchmark): Benchmark to test them on.
 
     Raises:
-        SetupError: If it cannot be read or has another form, is a network of a partial test, or does not belong to the
-            benchmark.
+        SetupError: If it cannot be read or has the wrong format, is a network of a partial test, or does not belong to
+            the benchmark.
     """
     if benchmark.name == 'coco-c' and reference != 'none':
         raise SetupError('COCO-C has no reference: rPC is relative to the clean images')
@@ -34,18 +34,18 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
 
 def write_report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
            formats: Sequence[str]) -> str:
-    """Write what was measured as a figure, as CSV and as JSON, under one name.
+    """Write the results as a figure, as CSV and as JSON, under one name.
 
     Args:
-        results (Sequence[RobustnessResult]): The networks, of one benchmark.
-        reference (str): Network whose errors are 100: ``'none'``, ``'alexnet'``, the name of one of the networks, or a
-            JSON file of another test.
-        partial (bool): Average over part of the sets, and say so.
+        results (Sequence[RobustnessResult]): Results of the networks on one benchmark.
+        reference (str): Network whose errors count as 100: ``'none'``, ``'alexnet'``, the name of one of the networks,
+            or a JSON file of another test.
+        partial (bool): Allow averages over part of the sets, marked as such.
         out (str | Path): The figure, a PNG file.
-        formats (Sequence[str]): Vector formats beside it.
+        formats (Sequence[str]): Additional vector formats.
 
     Returns:
-        str: The tables, and the names of the files.
+        str: The tables and the names of the files.
 
     Raises:
         SetupError: If the reference cannot be read.

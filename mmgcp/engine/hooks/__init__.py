@@ -1,4 +1,4 @@
-"""Hooks."""
+"""Hooks for MMEngine's runner."""
 from mmgcp.utils.errors import NonFiniteLossError
 
 from .channels_last_hook import ChannelsLastHook

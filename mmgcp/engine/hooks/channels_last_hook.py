@@ -1,6 +1,7 @@
-"""Hook that puts the channels of a pixel side by side in memory."""
+"""Hook that trains in channels-last memory format."""
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmgcp.registry import HOOKS
@@ -9,25 +10,27 @@ from mmgcp.utils.mmcv_operators import are_compiled
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Puts the model's weights into ``torch.channels_last`` memory format before training, validation and testing.
+    """Convert the weights to ``torch.channels_last`` memory format before training, validation and testing.
 
     A convolution with such weights converts its input and returns its output in that format, on the CPU (oneDNN) and on
-    CUDA (cuDNN), and what follows keeps it. So the images need no conversion of their own. Values change by rounding
-    alone; names, shapes and checkpoints do not change at all.
+    CUDA (cuDNN), and later layers keep it, so that images need no conversion. Values differ only by rounding; names,
+    shapes and checkpoints stay the same.
 
-    Compiled operators of mmcv take the memory of their input for contiguous, whatever its strides, and RoIAlign would
-    read wrong pixels without a word: their inputs are made contiguous. torchvision's operators need no such guard.
+    mmcv's compiled operators ignore the strides of their input, so that RoIAlign would silently read wrong pixels:
+    their inputs are made contiguous. torchvision's operators do not need this.
     """
 
     priority = 'VERY_HIGH'
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Runner) -> None:
+        """Make the inputs of mmcv's compiled operators contiguous."""
         operators = [m for m in runner.model.modules() if type(m).__module__.startswith('mmcv.ops.')]
         for module in operators if operators and are_compiled() else ():
             module.register_forward_pre_hook(_contiguous)
 
-    def before_train(self, runner) -> None:
-        # Not in before_run, which comes before the weights are drawn: they would be drawn in another order.
+    def before_train(self, runner: Runner) -> None:
+        """Convert the weights."""
+        # Not in before_run: weights are initialised after it, and would get the random numbers in another order.
         runner.model.to(memory_format=torch.channels_last)
 
     before_val = before_test = before_train

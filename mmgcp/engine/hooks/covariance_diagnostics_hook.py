@@ -1,9 +1,10 @@
-"""Hook that logs how well the covariances of a model are estimated and normalised."""
+"""Hook that logs how well a model's covariances are estimated and normalised."""
 from functools import partial
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 from mmgcp.ops import CovariancePooling, covariance_diagnostics
 from mmgcp.registry import HOOKS
@@ -12,23 +13,22 @@ from mmgcp.utils.errors import SetupError
 
 @HOOKS.register_module()
 class CovarianceDiagnosticsHook(Hook):
-    """Logs :func:`mmgcp.ops.covariance_diagnostics` of the input of every ``CovariancePooling``.
+    """Log :func:`mmgcp.ops.covariance_diagnostics` of the input of every ``CovariancePooling``.
 
-    The values are means over the batch and stand in the text log and in all visualisation backends, beside the losses,
-    as ``neck.pooling/effective_rank`` and so on, where ``neck.pooling`` is the layer's name in the model. In place of
-    the condition number, which spans many orders of magnitude and whose mean one image can dominate, there is
-    ``condition_log10``, the mean of its decimal logarithm.
+    The values are means over the batch. They appear beside the losses in the text log and in all visualisation
+    backends, as ``neck.pooling/effective_rank`` and so on, where ``neck.pooling`` is the layer's name in the model. The
+    condition number spans many orders of magnitude, so that one image can dominate its mean: ``condition_log10``, the
+    mean of its decimal logarithm, is logged instead.
 
-    Measured are those iterations in which ``LoggerHook`` with the same interval logs, so that a line shows its own
-    iteration; lines in between repeat the last values. Training itself is left as it is, and other iterations cost
-    nothing. In distributed training it is rank 0 that measures its share of the batch, and MMEngine logs only rank 0.
-    A layer that runs several times in one iteration is measured the last time; one that does not run, not at all.
-    Described is the centred covariance under iSQRT-COV with the layer's ``num_iters``, or 5 where its method has none,
-    whatever else the layer is set to.
+    The hook measures in the iterations that ``LoggerHook`` with the same interval logs; log lines in between repeat the
+    last values. Training is unaffected, and other iterations cost nothing. In distributed training, rank 0 measures its
+    part of the batch, as MMEngine logs only rank 0. A layer that runs several times per iteration is measured at its
+    last run. The values are those of the centred covariance under iSQRT-COV with the layer's ``num_iters``, or 5 if its
+    method has none; its other options do not matter.
 
     Args:
-        interval (int): Iterations of an epoch between two measurements; an epoch that is shorter is measured once, at
-            its end. Default: 100.
+        interval (int): Iterations of an epoch between measurements; a shorter epoch is measured once, at its end.
+            Default: 100.
 
     Raises:
         ValueError: If ``interval`` is not an integer of at least 1.
@@ -40,8 +40,8 @@ class CovarianceDiagnosticsHook(Hook):
         self.interval = interval
         self.layers, self.inputs, self.handles = {}, {}, []
 
-    def before_run(self, runner) -> None:
-        """Look for the layers.
+    def before_run(self, runner: Runner) -> None:
+        """Find the covariance poolings.
 
         Raises:
             SetupError: If the model has none.
@@ -53,16 +53,17 @@ class CovarianceDiagnosticsHook(Hook):
                              "examine: take the hook out of custom_hooks, or set model.neck to a "
                              "'mmgcp.GlobalCovariancePooling'")
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Have the layers' inputs kept, if this iteration is one to measure."""
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Start to record the layers' inputs in iterations to measure."""
         last_of_short_epoch = (self.end_of_epoch(runner.train_dataloader, batch_idx)
                                and len(runner.train_dataloader) <= self.interval)
         if is_main_process() and (self.every_n_inner_iters(batch_idx, self.interval) or last_of_short_epoch):
             self.handles = [layer.register_forward_pre_hook(partial(self._keep, name), with_kwargs=True)
                             for name, layer in self.layers.items()]
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Measure what was kept."""
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Measure the recorded inputs."""
         for handle in self.handles:
             handle.remove()
         for name, (x, mask) in self.inputs.items():

@@ -1,7 +1,8 @@
-"""Hook that makes every epoch reproducible on its own."""
+"""Hook that makes every epoch reproducible by itself."""
 import numpy as np
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from mmgcp.registry import HOOKS
 from mmgcp.utils.seeds import seed_all, seed_worker
@@ -9,18 +10,20 @@ from mmgcp.utils.seeds import seed_all, seed_worker
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seeds all random generators from (seed of the run, rank, epoch) before each training epoch.
+    """Seed all random generators from (seed of the run, rank, epoch) before each training epoch.
 
-    A run that was killed and resumed at an epoch then draws the same augmentations, and reaches the same losses, as one
-    that was never interrupted. Data-loading workers are seeded from the main process, which has an effect where they
-    start anew with each epoch (``persistent_workers=False``). Training by iteration is seeded once, at its start.
+    A run that was killed and resumed then draws the same augmentations, and reaches the same losses, as an
+    uninterrupted one. Data-loading workers are seeded from the main process, which takes effect only if they restart
+    with each epoch (``persistent_workers=False``). Training by iteration is seeded once, at its start.
     """
 
     priority = 'VERY_HIGH'
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
+        """Set the seeding function of the data-loading workers."""
         runner.train_dataloader.worker_init_fn = seed_worker
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Seed this process."""
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
         seed_all(int(sequence.generate_state(1)[0]))

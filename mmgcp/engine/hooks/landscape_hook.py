@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmgcp.probes.landscape import SIGNS, find_place, measure_landscape
@@ -19,32 +20,31 @@ from mmgcp.utils.records import append_record, open_records
 
 @HOOKS.register_module()
 class LandscapeHook(Hook):
-    """Measures loss variation and gradient predictiveness (Eqs. 3 and 4, Fig. 2) and effective beta-smoothness.
+    """Measure loss variation and gradient predictiveness (Eqs. 3 and 4, Fig. 2) and effective beta-smoothness.
 
-    Every ``interval`` iterations, before the update, it takes the batch that is about to be trained on, and evaluates
-    loss and gradient there and at ``num_steps`` points along the gradient
-    (:func:`mmgcp.probes.landscape.measure_landscape`): the protocol of the authors' release, which looks at the
-    output of the stem. Normalisation layers are in training mode; dropout and batch augmentations are those of the
-    training step that follows.
+    Every ``interval`` iterations, before the update, evaluates loss and gradient of the current batch at the current
+    point and at ``num_steps`` points along the gradient (:func:`mmgcp.probes.landscape.measure_landscape`). This is the
+    protocol of the authors' release, which measures at the output of the stem. Normalisation layers are in training
+    mode; dropout and batch augmentations are those of the following training step.
 
-    Training is not touched: weights, statistics, random numbers and losses are bit for bit those without the hook. (On
-    CUDA with ``cudnn_benchmark=True`` kernels are chosen by their speed, which may differ from run to run anyway.)
+    Training is unaffected: weights, statistics, random numbers and losses are bit for bit those without the hook. (On
+    CUDA, ``cudnn_benchmark=True`` chooses kernels by speed, which may vary between runs anyway.)
 
-    The measurements go to ``<work_dir>/<time>/landscape/<at>.json``, one line each; ``plot_landscape.py`` draws them.
-    A measurement costs about ``num_steps`` iterations; the log says how much that was in all.
+    Measurements are written to ``<work_dir>/<time>/landscape/<at>.json``, one line each; ``plot_landscape.py`` plots
+    them. A measurement costs about ``num_steps`` iterations; the total is logged.
 
     Args:
         step_range (tuple[float, float]): Smallest and largest step size, in the unit of learning rates. In the paper
-            [0.1, 75] for ResNet-18 and [0.045, 1.5] for MobileNetV2: from the initial learning rate to the largest with
-            which the network with average pooling still trains.
-        num_steps (int): Step sizes, evenly spaced. Default: 50.
-        interval (int): Iterations between two measurements. Default: 500; the release has 1,000 for MobileNetV2.
+            [0.1, 75] for ResNet-18 and [0.045, 1.5] for MobileNetV2: from the initial learning rate to the largest one
+            with which the network with average pooling still trains.
+        num_steps (int): Number of evenly spaced step sizes. Default: 50.
+        interval (int): Iterations between measurements. Default: 500; the release has 1,000 for MobileNetV2.
         at (str): ``'stem'``, ``'last_conv'``, ``'image'``, ``'weights'`` or the name of a layer; see
-            :func:`mmgcp.probes.landscape.find_place`. Several hooks may look at several places.
-        direction (str): ``'ascent'``, as Eqs. 3 and 4 have it, or ``'descent'``, as Santurkar et al. walk through the
-            weights. Default: ``'ascent'``.
-        steps_at_once (int, optional): Step sizes evaluated in one pass, which needs as many times the memory. By
-            default, on a GPU all of them, halved as often as memory runs out; on the CPU, where it does not help, one.
+            :func:`mmgcp.probes.landscape.find_place`. Use one hook per place.
+        direction (str): ``'ascent'``, as in Eqs. 3 and 4, or ``'descent'``, as in Santurkar et al. for weights.
+            Default: ``'ascent'``.
+        steps_at_once (int, optional): Step sizes evaluated in one pass, which takes as many times the memory. Default:
+            all of them on a GPU, halved whenever memory runs out; 1 on the CPU, where more are not faster.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -73,29 +73,30 @@ class LandscapeHook(Hook):
         self.steps_at_once = steps_at_once
         self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
 
-    def before_run(self, runner) -> None:
-        """Look for the place.
+    def before_run(self, runner: Runner) -> None:
+        """Find the place to measure at.
 
         Raises:
-            SetupError: If the model has no such place, or is spread over processes by other means than DDP.
+            SetupError: If the model has no such place, or is distributed by other means than DDP.
         """
         if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
             raise SetupError(f'LandscapeHook evaluates whole networks, and {type(runner.model).__name__} spreads them '
                              'over processes: train with DDP, or take the hook out of custom_hooks')
         self.place = find_place(_network(runner), self.at)
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
         self.start = time.perf_counter()
 
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        """Measure, if this iteration is one to measure."""
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        """Measure every ``interval`` iterations."""
         if runner.iter % self.interval:
             return
         start = time.perf_counter()
         model = _network(runner)
         with undisturbed(model):
             data = preprocess(model, data_batch)
-            with undisturbed(model) as rewind:  # to where the forward pass of the training step will draw from
+            with undisturbed(model) as rewind:  # to the random state of the training step's forward pass
                 landscape = self._measure(model, data, rewind)
         seconds = time.perf_counter() - start
         self.measurements += 1
@@ -103,7 +104,8 @@ class LandscapeHook(Hook):
         if is_main_process():
             self._write(runner, len(data['inputs']), {**landscape._asdict(), 'seconds': round(seconds, 3)})
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
+        """Log the time spent on measurements."""
         total = time.perf_counter() - self.start
         runner.logger.info(f'LandscapeHook ({self.at}): {self.measurements} measurements in {self.seconds:.1f} s, '
                            f'{self.seconds / total:.1%} of the training time.')

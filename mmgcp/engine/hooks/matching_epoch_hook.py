@@ -1,29 +1,31 @@
-"""Hook that notes when a training reaches the accuracy of another (Table 2)."""
+"""Hook that logs when a training reaches the accuracy of another (Table 2)."""
 import math
 
 from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.logs import read_run
 from mmgcp.utils.processes import on_main_process
 
 
 @HOOKS.register_module()
 class MatchingEpochHook(Hook):
-    """Notes the 'matching epoch' (Table 2): the first validation at which a metric reaches a value.
+    """Log the 'matching epoch' (Table 2): the first validation at which a metric reaches a value.
 
-    It says so in the log when it happens, and again at the end of the training. Trainings by iteration count
-    iterations. Metrics are taken to be better when higher; NaN reaches nothing.
+    It is logged when it happens and again at the end of the training. Trainings by iteration count iterations. Higher
+    metrics are better; NaN never reaches the value.
 
-    A resumed training knows the validations before it, from the checkpoint, and from the log of its work directory: a
-    checkpoint is saved before its epoch is validated, and does not know how that ended.
+    A resumed training reads earlier validations from the checkpoint and from the log in its work directory, because a
+    checkpoint is saved before its epoch is validated.
 
     Args:
         target (float, optional): Value to reach, in the metric's unit: 70.47 for ResNet-18 with average pooling.
-        reference (str, optional): In place of it, work directory of the training to match, whose best value counts.
+        reference (str, optional): Instead of ``target``, work directory of the training whose best value is to be
+            reached.
         metric (str): Validation metric. Default: ``'accuracy/top1'``.
-        stop (bool): End the training as soon as the value is reached; resumed later, it ends at once. Default: False.
+        stop (bool): Stop the training once the value is reached; resumed later, it stops at once. Default: False.
 
     Raises:
         ValueError: If not exactly one of ``target`` and ``reference`` is given, or ``target`` is not finite.
@@ -48,11 +50,11 @@ class MatchingEpochHook(Hook):
 
     @property
     def matching_epoch(self) -> int | None:
-        """First validation, by epoch or iteration, that has reached the target; None as long as none has."""
+        """Epoch or iteration of the first validation that reached the target, or None."""
         return next((step for step, value in sorted(self.values.items()) if value >= self.target), None)
 
-    def before_train(self, runner) -> None:
-        """Find out what is to be reached, and what a resumed training has reached before.
+    def before_train(self, runner: Runner) -> None:
+        """Determine the target, and read the earlier validations of a resumed training.
 
         Raises:
             SetupError: If the training is not validated, the log of the reference cannot be read, or lacks the metric.
@@ -70,8 +72,8 @@ class MatchingEpochHook(Hook):
         if self.matching_epoch is not None:
             self._report(runner)
 
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
-        """Look at the result.
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Compare the metric with the target.
 
         Raises:
             SetupError: If the validation does not measure the metric.
@@ -86,8 +88,8 @@ class MatchingEpochHook(Hook):
         if self.matching_epoch is not None and not matched_before:
             self._report(runner)
 
-    def after_train(self, runner) -> None:
-        """Say how it ended."""
+    def after_train(self, runner: Runner) -> None:
+        """Log the matching epoch, or the best value if the target was not reached."""
         if self.matching_epoch is not None:
             runner.logger.info(f'Matching {self.unit} of {self._goal}: {self.matching_epoch}.')
             return
@@ -112,18 +114,15 @@ class MatchingEpochHook(Hook):
             runner.train_loop.stop_training = True
 
     def _best_of_reference(self):
-        # Here, because the folder of analyses also draws, and a training should not have to load matplotlib.
-        from mmgcp.utils.logs import read_run
         values = [value for value in read_run(self.reference).curve(self.metric)[1].tolist() if math.isfinite(value)]
         if not values:
             raise SetupError(f"the log of '{self.reference}' has no finite value of '{self.metric}'")
         return max(values)
 
     def _logged(self, runner):
-        """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
+        """Validations in the log of a resumed training; empty for a new training or without a log."""
         if not self._step(runner):
             return {}
-        from mmgcp.utils.logs import read_run
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)
         except ValueError as error:  # resumed from another work directory, or not validated before

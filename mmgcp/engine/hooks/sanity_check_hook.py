@@ -1,10 +1,10 @@
-"""Hook that refuses to train what cannot work."""
+"""Hook that stops trainings that cannot succeed."""
 import math
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import find_latest_checkpoint
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmgcp.models.necks import GlobalCovariancePooling
 from mmgcp.registry import HOOKS
@@ -13,15 +13,15 @@ from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 @HOOKS.register_module()
 class SanityCheckHook(Hook):
-    """Stops a run whose head does not fit its covariance pooling, and one whose loss is no longer finite.
+    """Stop a run if its head does not fit its covariance pooling, or if its loss is no longer finite.
 
-    The loss is checked after every iteration, before any hook saves a checkpoint: what was saved last is still good. It
-    costs nothing beside MMEngine's own bookkeeping, which reads the losses in every iteration too.
+    The loss is checked after every iteration, before any hook saves a checkpoint, so that the last checkpoint is always
+    good. The check is free, because MMEngine reads the losses in every iteration anyway.
     """
 
     priority = 'VERY_HIGH'
 
-    def before_run(self, runner) -> None:
+    def before_run(self, runner: Runner) -> None:
         """Compare the widths of neck and head.
 
         Raises:
@@ -35,8 +35,9 @@ class SanityCheckHook(Hook):
             raise SetupError(f'model.head.in_channels={head.in_channels} does not match the neck, whose covariance is '
                              f'a vector of {neck.out_channels}: set model.head.in_channels={neck.out_channels}')
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        """Check what the model reported.
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Check the losses.
 
         Raises:
             NonFiniteLossError: If a loss is NaN or infinite.

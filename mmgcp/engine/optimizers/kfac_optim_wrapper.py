@@ -1,4 +1,4 @@
-"""SGD on gradients that are preconditioned with Kronecker-factored curvature (K-FAC)."""
+"""Optimizer wrapper that preconditions gradients with Kronecker-factored curvature (K-FAC)."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,43 +17,43 @@ from mmgcp.probes import kronecker
 from mmgcp.registry import OPTIM_WRAPPERS
 from mmgcp.utils.errors import SetupError
 
-BUCKET = 256  # MiB of factors that processes exchange at once
+BUCKET = 256  # MiB of factors that processes exchange at a time
 
 
 @OPTIM_WRAPPERS.register_module()
 class KFACOptimWrapper(OptimWrapper):
-    r"""Multiplies gradients with the inverse of a Kronecker-factored Fisher matrix, then updates by the optimizer.
+    r"""Optimizer wrapper that multiplies gradients by the inverse of a Kronecker-factored Fisher matrix.
 
-    K-FAC (Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016) as it is used on large data (Osawa
-    et al., CVPR 2019): the second-order optimisation that Wang et al., CVPR 2020, compare covariance pooling with. See
-    :mod:`~mmgcp.probes.kronecker` for the factors. It is written here because packages that are kept up
-    measure factors in passes of their own over the data, without running averages and apart from MMEngine's losses,
-    accumulation and processes.
+    K-FAC (Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016) in its large-scale form (Osawa et
+    al., CVPR 2019): the second-order optimisation that Wang et al., CVPR 2020, compare covariance pooling with. See
+    :mod:`~mmgcp.probes.kronecker` for the factors. It is implemented here because maintained packages measure factors
+    in separate passes over the data, without running averages and without MMEngine's losses, accumulation and
+    processes.
 
-    The Fisher matrix is the empirical one, of the labels' loss, whose gradients the training step has anyway. Factors
-    are running averages. Preconditioned are all ``nn.Linear`` and ungrouped ``nn.Conv2d`` that are trained; other
-    weights, of normalisation layers and depthwise convolutions say, are left to the optimizer, and so is a layer in the
-    steps before its factors were first measured. What an example is, is the first dimension of a layer's input.
+    The Fisher matrix is the empirical one, of the loss with the true labels, whose gradients the training step computes
+    anyway. Factors are running averages. All trained ``nn.Linear`` and ungrouped ``nn.Conv2d`` are preconditioned. The
+    optimizer alone updates other weights, such as those of normalisation layers and depthwise convolutions, and each
+    layer until its factors are first measured. The first dimension of a layer's input counts the examples.
 
-    The optimizer adds its weight decay to the preconditioned gradient, as an L2 term; momentum comes after that.
-    ``clip_grad`` also clips the preconditioned gradient. Under accumulation the factors, too, are means over all parts
-    of the batch. Processes average their factors, and share the inversions.
+    The optimizer adds its weight decay to the preconditioned gradient as an L2 term, then applies momentum.
+    ``clip_grad`` also clips the preconditioned gradient. With gradient accumulation, factors are means over all parts
+    of the batch. Processes average their factors and share the inversions.
 
-    The state holds factors, inverses and counters, so that a resumed run goes on exactly: for ResNet-50 about 1.2 GB in
-    each checkpoint (``default_hooks.checkpoint.save_optimizer=False`` leaves it out, and with it the way to resume).
+    The state holds factors, inverses and counters, so that a resumed run continues exactly: about 1.2 GB per checkpoint
+    for ResNet-50. ``default_hooks.checkpoint.save_optimizer=False`` omits it, but then the run cannot be resumed.
 
     Args:
         optimizer (Optimizer): Optimizer of the preconditioned gradients.
-        damping (float): Added to the eigenvalues of each layer's block. The smaller, the further from plain SGD, whose
-            step times ``1 / damping`` is the limit of large values.
+        damping (float): Added to the eigenvalues of each layer's block. For large values the step tends to that of
+            plain SGD times ``1 / damping``; smaller values depart further from SGD.
         factor_decay (float): Weight of the past in the running averages of the factors, which start with the first
             measurement. Default: 0.95.
-        factor_interval (int): Updates between two measurements of the factors. Default: 1.
-        inverse_interval (int): Updates between two inversions. Default: 1.
-        kl_clip (float, optional): Bound of ``sum lr^2 <preconditioned gradient, gradient>``, about twice the
-            KL divergence between the predictions before and after the step; a larger step is shortened to it. By
-            default there is none.
-        skip (Sequence[str]): Layers left to the optimizer, by name or the names of what holds them.
+        factor_interval (int): Updates between measurements of the factors. Default: 1.
+        inverse_interval (int): Updates between inversions. Default: 1.
+        kl_clip (float, optional): Bound on ``sum lr^2 <preconditioned gradient, gradient>``, about twice the
+            KL divergence between the predictions before and after the step; larger steps are shortened to it. Default:
+            no bound.
+        skip (Sequence[str]): Names of layers, or of modules that contain them, to leave to the optimizer.
         **kwargs: ``accumulative_counts`` and ``clip_grad`` of MMEngine's ``OptimWrapper``.
 
     Raises:
@@ -96,11 +96,11 @@ class KFACOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Forward pass of a training step; the first tells which layers there are.
+        """Wrap the forward pass of a training step; the first one finds the layers.
 
         Raises:
-            SetupError: If the model has no layer to precondition, is spread over processes by other means than DDP, is
-                compiled, or ``skip`` or a loaded state does not fit it.
+            SetupError: If the model has no layer to precondition, is distributed by other means than DDP, is compiled,
+                or does not fit ``skip`` or a loaded state.
         """
         if self.layers is None:
             self.layers = self._find_layers(model)
@@ -113,7 +113,7 @@ class KFACOptimWrapper(OptimWrapper):
             yield
 
     def backward(self, loss: Tensor, **kwargs) -> None:
-        """Backward pass, on which the factors of this part of the batch are measured."""
+        """Run the backward pass and measure the factors of this part of the batch."""
         super().backward(loss, **kwargs)
         self._parts += 1
         self._unwatch()
@@ -136,12 +136,12 @@ class KFACOptimWrapper(OptimWrapper):
         super().step(**kwargs)
 
     def state_dict(self) -> dict:
-        """State of the optimizer, and factors, inverses and counter under ``kfac``."""
+        """Return the state of the optimizer, with factors, inverses and counter under ``kfac``."""
         kfac = dict(updates=self.updates, factors=dict(self.factors), inverses=dict(self.inverses))
         return {**super().state_dict(), 'kfac': kfac}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load what :meth:`state_dict` gave.
+        """Load a state from :meth:`state_dict`.
 
         Raises:
             SetupError: If the state is that of a training without K-FAC.
@@ -194,7 +194,7 @@ class KFACOptimWrapper(OptimWrapper):
         return layers
 
     def _adopt_state(self) -> None:
-        """Bring a loaded state to the device of the layers, if it is one of these layers."""
+        """Move a loaded state to the device of the layers, after checking that it fits them."""
         for kind in (self.factors, self.inverses):
             for name, matrices in kind.items():
                 sizes = [len(matrix) for matrix in matrices]
@@ -204,7 +204,7 @@ class KFACOptimWrapper(OptimWrapper):
                 kind[name] = [matrix.to(self.layers[name].weight.device) for matrix in matrices]
 
     def _watch(self, name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-        """Forward hook; the gradient comes by a hook of the tensor, as a ReLU may overwrite it in place."""
+        """Forward hook; a tensor hook takes the gradient, because a ReLU may overwrite the output in place."""
         if output.requires_grad and layer.weight.requires_grad and output.numel():
             x = inputs[0].detach()
             output.register_hook(lambda grad: self._add(name, layer, x, grad))
@@ -216,7 +216,7 @@ class KFACOptimWrapper(OptimWrapper):
 
     @torch.no_grad()
     def _add(self, name: str, layer: nn.Module, x: Tensor, grad: Tensor) -> None:
-        """Add to the sums of a layer: A, G times positions, positions. A layer may run several times."""
+        """Add to the sums of a layer, which may run several times: A, G times positions, positions."""
         positions = kronecker.positions(layer, grad)
         loss_scale = float(self.scale_loss(torch.ones(())))
         parts = [kronecker.input_factor(layer, x),
@@ -228,9 +228,9 @@ class KFACOptimWrapper(OptimWrapper):
                 total += part
 
     def _update_factors(self) -> None:
-        """Average the factors of this update over its parts and all processes, and put them to the running ones."""
+        """Average the factors over the parts of the batch and all processes, and update the running averages."""
         layers = {name: layer for name, layer in self.layers.items() if layer.weight.requires_grad}
-        # A layer may run in some processes only, but all must exchange the same tensors.
+        # A layer may run in some processes only, but all processes must exchange the same tensors.
         sums = {name: self._sums.get(name) or _zeros(layer) for name, layer in layers.items()}
         self._sums = {}
         all_reduce_params([total for totals in sums.values() for total in totals], bucket_size_mb=BUCKET)
@@ -245,7 +245,7 @@ class KFACOptimWrapper(OptimWrapper):
             self.factors[name] = [torch.lerp(b, a, self.factor_decay) for a, b in zip(old, new, strict=True)]
 
     def _update_inverses(self) -> None:
-        """Invert the factors, each in one of the processes in turn."""
+        """Invert the factors, distributing the layers over the processes."""
         due = self.updates % self.inverse_interval == 0
         names = [name for name in self.factors if due or name not in self.inverses]
         for index, name in enumerate(names):

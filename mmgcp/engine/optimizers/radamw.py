@@ -1,4 +1,4 @@
-"""RAdam with decoupled weight decay, also where torch's has none."""
+"""RAdam with decoupled weight decay for all versions of torch."""
 from collections.abc import Callable
 
 import torch
@@ -10,13 +10,13 @@ from mmgcp.registry import OPTIMIZERS
 class RAdamW(torch.optim.RAdam):
     """RAdam that multiplies weights by ``1 - lr * weight_decay`` before each step, as AdamW does.
 
-    Vectors do not decay: biases, and weights of normalisation layers. So no parameter needs a group of its own, and all
-    of them are updated together. But for that it is ``torch.optim.RAdam`` with ``decoupled_weight_decay=True``, which
-    torch has from 2.2 on (Liu et al., ICLR 2020; Loshchilov and Hutter, ICLR 2019).
+    Vectors (biases, weights of normalisation layers) do not decay, so that all parameters can share one group.
+    Otherwise it is ``torch.optim.RAdam`` with ``decoupled_weight_decay=True``, which torch has from 2.2 on (Liu et al.,
+    ICLR 2020; Loshchilov and Hutter, ICLR 2019).
 
     Args:
         params: Parameters, or groups of them.
-        **kwargs: Arguments of ``torch.optim.RAdam``, but for ``decoupled_weight_decay``.
+        **kwargs: Arguments of ``torch.optim.RAdam`` except ``decoupled_weight_decay``.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Schedules of the paper that MMEngine does not have, and the curve of any schedule."""
+"""Schedules of the paper that MMEngine lacks, and the learning-rate curve of any config."""
 from .closed_form import PolynomialLR, PolynomialMomentum, StagewiseLinearLR
 from .curve import lr_curve
 

@@ -1,30 +1,33 @@
-"""Learning rates, and a momentum, as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
+"""Learning rates and a momentum as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
-Each value is computed from the epoch alone, not from the value before, so that a resumed run continues exactly and a
-schedule combines with learning-rate multipliers. It is set, not multiplied with what other schedulers did: a warm-up
-ends where ``begin`` lets the schedule start, which then goes on as if it had run from the first epoch.
+Each value depends on the epoch alone, not on the previous value, so that a resumed run continues exactly and a schedule
+combines with learning-rate multipliers. It replaces the values of other schedulers: after a warm-up that ends at
+``begin``, the schedule continues as if it had run from the first epoch.
 """
 from collections.abc import Sequence
 
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.momentum_scheduler import MomentumSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
+from torch.optim import Optimizer
 
 from mmgcp.registry import PARAM_SCHEDULERS
 
 
 class _ClosedForm(_ParamScheduler):
-    """Multiplies each group's initial value by :meth:`factor` of the epoch, set once per epoch or per iteration.
+    """Scheduler that sets each group's value to its initial value times :meth:`factor`, per epoch or iteration.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer.
-        param_name (str): The value, ``'lr'`` or ``'momentum'``; from MMEngine's mixins.
-        first_epoch (float): Number that the first epoch carries in the formula.
+        param_name (str): ``'lr'`` or ``'momentum'``, set by MMEngine's mixins.
+        first_epoch (float): Number of the first epoch in the formula.
         epoch_length (int): Scheduler steps per epoch: 1 when stepping by epoch.
         **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
     """
 
-    def __init__(self, optimizer, param_name: str, first_epoch: float, epoch_length: int = 1, **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer | OptimWrapper, param_name: str, first_epoch: float,
+                 epoch_length: int = 1, **kwargs) -> None:
         self.first_epoch = first_epoch
         self.epoch_length = epoch_length
         super().__init__(optimizer, param_name, **kwargs)
@@ -35,12 +38,12 @@ class _ClosedForm(_ParamScheduler):
                               begin: int = 0,
                               end: int = INF,
                               by_epoch: bool = True,
-                              epoch_length: int = None,
-                              **kwargs):
-        """Build a scheduler that steps by iteration along the same curve (``convert_to_iter_based=True`` in a config).
+                              epoch_length: int | None = None,
+                              **kwargs) -> '_ClosedForm':
+        """Build a scheduler that follows the same curve by iteration (``convert_to_iter_based=True`` in a config).
 
         Raises:
-            ValueError: If the config is not by epoch, or the length of an epoch is not known.
+            ValueError: If the config is not by epoch, or the length of an epoch is unknown.
         """
         if not by_epoch or not epoch_length:
             raise ValueError(f'{cls.__name__} converts epochs to iterations: it needs by_epoch=True and the number of '
@@ -50,7 +53,7 @@ class _ClosedForm(_ParamScheduler):
             *args, begin=int(begin * epoch_length), end=end, by_epoch=False, epoch_length=epoch_length, **kwargs)
 
     def factor(self, epoch: float) -> float:
-        """Value at ``epoch`` over the initial one."""
+        """Compute the value at ``epoch`` as a multiple of the initial one."""
         raise NotImplementedError
 
     def _get_value(self) -> list[float]:
@@ -59,10 +62,10 @@ class _ClosedForm(_ParamScheduler):
 
 
 class _Polynomial(_ClosedForm):
-    """Eq. 9 for any value; the arguments are those of :class:`PolynomialLR`."""
+    """Eq. 9 for learning rate or momentum; the arguments are those of :class:`PolynomialLR`."""
 
     def __init__(self,
-                 optimizer,
+                 optimizer: Optimizer | OptimWrapper,
                  param_name: str,
                  power: float,
                  final_epoch: float,
@@ -70,7 +73,7 @@ class _Polynomial(_ClosedForm):
                  first_epoch: float = 1,
                  **kwargs) -> None:
         if final_epoch <= start_epoch:
-            raise ValueError(f'final_epoch={final_epoch} must lie behind start_epoch={start_epoch}')
+            raise ValueError(f'final_epoch={final_epoch} must be greater than start_epoch={start_epoch}')
         if power <= 0:
             raise ValueError(f'power={power} must be positive')
         self.power = power
@@ -79,6 +82,7 @@ class _Polynomial(_ClosedForm):
         super().__init__(optimizer, param_name, first_epoch, **kwargs)
 
     def factor(self, epoch: float) -> float:
+        """Compute Eq. 9 for an initial value of 1."""
         left = (self.final_epoch - epoch) / (self.final_epoch - self.start_epoch)
         return max(left, 0.)**self.power
 
@@ -87,8 +91,8 @@ class _Polynomial(_ClosedForm):
 class PolynomialLR(LRSchedulerMixin, _Polynomial):
     r"""Learning rate with polynomial decay, Eq. 9: ``l_e = l_0 (1 - (e - e_s) / (e_f - e_s))^rho``.
 
-    Before ``e_s`` the formula exceeds ``l_0``; from ``e_f`` on the lr is 0. MMEngine's ``PolyLR`` is recursive and ends
-    at the last trained epoch, which Eq. 9 does not: LR_fast stops after 30 of its 52 epochs.
+    Before ``e_s`` the formula exceeds ``l_0``; from ``e_f`` on the lr is 0. MMEngine's ``PolyLR`` is recursive and
+    reaches its end at the last trained epoch; Eq. 9 need not: LR_fast stops after 30 of its 52 epochs.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer; its lr is ``l_0``.
@@ -96,20 +100,20 @@ class PolynomialLR(LRSchedulerMixin, _Polynomial):
         final_epoch (float): ``e_f``: 53 in LR_fast, 50 in LR_adju.
         start_epoch (float): ``e_s``. Default: 1.
         first_epoch (float): Number of the first epoch. Default: 1 as in the paper; the authors' release counts from 0,
-            so that its first lr lies above ``l_0`` and everything comes one epoch later.
+            so that its first lr is above ``l_0`` and the curve is shifted by one epoch.
         **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
 
     Raises:
-        ValueError: If ``final_epoch`` does not lie behind ``start_epoch`` or ``power`` is not positive.
+        ValueError: If ``final_epoch`` is not greater than ``start_epoch``, or ``power`` is not positive.
     """
 
 
 @PARAM_SCHEDULERS.register_module()
 class PolynomialMomentum(MomentumSchedulerMixin, _Polynomial):
-    """Momentum with the decay of :class:`PolynomialLR`, whose arguments it takes.
+    """Momentum with the decay and the arguments of :class:`PolynomialLR`.
 
-    Beside that schedule with the same settings it keeps the momentum in proportion to the learning rate,
-    ``m_e = m_0 / l_0 l_e``, as Osawa et al., CVPR 2019, train with K-FAC.
+    Together with that schedule and the same settings, it keeps the momentum proportional to the learning rate,
+    ``m_e = m_0 / l_0 l_e``, as in the K-FAC trainings of Osawa et al., CVPR 2019.
     """
 
 
@@ -117,23 +121,23 @@ class PolynomialMomentum(MomentumSchedulerMixin, _Polynomial):
 class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
     r"""Linear decay in stages, Table 3: ``linear(l_s, l_e, n) = l_s - (l_s - l_e) / 50 (e - n)`` from epoch ``n`` on.
 
-    The rates are those of an optimizer whose lr is the first stage's ``l_s``; with another lr (a larger batch, a
-    multiplier for one layer) the whole curve scales with it.
+    The rates are exact if the optimizer's lr is the first ``l_s``; with another lr (a larger batch, a multiplier for
+    one layer) the whole curve scales with it.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer.
         stages (Sequence[tuple]): ``(l_s, l_e, n)`` per stage, ``n`` increasing from ``first_epoch``.
-        stage_length (float): Epochs over which a stage goes from ``l_s`` to ``l_e``; then it stays there. Default: 50.
+        stage_length (float): Epochs in which a stage goes from ``l_s`` to ``l_e``; then it stays there. Default: 50.
         first_epoch (float): Number of the first epoch. Default: 0, as in Table 3 for MobileNetV2.
         **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
 
     Raises:
-        ValueError: If there is no stage, a stage is no triple, starts are not increasing from ``first_epoch``, the
+        ValueError: If there is no stage, a stage is not a triple, starts do not increase from ``first_epoch``, or the
             first ``l_s`` or ``stage_length`` is not positive.
     """
 
     def __init__(self,
-                 optimizer,
+                 optimizer: Optimizer | OptimWrapper,
                  stages: Sequence[tuple[float, float, float]],
                  stage_length: float = 50,
                  first_epoch: float = 0,
@@ -151,6 +155,7 @@ class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
         super().__init__(optimizer, first_epoch=first_epoch, **kwargs)
 
     def factor(self, epoch: float) -> float:
+        """Compute the current stage's lr as a multiple of the first ``l_s``."""
         start_lr, end_lr, start = [stage for stage in self.stages if stage[2] <= epoch][-1]
         lr = start_lr - (start_lr - end_lr) * min((epoch - start) / self.stage_length, 1.)
         return lr / self.stages[0][0]

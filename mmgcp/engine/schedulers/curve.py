@@ -1,4 +1,4 @@
-"""The learning rate of every epoch of a config, from the schedulers that train with it."""
+"""Compute the learning rate of every epoch of a config by running its schedulers."""
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,20 +17,20 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
     """Compute the lr with which each epoch of a config starts (Table 3 and Fig. 4, left; Wang et al., CVPR 2020).
 
     MMEngine builds the schedulers of ``cfg.param_scheduler`` on an optimizer of one parameter, and its hook steps them
-    through all epochs. Neither the multipliers of single layers nor ``auto_scale_lr`` are applied. A config without
-    schedulers has a constant lr.
+    through all epochs. Multipliers of single layers and ``auto_scale_lr`` are not applied. A config without schedulers
+    has a constant lr.
 
     Args:
         cfg (Config or dict): Config with ``optim_wrapper.optimizer.lr`` and ``train_cfg.max_epochs``.
-        epoch_length (int): Iterations per epoch; only schedules by iteration depend on it, such as a warm-up. Those
-            converted from epochs by ``convert_to_iter_based`` take the same values at the starts of epochs for any
-            length if they are closed-form, as mmgcp's are. Default: 1252, ImageNet at batch 1,024.
+        epoch_length (int): Iterations per epoch. Only schedules by iteration depend on it, such as a warm-up. Those
+            converted by ``convert_to_iter_based`` have the same values at the starts of epochs for any length if they
+            are closed-form, as mmgcp's are. Default: 1252, ImageNet at batch 1,024.
 
     Returns:
-        np.ndarray: Learning rates, (max_epochs,) float64; entry ``e`` is that at the start of epoch ``e + 1``.
+        np.ndarray: Learning rates, (max_epochs,) float64; entry ``e`` is the rate at the start of epoch ``e + 1``.
 
     Raises:
-        SetupError: If the config trains by iterations, has no single lr, a scheduler cannot be built or waits for
+        SetupError: If the config trains by iterations, has no single lr, a scheduler cannot be built or depends on
             validation results, or ``epoch_length`` is not positive.
     """
     if epoch_length < 1:
@@ -41,9 +41,9 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
                          'training that counts iterations')
     optimizer = _sgd(cfg)
     schedulers = _build_schedulers(cfg, optimizer, max_epochs, epoch_length)
-    optimizer.step()  # schedulers warn where it has never stepped
+    optimizer.step()  # schedulers warn if it has never stepped
     runner, hook = SimpleNamespace(param_schedulers=schedulers), ParamSchedulerHook()
-    # Where all step by epoch, the hook has nothing to do after an iteration.
+    # If all step by epoch, the hook has nothing to do after an iteration.
     iterations = 0 if all(scheduler.by_epoch for scheduler in schedulers) else epoch_length
     rates = []
     for _ in range(max_epochs):
@@ -55,7 +55,7 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
 
 
 def _sgd(cfg: Config | dict) -> torch.optim.Optimizer:
-    """Optimizer with the config's lr: which kind it is makes no difference to the schedulers."""
+    """Optimizer with the config's lr; its type does not matter to the schedulers."""
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
     if lr is None:
         raise SetupError('the config has no optim_wrapper.optimizer.lr: its learning rate is not known')
