@@ -85,8 +85,8 @@ class ConvergenceRow:
     matching_epoch: int | None
 
 
-def matching_epoch(curve, target):
-    """Finds the 'matching epoch' of Table 2.
+def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int | None:
+    """Find the 'matching epoch' of Table 2.
 
     Args:
         curve (tuple[np.ndarray, np.ndarray]): Epochs, (n,) ascending, and values, (n,), as from ``Run.curve``.
@@ -100,8 +100,9 @@ def matching_epoch(curve, target):
     return int(reached[0]) if len(reached) else None
 
 
-def convergence_table(runs, metric='accuracy/top1', reference=None):
-    """Compares runs as Table 2 does: what they reach, and when they match the reference.
+def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1',
+                      reference: str | None = None) -> list[ConvergenceRow]:
+    """Compare runs as Table 2 does: what they reach, and when they match the reference.
 
     The reference counts with its best value: that is the accuracy which a training is reported by.
 
@@ -120,8 +121,8 @@ def convergence_table(runs, metric='accuracy/top1', reference=None):
     return [_row(run.name, run.curve(metric), None if run is reference else target) for run in runs]
 
 
-def format_table(rows, unit='epoch', reference=None):
-    """Writes rows of :func:`convergence_table` as a Markdown table.
+def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference: str | None = None) -> str:
+    """Write rows of :func:`convergence_table` as a Markdown table.
 
     A matching epoch is followed by its difference from the full training of the reference, as in Table 2.
 
@@ -142,8 +143,9 @@ def format_table(rows, unit='epoch', reference=None):
     return markdown_table(header, cells)
 
 
-def draw_convergence(ax, runs, metric='accuracy/top1', reference=None, looks=None):
-    """Draws a metric against epochs for all runs, and where each first reaches the reference (Fig. 1).
+def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None,
+                     looks: Sequence[int] | None = None) -> None:
+    """Draw a metric against epochs for all runs, and where each first reaches the reference (Fig. 1).
 
     Args:
         ax (matplotlib.axes.Axes): Where to draw: a whole figure, or one panel of several (Fig. 3).

@@ -2,10 +2,13 @@
 
 Figures are made from :class:`matplotlib.figure.Figure`, without pyplot: no display is needed and none is looked for.
 """
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 from cycler import cycler
+from matplotlib.figure import Figure
 
 # Okabe and Ito's colours. Seven colours and four dash patterns have no common factor: 28 curves differ in the pair,
 # and neighbours differ in colour, dash and marker at once, which grey print needs.
@@ -34,13 +37,13 @@ STYLE = {
 }
 
 
-def use_style():
-    """Returns a context manager in which figures are made and saved in the style of the project."""
+def use_style() -> AbstractContextManager:
+    """Return a context manager in which figures are made and saved in the style of the project."""
     return matplotlib.rc_context(STYLE)
 
 
-def save_figure(figure, path, formats=('pdf',)):
-    """Writes a figure as PNG and, beside it, as vector files of the same name.
+def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
+    """Write a figure as PNG and, beside it, as vector files of the same name.
 
     Args:
         figure (matplotlib.figure.Figure): The figure.

@@ -37,10 +37,12 @@ class Job:
 
     @property
     def name(self) -> str:
+        """Name of the measurement, if it is one, and of the training."""
         return ' '.join(filter(None, (self.measurement and self.measurement.name, self.training.name)))
 
     @property
     def work_dir(self) -> Path:
+        """Work directory of the training."""
         return Path('work_dirs', self.plan.name, self.training.name, f'seed_{self.seed}')
 
     @property
