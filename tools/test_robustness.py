@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be decoded')
     parser.add_argument('--reference', metavar='alexnet|none|LABEL|FILE.json',
                         help='network whose errors are 100: AlexNet, a network of this run, or one of another run '
-                        '(default: alexnet for ImageNet-C with 1,000 classes, else none: plain means)')
+                        '(default: alexnet for files of ImageNet-C and 1,000 classes, else none: plain means)')
     parser.add_argument('--labels', nargs='+', help='names of the networks (default: names of the work dirs)')
     parser.add_argument('--work-dirs', nargs='+', metavar='WORK_DIR',
                         help='folders for measurements, one per network (default: work_dirs/NAME_OF_CONFIG)')

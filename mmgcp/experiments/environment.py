@@ -1,5 +1,4 @@
 """Software and hardware on which a result was made."""
-import importlib
 import os
 import platform
 import subprocess
@@ -11,8 +10,7 @@ import torch
 import mmgcp
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.mmcv_operators import operators
-
-LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmgcp')
+from mmgcp.utils.versions import library_versions
 
 
 def environment(threads: int | None = None, device: torch.device | None = None) -> dict:
@@ -56,12 +54,7 @@ def checkout_commit(root: Path) -> str | None:
 
 
 def _versions():
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = importlib.import_module(name).__version__
-        except ImportError:  # MMDetection is optional
-            continue
+    versions = dict(library_versions(), mmgcp=mmgcp.__version__)
     with suppress(SetupError, ImportError):
         versions['mmcv operators'] = operators()
     return versions

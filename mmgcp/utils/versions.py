@@ -1,8 +1,11 @@
 """Check the versions of the OpenMMLab libraries."""
 import re
 import warnings
+from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
+LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet')
 LINES = ('the maintained line (pip install onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmdetection) or the '
          'original one (mmengine mmcv mmpretrain mmdet), or let tools/setup_env.sh build either')
 # Distributions of the original and the maintained line, with the first supported and the first unsupported version.
@@ -46,3 +49,12 @@ def _version(distribution: str) -> str:
 
 def _numbers(number: str) -> tuple:
     return tuple(int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', number)[0]))
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that numbers depend on, by module; those that are not installed are left out."""
+    versions = {}
+    for name in LIBRARIES:
+        with suppress(ImportError):  # MMDetection is optional
+            versions[name] = import_module(name).__version__
+    return versions

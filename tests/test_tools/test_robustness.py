@@ -149,8 +149,8 @@ def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     shutil.copytree('work_dirs/resnet18_gcp_m_shapes', 'checkpoints')
     out = tool('test_robustness', *NETWORK, CLASSIFIER, 'checkpoints/epoch_1.pth', '--work-dirs', 'checkpoints',
                'checkpoints', '--labels', 'last', 'first', *every, '--out', 'both.png')
-    last, first = (json.loads(Path(f'checkpoints/robustness/imagenet-c_epoch_{epoch}.json').read_text().splitlines()[2])
-                   ['metrics']['error/contrast/1'] for epoch in (3, 1))
+    files = [Path(f'checkpoints/robustness/imagenet-c_made_epoch_{epoch}.json') for epoch in (3, 1)]
+    last, first = (json.loads(file.read_text().splitlines()[2])['metrics']['error/contrast/1'] for file in files)
     row, = (line for line in tables(out) if line.startswith('| first'))
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
@@ -230,8 +230,14 @@ def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupte
         measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted)
     out = measure('lacking', '--benchmark', 'imagenet-c', '--data-root', corrupted, '--partial')
     assert 'partial mean error (4 of 75 sets)' in out
-    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(data_root, seed\)'):
-        measure('lacking', *SETS)
+    # Images that are corrupted here are measured beside those of files; other files, and other networks, are not.
+    measure('lacking', *SETS)
+    elsewhere = corrupted.with_name('elsewhere-c')
+    shutil.copytree(corrupted, elsewhere)
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(data_root\)'):
+        measure('lacking', *SETS, '--data-root', elsewhere)
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(model\)'):
+        measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options', 'model.backbone.conv5_downsample=stride')
     with pytest.raises(SystemExit, match=r'holds measurements with other settings \(clean_images\)'):
         measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options',
                 'test_dataloader.dataset.data_root=data/shapes/imagenet/.')

@@ -10,6 +10,7 @@ from mmgcp.apis.launch import build_runner
 from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
+from mmgcp.utils.versions import library_versions
 
 from .benchmarks import Benchmark, benchmark_sets, check_classes, number_of_classes
 
@@ -23,7 +24,8 @@ def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
         SetupError: If ``checkpoint`` is ``workdir://NAME`` and there is none in that directory.
     """
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
-    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{hard}_{Path(_resolved(checkpoint)).stem}.json')
+    made = '' if benchmark.data_root or benchmark.name == 'coco-c' else '_made'
+    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{made}{hard}_{Path(_resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
@@ -33,8 +35,9 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
         SetupError: If there is no such checkpoint.
     """
     fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
-    clean = zlib.crc32(repr(cfg.test_dataloader.dataset.to_dict()).encode())
-    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, clean_images=clean)
+    parts = dict(clean_images=cfg.test_dataloader.dataset, model=cfg.model, preprocessor=cfg.get('data_preprocessor'))
+    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
+                **{name: zlib.crc32(repr(part and part.to_dict()).encode()) for name, part in parts.items()})
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
@@ -146,9 +149,12 @@ def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: in
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
-    """Choose ``'alexnet'`` if all networks have 1,000 classes and are tested on ImageNet-C, else ``'none'``."""
-    imagenet = benchmark.name == 'imagenet-c' and {number_of_classes(cfg) for cfg in cfgs} == {1000}
-    return 'alexnet' if imagenet else 'none'
+    """Choose ``'alexnet'`` if all networks have 1,000 classes and are tested on ImageNet-C's files, else ``'none'``.
+
+    AlexNet was measured on the published files: images that are corrupted here are not the same.
+    """
+    published = benchmark.name == 'imagenet-c' and benchmark.data_root
+    return 'alexnet' if published and {number_of_classes(cfg) for cfg in cfgs} == {1000} else 'none'
 
 
 def _resolved(checkpoint):
