@@ -169,7 +169,7 @@ def file(tmp_path):
 class TestReference:
 
     def test_alexnet_must_be_measured(self):
-        with pytest.raises(SetupError, match='published nowhere: measure them by tools/test_robustness.py '
+        with pytest.raises(SetupError, match='are not published: measure them by tools/test_robustness.py '
                                              'configs/robustness/alexnet_imagenet.py pretrained --benchmark '
                                              'imagenet-p, and give the JSON file'):
             PerturbationStability(reference='alexnet')

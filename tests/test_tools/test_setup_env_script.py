@@ -162,8 +162,8 @@ def test_a_failure_of_pip_is_told_with_the_end_of_its_output(project, says, faul
 def test_an_environment_that_does_not_work_is_repaired_by_the_next_run(project, step, repaired, fault):
     project.run()
     assert project.stops('-I', f'a warning\n{step}|{fault}') == (
-        f'in {project.folder}/.venv {fault}. Run the same command again: it installs {step} and what builds on it '
-        'anew (if that does not help, remove .venv).')
+        f'in {project.folder}/.venv {fault}. Run the same command again: it reinstalls {step} and what '
+        'depends on it (if that does not help, remove .venv).')
     assert started(project.run()[0]) == repaired
 
 
