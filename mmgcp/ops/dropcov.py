@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from .covariance import magnitude
+
 HIGHEST_PROBABILITY = 0.95
 
 
@@ -20,7 +22,7 @@ def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
     Returns:
         Tensor: (B, C, 1), at most 0.95. Not differentiable.
     """
-    factor = factor.detach()
+    factor = factor.detach() / magnitude(factor)
     variance = factor.square().sum(-1, keepdim=True)
     total = factor.sum(1, keepdim=True)
     spread = (variance * total.square().sum(-1, keepdim=True)).sqrt()

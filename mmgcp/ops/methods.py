@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .covariance import covariance_factor
+from .covariance import covariance_factor, unit_factor
 from .dropcov import drop_channels
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
@@ -108,11 +108,10 @@ def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto'
 def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, side: str = 'auto',
           center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'power'``: the matrix power ``S^alpha`` (MPN-COV, Li et al., ICCV 2017), see :mod:`mmgcp.ops.spectral`."""
-    factor = covariance_factor(features, mask, center)
-    if not shrinkage:
-        return _as_asked(spectral_pool(factor, Power(alpha), _smaller(side, features)), vector)
+    factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
-    return _as_asked(spectral_pool(normed, Power(alpha), _smaller(side, features), shift) * trace**alpha, vector)
+    pooled = spectral_pool(normed, Power(alpha), _smaller(side, features), shift)
+    return _as_asked(_scaled(pooled, trace, scale, alpha), vector)
 
 
 def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 1e-3, side: str = 'auto',
@@ -123,32 +122,36 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
     """
     if shrinkage == 0:
         raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
-    normed, trace, shift = _normed(covariance_factor(features, mask, center), shrinkage)
+    factor, scale = unit_factor(features, mask, center)
+    normed, trace, shift = _normed(factor, shrinkage)
     pooled = spectral_pool(normed, Log(), _smaller(side, features), shift)
-    return _as_asked(pooled + trace.log() * identity_like(pooled), vector)
+    size = zero_as_one(trace).log() + 2 * scale.log() * (trace != 0)
+    return _as_asked(pooled + size * identity_like(pooled), vector)
 
 
 def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, num_iters: int = 8,
          center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
-    factor = covariance_factor(features, mask, center)
-    if not shrinkage:
-        return _as_asked(pade_pool(factor, degree=degree, num_iters=num_iters), vector)
+    factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
-    return _as_asked(pade_pool(normed, shift, degree, num_iters) * trace.sqrt(), vector)
+    return _as_asked(_scaled(pade_pool(normed, shift, degree, num_iters), trace, scale, 0.5), vector)
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
                 center: bool = True) -> Tensor:
     """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
-    factor = covariance_factor(features, mask, center)
+    factor, _ = unit_factor(features, mask, center)
     return _as_asked(unit_norm(signed_power(factor @ factor.transpose(1, 2), alpha)), vector)
 
 
 def gaussian(features: Tensor, mask: Tensor | None, vector: bool, beta: float = 1., side: str = 'auto') -> Tensor:
-    """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`."""
-    factor = gaussian_factor(features, mask, beta)
-    return _as_asked(spectral_pool(factor, Power(0.5), _smaller(side, factor)), vector)
+    """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`.
+
+    Computed in float64: the squares of features of 1e-4 are below the rounding of float32 beside the embedding's 1.
+    """
+    factor = gaussian_factor(features.double(), mask, beta)
+    pooled = spectral_pool(factor, Power(0.5), _smaller(side, factor))
+    return _as_asked(pooled.to(features.dtype), vector)
 
 
 def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
@@ -162,7 +165,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
     if sketch is None:
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
                          'or use mmgcp.ops.CovariancePooling')
-    factor = covariance_factor(features, mask, center)
+    factor, _ = unit_factor(features, mask, center)
     return unit_norm(signed_power(tensor_sketch(factor @ factor.transpose(1, 2), *sketch, out_channels), alpha))
 
 
@@ -247,10 +250,20 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariance + shrinkage * mean * identity_like(covariance)
 
 
-def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor, float]:
-    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (1 in place of 0), and ``gamma / C``, to add to the diagonal.
+def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor | None, float]:
+    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (B, 1, 1), and ``gamma / C``, to add to the diagonal.
 
-    The sum times ``t`` is the shrunk covariance.
+    The sum times ``t`` is the shrunk covariance. Without shrinkage, the factor of ``S``, None and 0.
     """
-    trace = zero_as_one(factor.square().sum((-2, -1), keepdim=True))
-    return factor * ((1 - shrinkage) / trace).sqrt(), trace, shrinkage / factor.shape[1]
+    if not shrinkage:
+        return factor, None, 0.
+    trace = factor.square().sum((-2, -1), keepdim=True)
+    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), trace, shrinkage / factor.shape[1]
+
+
+def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:
+    """The power ``alpha`` of the covariance, from that of the normed one: times ``t^alpha scale^(2 alpha)``."""
+    if trace is not None:
+        pooled = pooled * (zero_as_one(trace)**alpha * (trace != 0))
+    scale = scale**alpha
+    return pooled * scale * scale  # one by one, so that zeros stay zeros where the square overflows

@@ -1,0 +1,89 @@
+"""All methods outside the usual range: scales, constants, zeros and values that are not finite, against float64."""
+import pytest
+import torch
+
+from mmgcp.ops import METHODS, covariance_pool
+
+from .reference import relative_error, value_and_gradient
+from .test_pooling import SIDED, features, pool
+
+# Of features times s, the result is that of the features times s to this power.
+DEGREES = {'covariance': 2, 'dropcov': 2, 'newton_schulz': 1, 'eigh': 1, 'power': 1, 'pade': 1, 'signed_power': 0,
+           'compact_bilinear': 0}
+VANISHING = sorted(set(METHODS) - {'log', 'gaussian'})  # where features have no variance
+
+
+@pytest.mark.parametrize('method', VANISHING)
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+@pytest.mark.parametrize('scale', [1e-30, 1e-12, 1., 1e30])
+def test_constant_channels_are_zero(scale, side, method, device):
+    # Their values are no binary fractions: the mean is subject to rounding.
+    x = (scale * torch.rand(2, 16, 1, 1, device=device)).expand(-1, -1, 7, 7).clone().requires_grad_()
+    for mask in (None, torch.rand(2, 7, 7, device=device) < 0.7):
+        function = pool(method, **dict(side=side) if method in SIDED else {}, mask=mask)
+        out, grad = value_and_gradient(function, x, torch.randn_like(function(x)))
+        assert not out.any() and not grad.any()
+
+
+@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'eigh', 'power', 'pade'])
+def test_shrinkage_of_zeros_is_zero(method, device):
+    x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
+    x[0] = 0
+    x.requires_grad_()
+    out, grad = value_and_gradient(pool(method, shrinkage=0.1), x, torch.randn(2, 6, 6, device=device))
+    assert not out[0].any() and not grad[0].any()
+    assert out[1].isfinite().all() and grad[1].any()
+
+
+@pytest.mark.parametrize('method', DEGREES)
+@pytest.mark.parametrize('side, shape', [('gram', (12, 3, 3)), ('covariance', (6, 4, 4)), ('gram', (6, 4, 4))])
+@pytest.mark.parametrize('scale', [1e-30, 1e-21, 1e-12, 1e-4, 1e10, 1e17, 1e30])
+def test_scale_does_not_matter(scale, side, shape, method, device):
+    x = features(2, *shape, device=device, dtype=torch.float32)
+    exact = x.double().requires_grad_()
+    function = pool(method, **dict(side=side) if method in SIDED else {})
+    degree = DEGREES[method]
+    weight = torch.randn_like(function(exact))
+    expected, expected_grad = value_and_gradient(function, exact, weight)
+    out, grad = value_and_gradient(function, (x * scale).requires_grad_(), weight.float())
+    largest = torch.finfo(out.dtype).max
+    in_range = 1e-38 < scale**degree < 1e36
+    if in_range:
+        assert relative_error(out.double() / scale**degree, expected) < 3e-5
+    elif scale > 1:  # no overflow turns into a zero
+        assert not out.isfinite().any() and (expected.abs() * scale**degree > largest).all()
+    if 1e-36 < scale**(degree - 1) < 1e36:
+        assert relative_error(grad.double() / scale**(degree - 1), expected_grad) < 1e-3
+
+
+@pytest.mark.parametrize('scale', [1e-25, 1e-6, 1e25])
+def test_scale_of_the_logarithm(scale, device):
+    x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
+    exact = x.double().requires_grad_()
+    weight = torch.randn(2, 6, 6, dtype=torch.float64, device=device)
+    expected, expected_grad = value_and_gradient(pool('log'), exact, weight)
+    shift = 2 * torch.tensor(scale, dtype=torch.float64).log() * torch.eye(6, dtype=torch.float64, device=device)
+    out, grad = value_and_gradient(pool('log'), (x * scale).requires_grad_(), weight)
+    assert relative_error(out, expected + shift) < 1e-5
+    assert relative_error(grad.double() * scale, expected_grad) < 1e-4
+
+
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+@pytest.mark.parametrize('scale', [1e-5, 1e-4, 1e-2, 1e6])
+def test_scale_of_the_gaussian_embedding(scale, side, device):
+    x = scale * features(2, 6, 4, 4, device=device, dtype=torch.float32)
+    weight = torch.randn(2, 7, 7, device=device)
+    out, grad = value_and_gradient(pool('gaussian', side=side), x.clone().requires_grad_(), weight)
+    expected, expected_grad = value_and_gradient(pool('gaussian', side=side), x.double().requires_grad_(), weight)
+    assert relative_error(out[:, :6, :6], expected[:, :6, :6]) < 1e-5
+    assert relative_error(grad, expected_grad) < 1e-5
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e30])
+def test_drop_probabilities_at_any_scale(scale, device):
+    x = features(2, 16, 5, 5, device=device, dtype=torch.float32)
+    drops = []
+    for features_ in (x, x * scale):
+        torch.manual_seed(0)
+        drops.append(covariance_pool(features_, 'dropcov', training=True).diagonal(dim1=1, dim2=2) == 0)
+    assert scale < 1 or torch.equal(*drops)
