@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from .compat import autocast_type
+from .compat import without_autocast
 from .covariance import as_features, centre, covariance_factor
 from .numerics import zero_below_rounding
 
@@ -82,7 +82,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
 
 def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
-    with torch.autocast(autocast_type(factor.device), enabled=False):
+    with without_autocast(factor):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
     return zero_below_rounding(torch.linalg.eigvalsh(product))
 

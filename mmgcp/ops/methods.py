@@ -13,6 +13,7 @@ from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
 from .numerics import identity_like, zero_as_one
 from .pade import pade_pool
+from .product import product
 from .signed_power import signed_power, unit_norm
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import draw_sketch, tensor_sketch
@@ -82,7 +83,7 @@ class Method:
 def plain(features: Tensor, mask: Tensor | None, vector: bool, center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'covariance'``: the sample covariance itself (Eq. 1); uncentred, bilinear pooling."""
     factor = covariance_factor(features, mask, center)
-    return _as_asked(_shrunk(factor @ factor.transpose(1, 2), shrinkage), vector)
+    return _as_asked(_shrunk(product(factor, factor.transpose(1, 2)), shrinkage), vector)
 
 
 def newton_schulz(features: Tensor, mask: Tensor | None, vector: bool, num_iters: int = 5, side: str = 'auto',
@@ -141,7 +142,7 @@ def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: floa
                 center: bool = True) -> Tensor:
     """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
     factor, _ = unit_factor(features, mask, center)
-    return _as_asked(unit_norm(signed_power(factor @ factor.transpose(1, 2), alpha)), vector)
+    return _as_asked(unit_norm(signed_power(product(factor, factor.transpose(1, 2)), alpha)), vector)
 
 
 def gaussian(features: Tensor, mask: Tensor | None, vector: bool, beta: float = 1., side: str = 'auto') -> Tensor:
@@ -166,7 +167,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
                          'or use mmgcp.ops.CovariancePooling')
     factor, _ = unit_factor(features, mask, center)
-    return unit_norm(signed_power(tensor_sketch(factor @ factor.transpose(1, 2), *sketch, out_channels), alpha))
+    return unit_norm(signed_power(tensor_sketch(product(factor, factor.transpose(1, 2)), *sketch, out_channels), alpha))
 
 
 def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
@@ -175,7 +176,7 @@ def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: floa
     factor = covariance_factor(features, mask, center)
     if training:
         factor = drop_channels(factor, drop_rate)
-    return _as_asked(factor @ factor.transpose(1, 2), vector)
+    return _as_asked(product(factor, factor.transpose(1, 2)), vector)
 
 
 METHODS = {

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .compat import COMPILES_FUNCTIONS, is_compiling
+from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
 from .covariance import centre, magnitude, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
 from .numerics import identity_like
@@ -128,9 +128,10 @@ class _NewtonSchulzPool(torch.autograd.Function):
         if grad is None:
             return None, None, None
         features, mask, scale, *kept = ctx.saved_tensors
-        centred, count = centre(features, mask, ctx.settings.center) / scale, valid_pixels(features, mask)
         gradient = _gram_gradient if ctx.settings.side == 'gram' else _covariance_gradient
-        return gradient(centred, count, grad, ctx.settings, kept), None, None
+        with without_autocast(grad):
+            centred, count = centre(features, mask, ctx.settings.center) / scale, valid_pixels(features, mask)
+            return gradient(centred, count, grad, ctx.settings, kept), None, None
 
 
 class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
@@ -175,9 +176,9 @@ def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
 def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[Tensor, Tensor]:
     """``A`` (B, M, M) on the side of the settings, and N t, the trace (B, 1, 1) by which the product was divided.
 
-    The largest entry of ``centred`` being 1, the trace is at least about 1, or, where features are subnormal, the square
-    of the machine precision: zeros (features without variance) count as that. Without pre-normalisation N stands in the
-    place of N t.
+    As the largest entry of ``centred`` is 1, or for subnormal features at least the machine precision, the trace is no
+    less than the square of that, which it counts as for features without variance. Without pre-normalisation N stands
+    in the place of N t.
     """
     transposed = centred.transpose(1, 2)
     product = transposed @ centred if settings.side == 'gram' else centred @ transposed

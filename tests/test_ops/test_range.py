@@ -87,3 +87,20 @@ def test_drop_probabilities_at_any_scale(scale, device):
         torch.manual_seed(0)
         drops.append(covariance_pool(features_, 'dropcov', training=True).diagonal(dim1=1, dim2=2) == 0)
     assert scale < 1 or torch.equal(*drops)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+def test_backward_inside_autocast(side, method, dtype, device):
+    x = features(2, 6, 3, 3, device=device, dtype=torch.float32, grad=True)
+    function = pool(method, **dict(side=side) if method in SIDED else {})
+    weight = torch.randn_like(function(x))
+    expected = torch.autograd.grad(function(x), x, weight, create_graph=True)[0]
+    second = torch.autograd.grad(expected.sin().sum(), x)[0]
+    with torch.autocast(device.type, dtype):
+        grad = torch.autograd.grad(function(x), x, weight, create_graph=True)[0]
+        again = torch.autograd.grad(grad.sin().sum(), x)[0]
+    torch.testing.assert_close(grad, expected)
+    if method != 'newton_schulz':
+        torch.testing.assert_close(again, second)
