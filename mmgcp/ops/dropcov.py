@@ -44,4 +44,4 @@ def drop_channels(factor: Tensor, drop_rate: float) -> Tensor:
         Tensor: (B, C, N).
     """
     kept = 1 - drop_probabilities(factor, drop_rate)
-    return factor * (torch.bernoulli(kept) / kept)
+    return factor * (torch.bernoulli(kept.nan_to_num(1.)) / kept)  # of NaN, bernoulli would refuse the whole batch

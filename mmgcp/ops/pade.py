@@ -50,7 +50,7 @@ class _PadeSqrt(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, degree: int, num_iters: int) -> Tensor:
         norm = torch.linalg.matrix_norm(matrix, keepdim=True)
-        normed = matrix / zero_as_one(norm)
+        normed = (matrix / zero_as_one(norm)).masked_fill(~norm.isfinite(), 0)
         power = identity_like(matrix).expand_as(matrix)
         numerator, denominator = power, (2 * degree + 1) * power
         for j in range(1, degree + 1):
@@ -58,7 +58,7 @@ class _PadeSqrt(torch.autograd.Function):
             numerator = numerator + math.comb(2 * degree + 1, 2 * j) * power
             denominator = denominator + math.comb(2 * degree + 1, 2 * j + 1) * power
         root = torch.cholesky_solve(numerator, torch.linalg.cholesky(denominator))
-        return root * norm.sqrt()
+        return root * torch.where(norm.isfinite(), norm, torch.nan).sqrt()
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:

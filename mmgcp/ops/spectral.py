@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from .compat import forward_mode, without_autocast
-from .numerics import identity_like, symmetric_part, zero_below_rounding
+from .numerics import finite_images, identity_like, symmetric_part, zero_below_rounding
 from .product import product
 
 
@@ -190,7 +190,9 @@ class _MatrixFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
-        eigenvalues, vectors = torch.linalg.eigh(matrix)
+        finite = finite_images(matrix)
+        eigenvalues, vectors = torch.linalg.eigh(matrix.masked_fill(~finite, 0))
+        vectors = vectors.masked_fill(~finite, torch.nan)  # which value and derivatives are made from
         nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes
 

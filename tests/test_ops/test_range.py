@@ -104,3 +104,24 @@ def test_backward_inside_autocast(side, method, dtype, device):
     torch.testing.assert_close(grad, expected)
     if method != 'newton_schulz':
         torch.testing.assert_close(again, second)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+def test_an_image_that_is_not_finite_is_so_alone(side, method, value, device):
+    x = features(3, 6, 3, 3, device=device, dtype=torch.float32)
+    x[1, 2, 0, 1] = value
+    settings = dict(training=True) if method == 'dropcov' else dict(side=side) if method in SIDED else {}
+    function = pool(method, **settings)
+    leaf = x.clone().requires_grad_()
+    out = function(leaf)
+    weight = torch.randn_like(out)
+    grad, = torch.autograd.grad(out, leaf, weight)
+    assert out[1].isnan().any() and not grad[1].isfinite().all()
+    assert out[::2].isfinite().all() and grad[::2].isfinite().all()
+    if method in ('eigh', 'power', 'log', 'pade', 'gaussian', 'newton_schulz'):
+        assert out[1].isnan().all()
+    if method != 'dropcov':
+        expected = value_and_gradient(function, x[::2].clone().requires_grad_(), weight[::2])
+        torch.testing.assert_close((out[::2].detach(), grad[::2]), expected, rtol=1e-2, atol=1e-3)
