@@ -76,7 +76,7 @@ def _isometric_weights(vector: Tensor) -> Tensor:
     """1 for entries on the diagonal, sqrt(2) for the others."""
     dim = triu_dim(vector.shape[-1])
     diagonal = upper_positions(dim, vector.device) % (dim + 1) == 0
-    return torch.where(diagonal, 1., math.sqrt(2)).to(vector.dtype)
+    return torch.full_like(diagonal, math.sqrt(2), dtype=vector.dtype).masked_fill(diagonal, 1)
 
 
 def _check_finite(features: Tensor, mask: Tensor | None) -> None:

@@ -125,3 +125,31 @@ def test_an_image_that_is_not_finite_is_so_alone(side, method, value, device):
     if method != 'dropcov':
         expected = value_and_gradient(function, x[::2].clone().requires_grad_(), weight[::2])
         torch.testing.assert_close((out[::2].detach(), grad[::2]), expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize('dtype, num_iters', [(torch.float32, 40), (torch.float64, 100)])
+@pytest.mark.parametrize('shape', [(12, 3, 3), (9, 3, 3), (6, 4, 4)])
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+def test_many_newton_schulz_steps_give_the_root(side, shape, dtype, num_iters, device):
+    x = features(2, *shape, device=device, dtype=dtype, grad=True)
+    weight = torch.randn(2, shape[0], shape[0], device=device, dtype=dtype)
+    out, grad = value_and_gradient(pool('newton_schulz', num_iters=num_iters, side=side), x, weight)
+    assert relative_error(out, pool('eigh')(x.double())) < 1e-3
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('vector', [False, True])
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+@pytest.mark.filterwarnings('ignore:There is a performance drop')
+def test_vectorised_derivatives_of_newton_schulz(side, vector, device):
+    x = features(1, 3, 2, 2, device=device)
+    function = pool('newton_schulz', side=side, vector=vector)
+    for derivative, target in ((torch.autograd.functional.jacobian, function),
+                               (torch.autograd.functional.hessian, lambda x: function(x).sin().sum())):
+        torch.testing.assert_close(derivative(target, x, vectorize=True), derivative(target, x))
+
+
+def test_isometric_weights_in_float64(device):
+    x = features(1, 4, 3, 3, device=device)
+    matrix, vector = pool('eigh')(x)[0], pool('eigh')(x, vector=True, scale_off_diagonal=True)[0]
+    torch.testing.assert_close(vector[1], matrix[0, 1] * 2**0.5, rtol=1e-14, atol=0)
