@@ -54,7 +54,7 @@ def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) ->
     if not center:
         return features
     if mask is None:
-        return features - features.mean(-1, keepdim=True)
+        return features.sub_(features.mean(-1, keepdim=True))
     return (features - features.sum(-1, keepdim=True) / valid_pixels(features, mask)).masked_fill(~mask, 0)
 
 
@@ -102,4 +102,4 @@ def unit_factor(features: Tensor, mask: Tensor | None = None, center: bool = Tru
     """:func:`covariance_factor` divided by its :func:`magnitude`, and that, (B, 1, 1)."""
     factor = covariance_factor(features, mask, center)
     scale = magnitude(factor, center)
-    return factor / scale, scale
+    return factor.div_(scale), scale

@@ -112,7 +112,7 @@ def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.
     factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
     pooled = spectral_pool(normed, Power(alpha), _smaller(side, features), shift)
-    return _as_asked(_scaled(pooled, trace, scale, alpha), vector)
+    return _scaled(_as_asked(pooled, vector), trace, scale, alpha)
 
 
 def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 1e-3, side: str = 'auto',
@@ -135,7 +135,7 @@ def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, n
     """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
     factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
-    return _as_asked(_scaled(pade_pool(normed, shift, degree, num_iters), trace, scale, 0.5), vector)
+    return _scaled(_as_asked(pade_pool(normed, shift, degree, num_iters), vector), trace, scale, 0.5)
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
@@ -264,7 +264,10 @@ def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor | None, fl
 
 def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:
     """The power ``alpha`` of the covariance, from that of the normed one: times ``t^alpha scale^(2 alpha)``."""
+    shape = (-1, *(1, ) * (pooled.dim() - 1))
     if trace is not None:
-        pooled = pooled * (zero_as_one(trace)**alpha * (trace != 0))
-    scale = scale**alpha
-    return pooled * scale * scale  # one by one, so that zeros stay zeros where the square overflows
+        pooled = pooled * (zero_as_one(trace)**alpha * (trace != 0)).reshape(shape)
+    scale = scale.reshape(shape)
+    if alpha <= 0.5:
+        return pooled * scale**(2 * alpha)
+    return pooled * scale**alpha * scale**alpha  # one by one: zeros stay zeros where the square overflows

@@ -29,6 +29,8 @@ class _Product(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
         with without_autocast(grad):
+            if not torch.is_grad_enabled():
+                return grad @ b.mT, a.mT @ grad
             return _Product.apply(grad, b.mT), _Product.apply(a.mT, grad)
 
     @staticmethod
