@@ -54,7 +54,7 @@ def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) ->
     if not center:
         return features
     if mask is None:
-        return features.sub_(features.mean(-1, keepdim=True))
+        return features - features.mean(-1, keepdim=True)
     return (features - features.sum(-1, keepdim=True) / valid_pixels(features, mask)).masked_fill(~mask, 0)
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mmgcp.ops import METHODS, covariance_pool
+from mmgcp.ops.compat import TORCH_2_4
 
 from .reference import relative_error, value_and_gradient
 from .test_pooling import SIDED, features, pool
@@ -93,6 +94,8 @@ def test_drop_probabilities_at_any_scale(scale, device):
 @pytest.mark.parametrize('method', METHODS)
 @pytest.mark.parametrize('side', ['gram', 'covariance'])
 def test_backward_inside_autocast(side, method, dtype, device):
+    if device.type == 'cpu' and dtype == torch.float16 and not TORCH_2_4:
+        pytest.skip('this autocast has no float16 on the CPU')
     x = features(2, 6, 3, 3, device=device, dtype=torch.float32, grad=True)
     function = pool(method, **dict(side=side) if method in SIDED else {})
     weight = torch.randn_like(function(x))
@@ -153,3 +156,54 @@ def test_isometric_weights_in_float64(device):
     x = features(1, 4, 3, 3, device=device)
     matrix, vector = pool('eigh')(x)[0], pool('eigh')(x, vector=True, scale_off_diagonal=True)[0]
     torch.testing.assert_close(vector[1], matrix[0, 1] * 2**0.5, rtol=1e-14, atol=0)
+
+
+SHAPES = [(1, 1, 1), (1, 2, 3), (7, 1, 1), (5, 1, 2), (12, 3, 3), (9, 3, 3), (6, 4, 5)]
+SCALES = [1e-30, 1e-15, 1e-6, 1., 1e6, 1e15, 1e30]
+KINDS = ['usual', 'constant', 'rank one', 'zero', 'not finite']
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
+
+
+def of_kind(kind, shape, device):
+    x = features(3, *shape, device=device) + 0.01
+    if kind == 'rank one':
+        x[1] = torch.rand(shape[0], 1, 1, device=device) * x[1, :1]
+    elif kind == 'constant':
+        x[1] = x[1, :, :1, :1]
+    elif kind == 'zero':
+        x[1] = 0
+    elif kind == 'not finite':
+        x[1, 0, 0, 0] = torch.nan
+    return x
+
+
+@pytest.mark.parametrize('case', range(70))
+@pytest.mark.parametrize('method', METHODS)
+def test_every_image_is_as_in_float64(method, case, device):
+    """Settings in turns, of numbers without common factors, so that all pairs of them come up."""
+    shape, scale, kind, dtype = SHAPES[case % 7], SCALES[case // 7 % 7], KINDS[case % 5], DTYPES[case // 2 % 4]
+    side = ('gram', 'covariance')[case % 2]
+    function = pool(method, **dict(side=side) if method in SIDED else {})
+    x = (of_kind(kind, shape, device) * scale).to(dtype).requires_grad_()
+    with torch.autocast(device.type, torch.bfloat16, enabled=case % 3 == 0):
+        out = function(x)
+        weight = torch.randn_like(out)
+        grad, = torch.autograd.grad(out, x, weight)
+    exact = x.detach().double().requires_grad_()
+    expected, expected_grad = value_and_gradient(function, exact, weight)
+    for image in range(3):
+        if not x[image].isfinite().all():
+            assert not out[image].isfinite().all()
+            continue
+        if (expected[image].abs() < torch.finfo(out.dtype).max).all():
+            assert out[image].isfinite().all()
+            if expected[image].norm() > 1e-36:
+                # Entries of signed powers and Gaussian embeddings are roots, of rounding where it is all there is.
+                tolerance = 1e-2 if out.dtype in (torch.bfloat16, torch.float16) else 2e-3
+                norm = expected[image].norm()
+                smallest = torch.finfo(out.dtype).tiny * torch.finfo(out.dtype).eps
+                assert (out[image].double() - expected[image]).norm() < tolerance * norm + smallest * out[image].numel()
+            else:
+                assert out[image].double().norm() < 1e-36
+        if (expected_grad[image].abs() < torch.finfo(dtype).max / 1e6).all() and method != 'covariance':
+            assert grad[image].isfinite().all()
