@@ -28,7 +28,7 @@ Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradien
 import torch
 from torch import Tensor
 
-from .covariance import covariance_factor
+from .covariance import centre, covariance_factor
 from .numerics import symmetric_part, zero_below_rounding
 from .triu import symmetric_from_triu
 
@@ -116,7 +116,7 @@ def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
 
 def _centred(x: Tensor) -> Tensor:
     """``J X`` (B, N, D)."""
-    return (x - x.mean(1, keepdim=True)) / x.shape[1]
+    return centre(x.mT).mT / x.shape[1]
 
 
 def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,4 +25,19 @@ def is_autocast_enabled(device_type: str) -> bool:
     return torch.is_autocast_cpu_enabled() if device_type == 'cpu' else torch.is_autocast_enabled()
 
 
-__all__ = ['COMPILES_FUNCTIONS', 'autocast_type', 'is_autocast_enabled', 'is_compiling']
+def forward_mode(function: type) -> type:
+    """The variant of an autograd function that has forward mode, which Dynamo would refuse to compile."""
+    return function if is_compiling() else function.ForwardMode
+
+
+def without_autocast(tensor: torch.Tensor) -> torch.autocast:
+    """Context in which operations on the tensor's device keep their dtypes.
+
+    Backward passes need their own: ``backward()`` may be called inside autocast.
+    """
+    return torch.autocast(autocast_type(tensor.device), enabled=False)
+
+
+__all__ = [
+    'COMPILES_FUNCTIONS', 'autocast_type', 'forward_mode', 'is_autocast_enabled', 'is_compiling', 'without_autocast'
+]

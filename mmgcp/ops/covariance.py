@@ -43,7 +43,12 @@ def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor |
 
 
 def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
-    """Features (B, C, N) minus, if ``center``, their mean over the valid pixels; zero at the others."""
+    """Features (B, C, N) minus, if ``center``, their mean over the valid pixels; zero at the others.
+
+    The first valid pixel is subtracted first: a mean is subject to rounding, but constant channels give exact zeros.
+    """
+    if center:
+        features = features - _first_valid(features.detach(), mask)
     if mask is not None:
         features = features.masked_fill(~mask, 0)
     if not center:
@@ -51,6 +56,14 @@ def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) ->
     if mask is None:
         return features - features.mean(-1, keepdim=True)
     return (features - features.sum(-1, keepdim=True) / valid_pixels(features, mask)).masked_fill(~mask, 0)
+
+
+def _first_valid(features: Tensor, mask: Tensor | None) -> Tensor:
+    """Features (B, C, 1) of the first valid pixel, or of the first one if none is valid."""
+    if mask is None:
+        return features[..., :1]
+    first = mask.long().argmax(-1, keepdim=True)
+    return features.gather(-1, first.expand(-1, features.shape[1], -1))
 
 
 def valid_pixels(features: Tensor, mask: Tensor | None) -> Tensor | int:
@@ -72,3 +85,21 @@ def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool
         Tensor: (B, C, N). Zero for an image without valid pixels.
     """
     return centre(features, mask, center) * valid_pixels(features, mask)**-0.5
+
+
+def magnitude(factor: Tensor, center: bool = True) -> Tensor:
+    """Number (B, 1, 1) by which to divide each image, so that no product under- or overflows; constant for derivatives.
+
+    It is the largest entry, which for centred pixels, as they have no mean, is at least 1 / N of the largest magnitude;
+    for images of zeros, the smallest normal number.
+    """
+    factor = factor.detach()
+    largest = (factor if center else factor.abs()).amax((1, 2), keepdim=True)
+    return largest.clamp(min=torch.finfo(factor.dtype).tiny)
+
+
+def unit_factor(features: Tensor, mask: Tensor | None = None, center: bool = True) -> tuple[Tensor, Tensor]:
+    """:func:`covariance_factor` divided by its :func:`magnitude`, and that, (B, 1, 1)."""
+    factor = covariance_factor(features, mask, center)
+    scale = magnitude(factor, center)
+    return factor.div_(scale), scale

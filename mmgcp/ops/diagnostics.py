@@ -2,8 +2,8 @@
 import torch
 from torch import Tensor
 
-from .compat import autocast_type
-from .covariance import as_features, covariance_factor
+from .compat import without_autocast
+from .covariance import as_features, centre, covariance_factor
 from .numerics import zero_below_rounding
 
 
@@ -58,10 +58,10 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     features = features.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
     batch, channels, width = features.shape
     pixels = features.new_full((batch, ), width) if mask is None else mask.sum((1, 2)).to(features)
-    dead = _constant(features, mask)
+    dead = (centre(features, mask) == 0).all(-1)
 
     # A common factor of the features changes nothing below: divided by the peak, no square under- or overflows.
-    factor = covariance_factor(features, mask).masked_fill(dead[..., None], 0)
+    factor = covariance_factor(features, mask)
     peak = factor.abs().amax((1, 2), keepdim=True)
     finite = peak.isfinite()
     factor = factor.masked_fill(~finite, 0) / peak.where(finite & (peak > 0), torch.ones_like(peak))
@@ -80,16 +80,9 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
         pixels_below_channels=(pixels < channels).to(features))
 
 
-def _constant(features: Tensor, mask: Tensor | None) -> Tensor:
-    """Whether a channel has one finite value at all valid pixels, (B, C): exact, unlike its variance."""
-    highest = features if mask is None else features.masked_fill(~mask, -torch.inf)
-    lowest = features if mask is None else features.masked_fill(~mask, torch.inf)
-    return highest.amax(-1) - lowest.amin(-1) <= 0
-
-
 def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
-    with torch.autocast(autocast_type(factor.device), enabled=False):
+    with without_autocast(factor):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
     return zero_below_rounding(torch.linalg.eigvalsh(product))
 

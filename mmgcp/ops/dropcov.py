@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from .covariance import magnitude
+
 HIGHEST_PROBABILITY = 0.95
 
 
@@ -20,7 +22,7 @@ def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
     Returns:
         Tensor: (B, C, 1), at most 0.95. Not differentiable.
     """
-    factor = factor.detach()
+    factor = factor.detach() / magnitude(factor)
     variance = factor.square().sum(-1, keepdim=True)
     total = factor.sum(1, keepdim=True)
     spread = (variance * total.square().sum(-1, keepdim=True)).sqrt()
@@ -42,4 +44,4 @@ def drop_channels(factor: Tensor, drop_rate: float) -> Tensor:
         Tensor: (B, C, N).
     """
     kept = 1 - drop_probabilities(factor, drop_rate)
-    return factor * (torch.bernoulli(kept) / kept)
+    return factor * (torch.bernoulli(kept.nan_to_num(1.)) / kept)  # of NaN, bernoulli would refuse the whole batch

@@ -7,12 +7,13 @@ from functools import cached_property
 
 from torch import Tensor
 
-from .covariance import covariance_factor
+from .covariance import covariance_factor, unit_factor
 from .dropcov import drop_channels
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
 from .numerics import identity_like, zero_as_one
 from .pade import pade_pool
+from .product import product
 from .signed_power import signed_power, unit_norm
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import draw_sketch, tensor_sketch
@@ -82,7 +83,7 @@ class Method:
 def plain(features: Tensor, mask: Tensor | None, vector: bool, center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'covariance'``: the sample covariance itself (Eq. 1); uncentred, bilinear pooling."""
     factor = covariance_factor(features, mask, center)
-    return _as_asked(_shrunk(factor @ factor.transpose(1, 2), shrinkage), vector)
+    return _as_asked(_shrunk(product(factor, factor.transpose(1, 2)), shrinkage), vector)
 
 
 def newton_schulz(features: Tensor, mask: Tensor | None, vector: bool, num_iters: int = 5, side: str = 'auto',
@@ -108,11 +109,10 @@ def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto'
 def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, side: str = 'auto',
           center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'power'``: the matrix power ``S^alpha`` (MPN-COV, Li et al., ICCV 2017), see :mod:`mmgcp.ops.spectral`."""
-    factor = covariance_factor(features, mask, center)
-    if not shrinkage:
-        return _as_asked(spectral_pool(factor, Power(alpha), _smaller(side, features)), vector)
+    factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
-    return _as_asked(spectral_pool(normed, Power(alpha), _smaller(side, features), shift) * trace**alpha, vector)
+    pooled = spectral_pool(normed, Power(alpha), _smaller(side, features), shift)
+    return _scaled(_as_asked(pooled, vector), trace, scale, alpha)
 
 
 def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 1e-3, side: str = 'auto',
@@ -123,32 +123,36 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
     """
     if shrinkage == 0:
         raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
-    normed, trace, shift = _normed(covariance_factor(features, mask, center), shrinkage)
+    factor, scale = unit_factor(features, mask, center)
+    normed, trace, shift = _normed(factor, shrinkage)
     pooled = spectral_pool(normed, Log(), _smaller(side, features), shift)
-    return _as_asked(pooled + trace.log() * identity_like(pooled), vector)
+    size = zero_as_one(trace).log() + 2 * scale.log() * (trace != 0)
+    return _as_asked(pooled + size * identity_like(pooled), vector)
 
 
 def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, num_iters: int = 8,
          center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
-    factor = covariance_factor(features, mask, center)
-    if not shrinkage:
-        return _as_asked(pade_pool(factor, degree=degree, num_iters=num_iters), vector)
+    factor, scale = unit_factor(features, mask, center)
     normed, trace, shift = _normed(factor, shrinkage)
-    return _as_asked(pade_pool(normed, shift, degree, num_iters) * trace.sqrt(), vector)
+    return _scaled(_as_asked(pade_pool(normed, shift, degree, num_iters), vector), trace, scale, 0.5)
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
                 center: bool = True) -> Tensor:
     """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
-    factor = covariance_factor(features, mask, center)
-    return _as_asked(unit_norm(signed_power(factor @ factor.transpose(1, 2), alpha)), vector)
+    factor, _ = unit_factor(features, mask, center)
+    return _as_asked(unit_norm(signed_power(product(factor, factor.transpose(1, 2)), alpha)), vector)
 
 
 def gaussian(features: Tensor, mask: Tensor | None, vector: bool, beta: float = 1., side: str = 'auto') -> Tensor:
-    """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`."""
-    factor = gaussian_factor(features, mask, beta)
-    return _as_asked(spectral_pool(factor, Power(0.5), _smaller(side, factor)), vector)
+    """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`.
+
+    Computed in float64: the squares of features of 1e-4 are below the rounding of float32 beside the embedding's 1.
+    """
+    factor = gaussian_factor(features.double(), mask, beta)
+    pooled = spectral_pool(factor, Power(0.5), _smaller(side, factor))
+    return _as_asked(pooled.to(features.dtype), vector)
 
 
 def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
@@ -162,8 +166,8 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
     if sketch is None:
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
                          'or use mmgcp.ops.CovariancePooling')
-    factor = covariance_factor(features, mask, center)
-    return unit_norm(signed_power(tensor_sketch(factor @ factor.transpose(1, 2), *sketch, out_channels), alpha))
+    factor, _ = unit_factor(features, mask, center)
+    return unit_norm(signed_power(tensor_sketch(product(factor, factor.transpose(1, 2)), *sketch, out_channels), alpha))
 
 
 def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
@@ -172,7 +176,7 @@ def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: floa
     factor = covariance_factor(features, mask, center)
     if training:
         factor = drop_channels(factor, drop_rate)
-    return _as_asked(factor @ factor.transpose(1, 2), vector)
+    return _as_asked(product(factor, factor.transpose(1, 2)), vector)
 
 
 METHODS = {
@@ -247,10 +251,23 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariance + shrinkage * mean * identity_like(covariance)
 
 
-def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor, float]:
-    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (1 in place of 0), and ``gamma / C``, to add to the diagonal.
+def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor | None, float]:
+    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (B, 1, 1), and ``gamma / C``, to add to the diagonal.
 
-    The sum times ``t`` is the shrunk covariance.
+    The sum times ``t`` is the shrunk covariance. Without shrinkage, the factor of ``S``, None and 0.
     """
-    trace = zero_as_one(factor.square().sum((-2, -1), keepdim=True))
-    return factor * ((1 - shrinkage) / trace).sqrt(), trace, shrinkage / factor.shape[1]
+    if not shrinkage:
+        return factor, None, 0.
+    trace = factor.square().sum((-2, -1), keepdim=True)
+    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), trace, shrinkage / factor.shape[1]
+
+
+def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:
+    """The power ``alpha`` of the covariance, from that of the normed one: times ``t^alpha scale^(2 alpha)``."""
+    shape = (-1, *(1, ) * (pooled.dim() - 1))
+    if trace is not None:
+        pooled = pooled * (zero_as_one(trace)**alpha * (trace != 0)).reshape(shape)
+    scale = scale.reshape(shape)
+    if alpha <= 0.5:
+        return pooled * scale**(2 * alpha)
+    return pooled * scale**alpha * scale**alpha  # one by one: zeros stay zeros where the square overflows

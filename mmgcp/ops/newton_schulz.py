@@ -31,15 +31,16 @@ product two, and that of ``R Q^2 = Q R Q`` three, ``Q (dR Q / 2 + R dQ)`` plus i
 side, where the published recursion has 38. And as it is made of ordinary operations, the same code serves forward-mode
 derivatives and, recorded, derivatives of the gradient.
 """
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .compat import COMPILES_FUNCTIONS, is_compiling
-from .covariance import centre, valid_pixels
+from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
+from .covariance import centre, magnitude, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
-from .numerics import identity_like, zero_as_one
+from .numerics import identity_like
 from .triu import symmetric_from_triu, triu_vector
 
 # Coefficients of W and Q, see above.
@@ -66,7 +67,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         features (Tensor): (B, C, N), float32 or float64.
         mask (Tensor, optional): (B, 1, N), boolean.
         num_iters (int): Steps, at least 1. The paper uses 5, which do not converge for small eigenvalues: that
-            truncation belongs to the method.
+            truncation belongs to the method. With ``pre_norm='trace'``, no more than :func:`most_steps` are taken.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
         center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
@@ -78,11 +79,22 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, where the features
         have no variance.
     """
+    if pre_norm == 'trace':
+        num_iters = min(num_iters, most_steps(features.dtype))
     settings = Settings(num_iters, side, center, pre_norm, shrinkage, vector)
     if _is_plain(features):
         return _forward(features, mask, settings)[0]
     function = _NewtonSchulzPool if is_compiling() else _NewtonSchulzPoolWithTangent
     return function.apply(features, mask, settings)[0]
+
+
+def most_steps(dtype: torch.dtype) -> int:
+    """Steps after which more of them only add rounding: 19 in float32, 44 in float64.
+
+    A step multiplies small eigenvalues of ``R`` by 9/4. Rounding may make those that are zero negative: the steps
+    diverge once it has grown to 1. By then the others have converged.
+    """
+    return int(-math.log(torch.finfo(dtype).eps) / math.log(9 / 4))
 
 
 def _is_plain(features: Tensor) -> bool:
@@ -98,18 +110,21 @@ def _is_plain(features: Tensor) -> bool:
 
 
 class _NewtonSchulzPool(torch.autograd.Function):
-    """Returns the pooled features, and what the backward pass can use again: see :func:`_forward`."""
+    """Returns the pooled features, and what the backward pass can use again: see :func:`_forward`.
+
+    The result is proportional to the features: the gradient does not depend on their scale.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(features: Tensor, mask: Tensor | None, settings: Settings) -> tuple[Tensor, ...]:
-        pooled, normed, trace, iterates, others = _forward(features, mask, settings, fused=True)
+        pooled, scale, normed, trace, iterates, others = _forward(features, mask, settings, fused=True)
         if not iterates or _is_recomputed(features, normed):
-            return pooled, normed, trace
+            return pooled, scale, normed, trace
         if settings.side == 'covariance':
-            return pooled, normed, trace, *iterates
-        return pooled, normed, trace, *iterates, *others
+            return pooled, scale, normed, trace, *iterates
+        return pooled, scale, normed, trace, *iterates, *others
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -124,9 +139,11 @@ class _NewtonSchulzPool(torch.autograd.Function):
     def backward(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, None, None]:
         if grad is None:
             return None, None, None
-        features, mask, *kept = ctx.saved_tensors
+        features, mask, scale, *kept = ctx.saved_tensors
         gradient = _gram_gradient if ctx.settings.side == 'gram' else _covariance_gradient
-        return gradient(features, mask, grad, ctx.settings, kept), None, None
+        with without_autocast(grad):
+            centred, count = centre(features, mask, ctx.settings.center) / scale, valid_pixels(features, mask)
+            return gradient(centred, count, grad, ctx.settings, kept), None, None
 
 
 class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
@@ -142,15 +159,20 @@ class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
 
 
 def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: bool = False) -> tuple:
-    """Pooled features, ``A``, the trace, and the rest of :func:`_steps`."""
+    """Pooled features, the scale taken out of the features, ``A``, the trace, and the rest of :func:`_steps`."""
     centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
+    if settings.pre_norm == 'trace':
+        scale = magnitude(centred, settings.center)
+    else:
+        scale = torch.ones_like(centred[:, :1, :1])  # without it, the steps are not homogeneous
+    centred = centred / scale
     normed, trace = _normed(centred, count, settings)
     root, iterates, others = _steps(normed, settings.num_iters, settings.side, fused)
     if settings.side == 'gram':
-        pooled = (centred @ (root * _gram_scale(trace, count))) @ centred.transpose(1, 2)
+        pooled = (centred @ (root * (_gram_scale(trace, count) * scale))) @ centred.transpose(1, 2)
     else:
-        pooled = root * _covariance_scale(trace, count)
-    return triu_vector(pooled) if settings.vector else pooled, normed, trace, iterates, others
+        pooled = root * (_covariance_scale(trace, count) * scale)
+    return triu_vector(pooled) if settings.vector else pooled, scale, normed, trace, iterates, others
 
 
 def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
@@ -166,17 +188,21 @@ def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
 def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[Tensor, Tensor]:
     """``A`` (B, M, M) on the side of the settings, and N t, the trace (B, 1, 1) by which the product was divided.
 
-    A zero trace (features without variance) counts as 1. Without pre-normalisation N stands in the place of N t.
+    As the largest entry of ``centred`` is 1, or for subnormal features at least the machine precision, the trace is no
+    less than the square of that, which it counts as for features without variance. Without pre-normalisation N stands
+    in the place of N t.
     """
     transposed = centred.transpose(1, 2)
     product = transposed @ centred if settings.side == 'gram' else centred @ transposed
     if settings.pre_norm == 'trace':
-        trace = zero_as_one(_trace(product))
+        least = torch.finfo(product.dtype).eps**2
+        trace = _trace(product).clamp(min=least)
     else:
         trace = torch.ones_like(product[:, :1, :1]) * count
-    normed = product * ((1 - settings.shrinkage) / trace)
-    if settings.shrinkage:
-        normed = normed + settings.shrinkage / product.shape[-1] * identity_like(product)
+    normed = product / trace
+    if settings.shrinkage:  # of zero, zero
+        mean = (trace > least) * (settings.shrinkage / product.shape[-1])
+        normed = (1 - settings.shrinkage) * normed + mean * identity_like(product)
     return normed, trace
 
 
@@ -272,12 +298,13 @@ def _derivative(normed: Tensor, iterates: list[Tensor], others: list[Tensor], di
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
     """Frobenius inner product per image, (B, 1, 1)."""
-    return a.flatten(1).unsqueeze(1) @ b.flatten(1).unsqueeze(2)
+    rows = a.shape[-2] * a.shape[-1]  # flatten has no rule for the vmap of torch.autograd.functional
+    return a.reshape(-1, 1, rows) @ b.reshape(-1, rows, 1)
 
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return (matrix.flatten(1) @ identity_like(matrix).flatten())[..., None, None]
+    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
 
 
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
@@ -312,9 +339,8 @@ def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, 
     return root, _derivative(normed, iterates, others, direction, num_iters, side)
 
 
-def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings, kept: list) -> Tensor:
-    """Gradient for ``features`` of ``<G, F Z(K / t) F^T / (N sqrt(t))>``."""
-    centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
+def _gram_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, settings: Settings, kept: list) -> Tensor:
+    """Gradient for the features of ``<G, F Z(K / t) F^T / (N sqrt(t))>``."""
     normed, trace, kept = _normed_again(centred, count, settings, kept)
     scale = _gram_scale(trace, count)
     weighted = _twice_symmetric(grad, settings) @ centred
@@ -323,16 +349,14 @@ def _gram_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings
     from_root, from_product = root * scale, change * (scale / trace)
     if settings.pre_norm == 'trace':
         twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
-        from_product = from_product - twice_dtrace * identity_like(change)
+        from_product.diagonal(dim1=-2, dim2=-1).sub_(twice_dtrace[..., 0])
     # All this is F times polynomials in F^T F and in H: like the rows of F, those of the result have no mean over the
     # pixels, and the adjoint of centring changes nothing.
     return torch.baddbmm(weighted @ from_root, centred, from_product)
 
 
-def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, settings: Settings,
-                         kept: list) -> Tensor:
-    """Gradient for ``features`` of ``<G, sqrt(t) Y(A)>``."""
-    centred, count = centre(features, mask, settings.center), valid_pixels(features, mask)
+def _covariance_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, settings: Settings, kept: list) -> Tensor:
+    """Gradient for the features of ``<G, sqrt(t) Y(A)>``."""
     normed, trace, kept = _normed_again(centred, count, settings, kept)
     direction = _twice_symmetric(grad, settings) * (0.5 * _covariance_scale(trace, count))
     root, change = _root_and_derivative(normed, kept, direction, settings)
@@ -341,6 +365,6 @@ def _covariance_gradient(features: Tensor, mask: Tensor | None, grad: Tensor, se
         # A carries the identity of the shrinkage, which does not depend on the trace.
         inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
         twice_dtrace = (_inner(direction, root) - 2 * inner) / trace
-        from_product = from_product + twice_dtrace * identity_like(normed)
+        from_product.diagonal(dim1=-2, dim2=-1).add_(twice_dtrace[..., 0])
     # As above, the adjoint of centring changes nothing.
     return from_product @ centred

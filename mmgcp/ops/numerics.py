@@ -17,6 +17,11 @@ def zero_below_rounding(eigenvalues: Tensor) -> Tensor:
     return torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues))
 
 
+def finite_images(matrix: Tensor) -> Tensor:
+    """Whether all entries of a matrix (..., M, M) are finite, (..., 1, 1): else LAPACK refuses the whole batch."""
+    return matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+
+
 def identity_like(matrix: Tensor) -> Tensor:
     """Identity (M, M) of the size, dtype and device of matrices (..., M, M)."""
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)

@@ -19,7 +19,9 @@ import math
 import torch
 from torch import Tensor
 
+from .compat import without_autocast
 from .numerics import identity_like, zero_as_one
+from .product import product
 
 
 def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int = 8) -> Tensor:
@@ -34,7 +36,7 @@ def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int
     Returns:
         Tensor: (B, C, C), symmetric to rounding. Without a shift, zero with zero gradient for a zero factor.
     """
-    matrix = factor @ factor.mT
+    matrix = product(factor, factor.mT)
     if shift:
         matrix = matrix + shift * identity_like(matrix)
     return _PadeSqrt.apply(matrix, degree, num_iters)
@@ -48,7 +50,7 @@ class _PadeSqrt(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, degree: int, num_iters: int) -> Tensor:
         norm = torch.linalg.matrix_norm(matrix, keepdim=True)
-        normed = matrix / zero_as_one(norm)
+        normed = (matrix / zero_as_one(norm)).masked_fill(~norm.isfinite(), 0)
         power = identity_like(matrix).expand_as(matrix)
         numerator, denominator = power, (2 * degree + 1) * power
         for j in range(1, degree + 1):
@@ -56,7 +58,7 @@ class _PadeSqrt(torch.autograd.Function):
             numerator = numerator + math.comb(2 * degree + 1, 2 * j) * power
             denominator = denominator + math.comb(2 * degree + 1, 2 * j + 1) * power
         root = torch.cholesky_solve(numerator, torch.linalg.cholesky(denominator))
-        return root * norm.sqrt()
+        return root * torch.where(norm.isfinite(), norm, torch.nan).sqrt()
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -66,7 +68,8 @@ class _PadeSqrt(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         root, = ctx.saved_tensors
-        return _Lyapunov.apply(root, grad, ctx.num_iters), None, None
+        with without_autocast(grad):
+            return _Lyapunov.apply(root, grad, ctx.num_iters), None, None
 
 
 class _Lyapunov(torch.autograd.Function):
@@ -80,9 +83,9 @@ class _Lyapunov(torch.autograd.Function):
         norm = zero_as_one(torch.linalg.matrix_norm(root, keepdim=True))
         block, corner = root / norm, (rhs + rhs.mT) / (2 * norm)
         for _ in range(num_iters):
-            square, product = block @ block, block @ corner
-            outer = block @ product
-            corner = 1.5 * corner + 0.5 * (product @ block - outer - outer.mT)
+            square, mixed = block @ block, block @ corner
+            outer = block @ mixed
+            corner = 1.5 * corner + 0.5 * (mixed @ block - outer - outer.mT)
             block = 1.5 * block - 0.5 * (square @ block)
         return corner / 2
 
@@ -94,6 +97,7 @@ class _Lyapunov(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         root, solution = ctx.saved_tensors
-        grad_rhs = _Lyapunov.apply(root, grad, ctx.num_iters)
-        # P dW + dW P = dG - dP W - W dP.
-        return -(grad_rhs @ solution + solution @ grad_rhs), grad_rhs, None
+        with without_autocast(grad):
+            grad_rhs = _Lyapunov.apply(root, grad, ctx.num_iters)
+            # P dW + dW P = dG - dP W - W dP.
+            return -(grad_rhs @ solution + solution @ grad_rhs), grad_rhs, None

@@ -4,7 +4,7 @@ import math
 import torch
 from torch import Tensor
 
-from .compat import autocast_type, is_autocast_enabled
+from .compat import autocast_type, is_autocast_enabled, without_autocast
 from .covariance import as_features
 from .methods import METHODS, check_settings
 from .triu import triu_dim, upper_positions
@@ -58,9 +58,8 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
                          f"method that returns a matrix, got vector={vector} and method='{method}'")
     features, mask = as_features(x, mask)
     dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    device_type = autocast_type(x.device)
-    out_dtype = dtype if is_autocast_enabled(device_type) else x.dtype
-    with torch.autocast(device_type, enabled=False):
+    out_dtype = dtype if is_autocast_enabled(autocast_type(x.device)) else x.dtype
+    with without_autocast(x):
         features = features.to(dtype)
         if check_finite:
             _check_finite(features, mask)
@@ -77,7 +76,7 @@ def _isometric_weights(vector: Tensor) -> Tensor:
     """1 for entries on the diagonal, sqrt(2) for the others."""
     dim = triu_dim(vector.shape[-1])
     diagonal = upper_positions(dim, vector.device) % (dim + 1) == 0
-    return torch.where(diagonal, 1., math.sqrt(2)).to(vector.dtype)
+    return torch.full_like(diagonal, math.sqrt(2), dtype=vector.dtype).masked_fill(diagonal, 1)
 
 
 def _check_finite(features: Tensor, mask: Tensor | None) -> None:

@@ -28,8 +28,9 @@ import math
 import torch
 from torch import Tensor
 
-from .compat import is_compiling
-from .numerics import identity_like, symmetric_part, zero_below_rounding
+from .compat import forward_mode, without_autocast
+from .numerics import finite_images, identity_like, symmetric_part, zero_below_rounding
+from .product import product
 
 
 class _ScalarFunction:
@@ -169,8 +170,9 @@ def spectral_pool(factor: Tensor, function: _ScalarFunction, side: str, shift: f
     if isinstance(function, Log) and shift == 0:
         raise ValueError('the matrix logarithm of a covariance, which may be singular, needs a positive shift')
     if side == 'covariance':
-        return _matrix_function(factor @ factor.mT, function, shift)
-    pooled = factor @ _matrix_function(factor.mT @ factor, _Quotient(function, shift), shift) @ factor.mT
+        return _matrix_function(product(factor, factor.mT), function, shift)
+    inner = _matrix_function(product(factor.mT, factor), _Quotient(function, shift), shift)
+    pooled = product(product(factor, inner), factor.mT)
     if shift == 0:
         return pooled
     return pooled + function(shift) * identity_like(pooled)
@@ -178,12 +180,7 @@ def spectral_pool(factor: Tensor, function: _ScalarFunction, side: str, shift: f
 
 def _matrix_function(matrix: Tensor, function, shift: float) -> Tensor:
     """Function of ``matrix + shift I``, for symmetric positive semidefinite matrices (B, M, M)."""
-    return _forward_mode(_MatrixFunction).apply(matrix, function, shift)[0]
-
-
-def _forward_mode(function: type) -> type:
-    """The variant of an autograd function that has forward mode, which Dynamo would refuse to compile."""
-    return function if is_compiling() else function.ForwardMode
+    return forward_mode(_MatrixFunction).apply(matrix, function, shift)[0]
 
 
 class _MatrixFunction(torch.autograd.Function):
@@ -193,7 +190,9 @@ class _MatrixFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
-        eigenvalues, vectors = torch.linalg.eigh(matrix)
+        finite = finite_images(matrix)
+        eigenvalues, vectors = torch.linalg.eigh(matrix.masked_fill(~finite, 0))
+        vectors = vectors.masked_fill(~finite, torch.nan)  # which value and derivatives are made from
         nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes
 
@@ -210,7 +209,8 @@ class _MatrixFunction(torch.autograd.Function):
     def backward(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, None, None]:
         if grad is None:
             return None, None, None
-        return _forward_mode(_Derivative).apply(*ctx.saved_tensors, grad, ctx.function), None, None
+        with without_autocast(grad):
+            return forward_mode(_Derivative).apply(*ctx.saved_tensors, grad, ctx.function), None, None
 
 
 class _Derivative(torch.autograd.Function):
@@ -233,8 +233,9 @@ class _Derivative(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, Tensor, None]:
         # Both derivatives are symmetric multilinear forms, hence their own adjoints.
         matrix, vectors, nodes, direction = ctx.saved_tensors
-        grad_matrix = _SecondDerivative.apply(matrix, vectors, nodes, direction, grad, ctx.function)
-        grad_direction = _forward_mode(_Derivative).apply(matrix, vectors, nodes, grad, ctx.function)
+        with without_autocast(grad):
+            grad_matrix = _SecondDerivative.apply(matrix, vectors, nodes, direction, grad, ctx.function)
+            grad_direction = forward_mode(_Derivative).apply(matrix, vectors, nodes, grad, ctx.function)
         return grad_matrix, None, None, grad_direction, None
 
 

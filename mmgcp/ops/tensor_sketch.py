@@ -44,7 +44,13 @@ def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: i
 
     Returns:
         Tensor: (B, d).
+
+    Raises:
+        NotImplementedError: In PyTorch's older ONNX exporter, whose graph would give other values.
     """
+    if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
+        raise NotImplementedError("PyTorch's older ONNX exporter cannot sum over repeated indices, as "
+                                  "method='compact_bilinear' does: export with torch.onnx.export(..., dynamo=True)")
     signs = signs.to(moment.dtype)
     bins = (hashes[0][:, None] + hashes[1]) % out_channels
     signed = moment * (signs[0][:, None] * signs[1])

@@ -74,4 +74,4 @@ def symmetric_from_triu(vector: Tensor) -> Tensor:
     index = torch.arange(dim, device=vector.device)
     offset = index * (2 * dim - index - 1) // 2  # of a row's entries; grows with the row
     positions = torch.minimum(offset[:, None], offset) + torch.maximum(index[:, None], index)
-    return vector.index_select(-1, positions.flatten()).unflatten(-1, (dim, dim))
+    return vector.index_select(-1, positions.flatten()).reshape(*vector.shape[:-1], dim, dim)

@@ -45,3 +45,11 @@ def test_torch_export(method, device):
     exported = torch.export.export(module, (x, ), dynamic_shapes=([batch, None, None, None], ))
     other = torch.cat([x, x.flip(0), x + 1])
     torch.testing.assert_close(exported.module()(other), module(other))
+
+
+def test_the_older_exporter_of_onnx_is_refused_where_it_errs(device, tmp_path):
+    module, x = module_and_input('compact_bilinear', 20, device)
+    options = dict(dynamo=False) if COMPILES_FUNCTIONS else {}
+    with warnings.catch_warnings(), pytest.raises(NotImplementedError, match='dynamo=True'):
+        warnings.simplefilter('ignore')
+        torch.onnx.export(module, (x, ), tmp_path / 'pooling.onnx', **options)
