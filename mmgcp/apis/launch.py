@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict, settle_resume, under_prefix
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import machines, use_machines
@@ -110,8 +110,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     Args:
         cfg (Config): Config of the run.
         splits (Sequence[str]): Data that the run will read: of ``'train'``, ``'val'`` and ``'test'``.
-        whole_model (bool): ``cfg.load_from`` must fill the whole model, as when testing or resuming. Otherwise its
-            backbone, as when fine-tuning with a new head.
+        whole_model (bool): ``cfg.load_from`` must fill the whole model, as when testing; it must anyway when the run
+            resumes. Otherwise its backbone, as when fine-tuning with a new head.
 
     Raises:
         SetupError: If something is missing or does not fit.
@@ -124,12 +124,15 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
-    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    settle_resume(cfg)
+    state_dict = None
+    if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
+        state_dict = load_state_dict(cfg.load_from)
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
-        if whole_model:
+        if whole_model or cfg.get('resume'):
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)

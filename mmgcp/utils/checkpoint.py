@@ -3,13 +3,35 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
 from torch import Tensor, nn
 
 from .configs import configs_folder
 from .errors import SetupError
+from .processes import on_main_process
 
 WORKDIR_SCHEME = 'workdir://'
+
+
+def latest_checkpoint(folder: str | Path) -> str | None:
+    """Path of the last checkpoint that a training left in its work directory; None if there is none."""
+    latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
+    # The folder may have been moved since the path was written down.
+    return latest and str(Path(folder) / Path(latest).name)
+
+
+def settle_resume(cfg: Config) -> None:
+    """Decide whether a run resumes, and from which checkpoint; all ranks must call it.
+
+    With ``resume='auto'``, or ``resume=True`` and no ``load_from``, it resumes from the last checkpoint of its work
+    directory. Where there is none, this is its first start: ``resume`` becomes False and ``load_from`` counts, which
+    MMEngine's own tools drop.
+    """
+    if cfg.get('resume') == 'auto' or (cfg.get('resume') is True and not cfg.get('load_from')):
+        latest = on_main_process(latest_checkpoint, cfg.work_dir)
+        cfg.resume = latest is not None
+        cfg.load_from = latest or cfg.get('load_from')
 
 
 def workdir_checkpoint(name: str) -> str:
@@ -22,15 +44,14 @@ def workdir_checkpoint(name: str) -> str:
         SetupError: If there is none; it names the command that makes it.
     """
     folder = Path('work_dirs') / name
-    latest = find_latest_checkpoint(str(folder)) if folder.is_dir() else None
+    latest = latest_checkpoint(folder)
     if latest is None:
         config = next(configs_folder().rglob(f'{name}.py'), None)
         config = f'configs/{config.relative_to(configs_folder())}' if config else f'CONFIG_OF_{name}'
         raise SetupError(f'{folder} holds no checkpoint to start from. Make one with: tools/dist_train.sh {config} 4, '
                          'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE (a detector) or '
                          'load_from=FILE (fine-tuning)')
-    # The folder may have been moved since the path was written down.
-    return str(folder / Path(latest).name)
+    return latest
 
 
 @CheckpointLoader.register_scheme(prefixes=WORKDIR_SCHEME, force=True)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -87,6 +88,21 @@ def test_assert_fits():
     state_dict.pop('0.bias')
     with pytest.raises(SetupError, match=r'1 of 6 tensors are missing .* \(0.bias is missing\)'):
         checkpoint.assert_fits(module, state_dict, 'file')
+
+
+def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(saved, tmp_path):
+    def settled(**settings):
+        cfg = Config(dict(work_dir=str(tmp_path), **settings))
+        checkpoint.settle_resume(cfg)
+        return cfg.get('resume'), cfg.get('load_from')
+
+    assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
+    assert settled(resume='auto') == settled(resume=True) == (False, None)
+    (tmp_path / 'last_checkpoint').write_text('/where/it/was/trained/epoch_1.pth')
+    assert settled(resume='auto', load_from='a.pth') == settled(resume=True) == (True, str(saved))
+    # As MMEngine takes it: resume from this file.
+    assert settled(resume=True, load_from='a.pth') == (True, 'a.pth')
+    assert settled(resume=False, load_from='a.pth') == (False, 'a.pth') and settled() == (None, None)
 
 
 def test_workdir_scheme_takes_the_last_checkpoint(saved, tmp_path, monkeypatch):
