@@ -1,17 +1,21 @@
 """Reading checkpoints, with a clear word where they are missing, broken or not fitting."""
+import os
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
-from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from torch import Tensor, nn
 
+from . import restricted_pickle
 from .configs import configs_folder
 from .errors import SetupError
 from .processes import on_main_process
 
 WORKDIR_SCHEME = 'workdir://'
+TRUST = 'MMGCP_TRUST_CHECKPOINTS'
 
 
 def latest_checkpoint(folder: str | Path) -> str | None:
@@ -54,10 +58,41 @@ def workdir_checkpoint(name: str) -> str:
     return latest
 
 
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_file(filename: str, map_location=None) -> dict:
+    """Load a local file as data, in place of MMEngine's loader, which runs what a crafted file says.
+
+    Raises:
+        SetupError: If the file needs more than tensors, arrays, numbers and text.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(filename)
+    if os.environ.get(TRUST):
+        return torch.load(path, map_location, weights_only=False)
+    try:
+        return torch.load(path, map_location, restricted_pickle, weights_only=False)
+    except restricted_pickle.ForeignObjectError as error:
+        raise SetupError(f'{filename} is more than data: it needs {error}, and loading it may run code. If you trust '
+                         f'where it comes from, set the environment variable {TRUST}=1') from error
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_address(filename: str, map_location=None) -> dict:
+    """Download a file, unless it is in torch.hub's folder, and load it as data."""
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    path = folder / Path(urlparse(filename).path).name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Processes may download at once: each moves its own whole file into place.
+        torch.hub.download_url_to_file(filename, str(path))
+    return load_from_file(str(path), map_location)
+
+
 @CheckpointLoader.register_scheme(prefixes=WORKDIR_SCHEME, force=True)
 def load_from_workdir(filename: str, map_location=None) -> dict:
     """Load ``workdir://NAME``, see :func:`workdir_checkpoint`."""
-    return load_from_local(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
+    return load_from_file(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
 
 
 def load_checkpoint(filename: str) -> dict:

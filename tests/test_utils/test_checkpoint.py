@@ -1,6 +1,14 @@
+import functools
+import http.server
+import os
+import threading
+
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -49,6 +57,69 @@ def test_files_that_begin_like_pickles(content, tmp_path):
     (tmp_path / 'text.csv').write_bytes(content)
     with pytest.raises(SetupError, match='is no PyTorch checkpoint, or was cut off'):
         checkpoint.load_checkpoint(str(tmp_path / 'text.csv'))
+
+
+class Crafted:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('load', [
+    checkpoint.load_checkpoint,
+    CheckpointLoader.load_checkpoint,
+    lambda path: PretrainedInit(path)(nn.Linear(2, 3)),
+])
+def test_what_a_crafted_file_says_is_not_run(load, zipped, tmp_path, monkeypatch):
+    made, path = tmp_path / 'made', str(tmp_path / 'crafted.pth')
+    state_dict = nn.Linear(2, 3).state_dict()
+    torch.save(dict(state_dict=state_dict, extra=Crafted(made)), path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(SetupError, match=r'crafted.pth is more than data: it needs (posix|nt).mkdir, .* set the '
+                                         'environment variable MMGCP_TRUST_CHECKPOINTS=1'):
+        load(path)
+    assert not made.exists()
+    monkeypatch.setenv('MMGCP_TRUST_CHECKPOINTS', '1')
+    load(path)
+    assert made.exists()
+
+
+def test_downloaded_files_are_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    torch.save(dict(extra=Crafted(tmp_path / 'made')), tmp_path / 'crafted.pth')
+    torch.save(dict(state_dict=nn.Linear(2, 3).state_dict()), tmp_path / 'plain.pth')
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}'
+        assert set(checkpoint.load_state_dict(f'{address}/plain.pth')) == {'weight', 'bias'}
+        with pytest.raises(SetupError, match='crafted.pth is more than data'):
+            checkpoint.load_checkpoint(f'{address}/crafted.pth')
+        with pytest.raises(SetupError, match='nowhere.pth cannot be read: HTTP Error 404'):
+            checkpoint.load_checkpoint(f'{address}/nowhere.pth')
+        server.shutdown()
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_what_trainings_save_is_data(zipped, tmp_path):
+    history = HistoryBuffer()
+    history.update(0.5)
+    model = nn.Linear(2, 3)
+    content = dict(meta=dict(epoch=1, size=torch.Size([2]), dtype=torch.bfloat16, device=torch.device('cpu')),
+                   message_hub=dict(log_scalars=dict(loss=history), numbers=[np.float64(1.5), np.arange(3)]),
+                   state_dict=model.state_dict(), weights=[model.weight, torch.zeros(2, dtype=torch.bfloat16)],
+                   optimizer=torch.optim.Adam(model.parameters()).state_dict(), others={1, 2j})
+    torch.save(content, tmp_path / 'epoch_1.pth', _use_new_zipfile_serialization=zipped)
+    loaded = checkpoint.load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    assert loaded['message_hub']['log_scalars']['loss'].mean() == 0.5
+    assert loaded['message_hub']['numbers'][0] == 1.5 and loaded['message_hub']['numbers'][1].tolist() == [0, 1, 2]
+    assert loaded['meta'] == content['meta'] and loaded['others'] == {1, 2j}
+    assert torch.equal(loaded['weights'][0], model.weight)
 
 
 def test_addresses_that_do_not_answer():
