@@ -135,11 +135,10 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         if whole_model or cfg.get('resume'):
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
-            assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
+            assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
             # A checkpoint trained with average pooling has no neck, which then starts anew.
-            neck = under_prefix(state_dict, 'neck')
-            if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
-                assert_fits(model.neck, neck, cfg.load_from)
+            if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
+                assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         _note_batch_size(cfg, runner)
     if detects:

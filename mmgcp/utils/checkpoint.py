@@ -1,5 +1,6 @@
 """Reading checkpoints, with a clear word where they are missing, broken or not fitting."""
 import os
+from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -62,19 +63,29 @@ def workdir_checkpoint(name: str) -> str:
 def load_from_file(filename: str, map_location=None) -> dict:
     """Load a local file as data, in place of MMEngine's loader, which runs what a crafted file says.
 
+    ``module.`` before each name, from a network saved inside DDP, is taken off.
+
     Raises:
         SetupError: If the file needs more than tensors, arrays, numbers and text.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(filename)
-    if os.environ.get(TRUST):
-        return torch.load(path, map_location, weights_only=False)
+    modules = None if os.environ.get(TRUST) else restricted_pickle
     try:
-        return torch.load(path, map_location, restricted_pickle, weights_only=False)
+        return _unwrapped(torch.load(path, map_location, modules, weights_only=False))
     except restricted_pickle.ForeignObjectError as error:
         raise SetupError(f'{filename} is more than data: it needs {error}, and loading it may run code. If you trust '
                          f'where it comes from, set the environment variable {TRUST}=1') from error
+
+
+def _unwrapped(checkpoint):
+    """The checkpoint, or bare state dict, without ``module.`` before each of its tensors' names."""
+    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state_dict, dict) or not all(str(name).startswith('module.') for name in state_dict):
+        return checkpoint
+    renamed = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items())
+    return renamed if state_dict is checkpoint else {**checkpoint, 'state_dict': renamed}
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -155,19 +166,45 @@ def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor
     return {name[len(prefix):]: value for name, value in state_dict.items() if name.startswith(prefix)}
 
 
-def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str) -> None:
+def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str, prefix: str = '') -> None:
     """Check that a checkpoint fills every tensor of a module.
 
+    Args:
+        module (nn.Module): Network, or a part of it.
+        state_dict (dict[str, Tensor]): All tensors of the checkpoint.
+        filename (str): What the message calls it.
+        prefix (str): Prefix of the module's tensors in the checkpoint. Default: none.
+
     Raises:
-        SetupError: If a tensor is missing or of another shape: the checkpoint is of another architecture.
+        SetupError: If a tensor is missing or of another shape. It says where the tensors are, if under another prefix,
+            or else that the checkpoint is of another architecture.
     """
-    expected = {name: value.shape for name, value in module.state_dict().items()
-                if not name.endswith('num_batches_tracked')}
-    missing = [name for name in expected if name not in state_dict]
-    misshaped = [name for name in expected if name in state_dict and state_dict[name].shape != expected[name]]
+    expected, found = _shapes(module.state_dict()), _shapes(under_prefix(state_dict, prefix))
+    missing = [name for name in expected if name not in found]
+    misshaped = [name for name in expected if name in found and found[name] != expected[name]]
     if missing or misshaped:
         example = (f'{missing[0]} is missing' if missing else
-                   f'{misshaped[0]} is {tuple(state_dict[misshaped[0]].shape)}, not {tuple(expected[misshaped[0]])}')
+                   f'{misshaped[0]} is {tuple(found[misshaped[0]])}, not {tuple(expected[misshaped[0]])}')
         raise SetupError(f'the checkpoint {filename} does not fit {type(module).__name__}: {len(missing)} of '
-                         f'{len(expected)} tensors are missing and {len(misshaped)} have another shape ({example}). It '
-                         'belongs to another architecture')
+                         f'{len(expected)} tensors are missing and {len(misshaped)} have another shape ({example}). '
+                         f'{_diagnosis(module, state_dict)}')
+
+
+def _shapes(state_dict: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state_dict.items() if not name.endswith('num_batches_tracked')}
+
+
+def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
+    """Where a checkpoint has the tensors of a module, or those of one of its parts."""
+    shapes = _shapes(state_dict)
+    for name, part in (('', module), *module.named_children()):
+        expected = _shapes(part.state_dict())
+        first = next(iter(expected), '')
+        for prefix in [key.removesuffix(first) for key in shapes if first and key.endswith(first)]:
+            if all(shapes.get(prefix + key) == shape for key, shape in expected.items()):
+                place = f"under the prefix '{prefix}'" if prefix else 'without a prefix'
+                if name:
+                    return f'It holds the {name}, {place}, but not the whole'
+                return (f"They are there {place}: a backbone loads them with init_cfg=dict(type='Pretrained', "
+                        f"checkpoint=FILE, prefix='{prefix}')")
+    return 'It belongs to another architecture'

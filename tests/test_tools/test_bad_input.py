@@ -75,6 +75,16 @@ def test_checkpoint_of_another_architecture(workplace):
             build_runner(configure(workplace, load_from='other.pth'), ['test'], whole_model=True)
 
 
+def test_bare_backbone_and_forgotten_prefix(workplace):
+    backbone = MODELS.build(configure(workplace).model.backbone).state_dict()
+    torch.save(backbone, 'bare.pth')
+    with pytest.raises(SystemExit, match='bare.pth does not fit GCPResNet: .* They are there without a prefix: '):
+        train(workplace, load_from='bare.pth')
+    torch.save({f'backbone.{name}': value for name, value in backbone.items()}, 'whole.pth')
+    with pytest.raises(SystemExit, match="whole.pth does not fit GCPResNet: .* under the prefix 'backbone.': "):
+        train(workplace, model__backbone__init_cfg=dict(type='Pretrained', checkpoint='whole.pth'))
+
+
 def test_config_that_does_not_exist(workplace):
     with pytest.raises(SystemExit, match='configs/nowhere.py does not exist'):
         train(workplace, 'configs/nowhere.py')

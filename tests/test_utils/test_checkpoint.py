@@ -2,6 +2,7 @@ import functools
 import http.server
 import os
 import threading
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -159,6 +160,33 @@ def test_assert_fits():
     state_dict.pop('0.bias')
     with pytest.raises(SetupError, match=r'1 of 6 tensors are missing .* \(0.bias is missing\)'):
         checkpoint.assert_fits(module, state_dict, 'file')
+
+
+def test_a_network_saved_inside_ddp(tmp_path):
+    model = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 3), head=nn.Linear(3, 1)))
+    wrapped = {f'module.{name}': value for name, value in model.state_dict().items()}
+    for content in (wrapped, dict(state_dict=wrapped, meta=dict(epoch=1))):
+        torch.save(content, tmp_path / 'wrapped.pth')
+        checkpoint.assert_fits(model, checkpoint.load_state_dict(str(tmp_path / 'wrapped.pth')), 'wrapped.pth')
+        backbone = nn.Linear(2, 3)
+        PretrainedInit(str(tmp_path / 'wrapped.pth'), prefix='backbone.')(backbone)
+        assert torch.equal(backbone.weight, model.backbone.weight)
+
+
+def test_tensors_under_another_prefix_are_found():
+    model = nn.Sequential(OrderedDict(backbone=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), head=nn.Linear(3, 1)))
+    whole, bare = model.state_dict(), model.backbone.state_dict()
+    for module, tensors, prefix, sentence in [
+        (model.backbone, whole, '', "They are there under the prefix 'backbone.': a backbone loads them with init_cfg="
+                                    r"dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
+        (model.backbone, bare, 'backbone', 'They are there without a prefix'),
+        (model.backbone, {f'model.{name}': value for name, value in bare.items()}, 'backbone',
+         "They are there under the prefix 'model.'"),
+        (model, bare, '', 'It holds the backbone, without a prefix, but not the whole'),
+        (model.backbone, {'0.weight': torch.zeros(3, 2)}, 'backbone', 'It belongs to another architecture'),
+    ]:
+        with pytest.raises(SetupError, match=sentence):
+            checkpoint.assert_fits(module, tensors, 'file', prefix)
 
 
 def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(saved, tmp_path):

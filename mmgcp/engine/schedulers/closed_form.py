@@ -1,9 +1,9 @@
 """Learning rates, and a momentum, as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
-Each value is computed from the epoch, not from the value before, so that rounding does not add up and a schedule combines
-with learning-rate multipliers. What other schedulers did to a value is kept as a factor, as MMEngine's schedulers do, in
-either order: beside a warm-up the schedule is multiplied with it. With ``begin`` a schedule starts later, as if it had run
-from the first epoch.
+Each value is computed from the epoch, not from the value before, so that rounding does not add up and a schedule
+combines with learning-rate multipliers. What other schedulers did to a value is kept as a factor, as MMEngine's
+schedulers keep it: beside a warm-up, in either order, the two are multiplied. With ``begin`` a schedule starts later,
+as if it had run from the first epoch.
 """
 from collections.abc import Sequence
 

@@ -5,7 +5,7 @@ from mmpretrain.models.backbones.resnet import ResLayer
 from torch import Tensor
 
 from mmgcp.registry import MODELS
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict
 
 
 class MaxPoolResLayer(ResLayer):
@@ -74,6 +74,5 @@ class GCPResNet(ResNet):
         """
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             checkpoint = self.init_cfg['checkpoint']
-            state_dict = under_prefix(load_state_dict(checkpoint), self.init_cfg.get('prefix', ''))
-            assert_fits(self, state_dict, checkpoint)
+            assert_fits(self, load_state_dict(checkpoint), checkpoint, self.init_cfg.get('prefix') or '')
         super().init_weights()
