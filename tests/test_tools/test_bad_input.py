@@ -149,6 +149,14 @@ def test_nan_features_stop_the_run_and_keep_the_last_good_checkpoint(workplace):
     assert all(value.isfinite().all() for value in kept.values())
 
 
+@pytest.mark.parametrize('error, sentence', [
+    (FileExistsError(17, 'File exists', 'work_dirs/a'), 'work_dirs/a: File exists'), (OSError('no room'), 'no room'),
+    (ValueError(), 'ValueError'), (ValueError('two', 'parts'), r"\('two', 'parts'\)"), (KeyError('a key'), 'a key')])
+def test_errors_in_one_sentence(error, sentence):
+    with pytest.raises(SystemExit, match=f'^\nStopped: {sentence}.$'), reported(Exception):
+        raise error
+
+
 @pytest.mark.parametrize('gpus', ['two', '0', '-1', '1.5', ''])
 def test_number_of_processes(gpus, workplace):
     out = workplace.run('dist_train.sh', CLASSIFIER, gpus, fails=True)

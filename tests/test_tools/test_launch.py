@@ -53,6 +53,25 @@ def test_slurm(run):
     assert lines[0].endswith('tools/train.py config.py --amp --launcher slurm')
 
 
+@pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK'])
+@pytest.mark.parametrize('value', ['0', 'abc', '-1', '1.5'])
+def test_slurm_refuses_what_is_no_number(name, value, run):
+    for command in (('slurm_train.sh', 'gpu', 'job', 'config.py'),
+                    ('slurm_test.sh', 'gpu', 'job', 'config.py', 'file.pth')):
+        assert run(*command, **{name: value}) == (
+            2, [f"Stopped: {name} must be a number of at least 1, got '{value}'."])
+
+
+@pytest.mark.parametrize('arguments, script', [
+    (['--benchmark', 'imagenet-c'], 'test_robustness.py'), (['--benchmark=imagenet-c'], 'test_robustness.py'),
+    (['--bench=imagenet-c', '--amp'], 'test_robustness.py'), (['--out', 'scores.pkl'], 'test.py')])
+def test_benchmarks_have_a_tool_of_their_own(arguments, script, run):
+    _, lines = run('dist_test.sh', 'config.py', 'file.pth', '2', *arguments)
+    assert f'tools/{script} config.py file.pth {arguments[0]}' in lines[0]
+    _, lines = run('slurm_test.sh', 'gpu', 'job', 'config.py', 'file.pth', *arguments)
+    assert f'tools/{script} config.py file.pth {arguments[0]}' in lines[0]
+
+
 @pytest.mark.parametrize('batch, accumulated, scaled, lr', [
     (32, 1, False, 0.04), (8, 1, False, 0.04), (8, 4, False, 0.04), (8, 1, True, 0.01), (8, 4, True, 0.04),
     (8, 2, True, 0.02)])

@@ -81,6 +81,13 @@ def test_testing_gives_the_accuracy_of_training(trained):
     assert (trained.folder / 'scores.pkl').stat().st_size > 0
 
 
+def test_drawing_needs_no_hook_in_the_config(trained):
+    (trained.folder / 'bare.py').write_text(
+        f"_base_ = '{CLASSIFIER}'\ndefault_hooks = dict(visualization=None)\nvisualizer = None\n")
+    trained.run('test.py', 'bare.py', 'workdir://resnet18_gcp_m_shapes', '--show-dir', trained.folder / 'pictures')
+    assert list((trained.folder / 'pictures').glob('*.png'))
+
+
 def test_a_part_of_the_network_is_not_tested(trained):
     state_dict = load_state_dict(str(trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth'))
     torch.save({name: value for name, value in state_dict.items() if name.startswith('backbone.')},
