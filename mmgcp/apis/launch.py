@@ -168,6 +168,10 @@ def _use_cpu(cfg: Config) -> None:
         return
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False), **(cfg.get('model_wrapper_cfg') or {})}
+    if cfg.model_wrapper_cfg.type == 'MMDistributedDataParallel':
+        cfg.model_wrapper_cfg.device_ids = None
     if get_rank() == 0:
         print('No GPU is visible: running on the CPU, processes connected by gloo.')

@@ -3,8 +3,10 @@ import subprocess
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
 
 from .conftest import CLASSIFIER, ROOT
@@ -88,6 +90,23 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(optim_wrapper, runner.auto_scale_lr)
     assert optim_wrapper.param_groups[0]['lr'] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize('settings, expected', [
+    (dict(), dict(find_unused_parameters=False, broadcast_buffers=False)),
+    (dict(find_unused_parameters=True), dict(find_unused_parameters=True)),
+    (dict(model_wrapper_cfg=dict(find_unused_parameters=True)), dict(find_unused_parameters=True)),
+    (dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', broadcast_buffers=True, static_graph=True)),
+     dict(broadcast_buffers=True, static_graph=True)),
+])
+def test_settings_of_ddp_count_on_the_cpu(settings, expected, monkeypatch):
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(launch, 'get_rank', lambda: 1)
+    cfg = Config(dict(settings, launcher='pytorch'))
+    launch._use_cpu(cfg)
+    wrapper = cfg.model_wrapper_cfg.to_dict()
+    assert wrapper['type'] == 'MMDistributedDataParallel' and wrapper['device_ids'] is None
+    assert {name: wrapper[name] for name in expected} == expected
 
 
 def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):
