@@ -48,10 +48,10 @@ class Draws(Dataset):
         return random.random(), np.random.rand(), torch.rand(()).item()
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_each_epoch_draws_the_same_again_but_not_as_another(workers):
+@pytest.mark.parametrize('workers, persistent', [(0, False), (2, False), (2, True)])
+def test_each_epoch_draws_the_same_again_but_not_as_another(workers, persistent):
     hook = EpochSeedHook()
-    loader = DataLoader(Draws(), num_workers=workers, batch_size=4 if workers == 0 else 2)
+    loader = DataLoader(Draws(), num_workers=workers, batch_size=4 if workers == 0 else 2, persistent_workers=persistent)
     runner = SimpleNamespace(seed=3, epoch=0, train_dataloader=loader)
     hook.before_train(runner)
 

@@ -12,8 +12,8 @@ class EpochSeedHook(Hook):
     """Seeds all random generators from (seed of the run, rank, epoch) before each training epoch.
 
     A run that was killed and resumed at an epoch then draws the same augmentations, and reaches the same losses, as one
-    that was never interrupted. Data-loading workers are seeded from the main process, which has an effect where they
-    start anew with each epoch (``persistent_workers=False``). Training by iteration is seeded once, at its start.
+    that was never interrupted. Data-loading workers are seeded from the main process when they start, so that they start anew
+    with each epoch even with ``persistent_workers=True``. Training by iteration is seeded once, at its start.
     """
 
     priority = 'VERY_HIGH'
@@ -24,3 +24,4 @@ class EpochSeedHook(Hook):
     def before_train_epoch(self, runner) -> None:
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
         seed_all(int(sequence.generate_state(1)[0]))
+        runner.train_dataloader._iterator = None  # persistent workers, if any, which nothing could seed again
