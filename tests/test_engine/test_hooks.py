@@ -51,7 +51,8 @@ class Draws(Dataset):
 @pytest.mark.parametrize('workers, persistent', [(0, False), (2, False), (2, True)])
 def test_each_epoch_draws_the_same_again_but_not_as_another(workers, persistent):
     hook = EpochSeedHook()
-    loader = DataLoader(Draws(), num_workers=workers, batch_size=4 if workers == 0 else 2, persistent_workers=persistent)
+    loader = DataLoader(Draws(), batch_size=4 if workers == 0 else 2, num_workers=workers,
+                        persistent_workers=persistent)
     runner = SimpleNamespace(seed=3, epoch=0, train_dataloader=loader)
     hook.before_train(runner)
 

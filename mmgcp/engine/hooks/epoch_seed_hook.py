@@ -12,8 +12,8 @@ class EpochSeedHook(Hook):
     """Seeds all random generators from (seed of the run, rank, epoch) before each training epoch.
 
     A run that was killed and resumed at an epoch then draws the same augmentations, and reaches the same losses, as one
-    that was never interrupted. Data-loading workers are seeded from the main process when they start, so that they start anew
-    with each epoch even with ``persistent_workers=True``. Training by iteration is seeded once, at its start.
+    that was never interrupted. Data-loading workers are seeded from the main process when they start: even with
+    ``persistent_workers=True`` they start anew with each epoch. Training by iteration is seeded once, at its start.
     """
 
     priority = 'VERY_HIGH'
