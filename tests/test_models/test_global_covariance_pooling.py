@@ -115,7 +115,7 @@ def test_none_means_no_normalisation_and_no_activation(tmp_path, device):
     torch.testing.assert_close(plain(x), covariance_pool(plain.reduction.conv(x), vector=True))
     assert set(build(act_cfg=None).state_dict()) == set(published.state_dict())
     # A config that said None when it meant BN, with its checkpoint
-    with pytest.raises(SetupError, match=r"has BN in the .* without: leave norm_cfg out, or set norm_cfg=dict\(type='BN'\)"):
+    with pytest.raises(SetupError, match=r"has BN .* leave norm_cfg out, or set norm_cfg=dict\(type='BN'\)"):
         plain.load_state_dict(published.state_dict(), strict=False)
 
 

@@ -75,8 +75,8 @@ class GlobalCovariancePooling(BaseModule):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         if not self.reduction.with_norm and f'{prefix}reduction.bn.weight' in state_dict:
-            raise SetupError('the checkpoint has BN in the covariance-pooling neck, which norm_cfg=None builds without: '
-                             "leave norm_cfg out, or set norm_cfg=dict(type='BN')")
+            raise SetupError('the checkpoint has BN in the covariance-pooling neck, which norm_cfg=None builds without '
+                             "it: leave norm_cfg out, or set norm_cfg=dict(type='BN')")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _reduce(self, x: Tensor, mask: Tensor | None) -> Tensor:
