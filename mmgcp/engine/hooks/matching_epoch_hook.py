@@ -1,11 +1,14 @@
 """Hook that notes when a training reaches the accuracy of another (Table 2)."""
 import math
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.machines import RANK_0_SCHEME
 from mmgcp.utils.processes import on_main_process
 
 
@@ -121,7 +124,11 @@ class MatchingEpochHook(Hook):
 
     def _logged(self, runner):
         """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
-        if not self._step(runner):
+        source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
+        if source.startswith(WORKDIR_SCHEME):
+            source = workdir_checkpoint(source.removeprefix(WORKDIR_SCHEME))
+        elsewhere = source and Path(source).resolve().parent != Path(runner.work_dir).resolve()
+        if not self._step(runner) or elsewhere:  # the log is of another training
             return {}
         from mmgcp.utils.logs import read_run
         try:
