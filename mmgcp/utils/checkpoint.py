@@ -135,10 +135,19 @@ def load_checkpoint(filename: str) -> dict:
 
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
+    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict.
+
+    Raises:
+        SetupError: If a name is no text.
+    """
     state_dict = checkpoint.get('state_dict', checkpoint)
     items = state_dict.items() if isinstance(state_dict, dict) else ()
-    return {name: value for name, value in items if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in items if isinstance(value, Tensor)}
+    for name in tensors:
+        if not isinstance(name, str):
+            raise SetupError(f'the checkpoint has a tensor called {name!r}, and names of tensors must be text: save '
+                             'the state_dict() of the network')
+    return tensors
 
 
 def load_state_dict(filename: str) -> dict[str, Tensor]:
