@@ -5,6 +5,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 (( $# >= 3 )) || stop "usage: tools/dist_test.sh CONFIG CHECKPOINT GPUS [arguments of test.py or test_robustness.py]"
-script=test.py
-[[ " $* " == *" --benchmark "* ]] && script=test_robustness.py
+script=$(test_script "$@")
 launch "$script" "$3" "$1" "$2" "${@:4}"

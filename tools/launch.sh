@@ -17,10 +17,23 @@ fi
 
 stop() { echo "Stopped: $1." >&2; exit 2; }
 
+# check_count NAME VALUE
+check_count() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 must be a number of at least 1, got '$2'"; }
+
+# test_script ARGUMENTS...: the tool they are for; argparse takes --benchmark NAME, --benchmark=NAME and --bench NAME.
+test_script() {
+  local argument
+  for argument; do
+    argument=${argument%%=*}
+    if [[ $argument == --b* && --benchmark == "$argument"* ]]; then echo test_robustness.py; return; fi
+  done
+  echo test.py
+}
+
 # With wrong settings, the machines would wait for each other.
 check_machines() {
   local machines=${NNODES:-1} rank=${NODE_RANK-} port=${PORT:-29500}
-  [[ $machines =~ ^[1-9][0-9]*$ ]] || stop "NNODES must be a number of at least 1, got '$machines'"
+  check_count NNODES "$machines"
   [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && (( port < 65536 )) || stop "PORT must be a number from 1 to 65535, got '$port'"
   (( machines > 1 )) || rank=${rank:-0}
   [[ $rank =~ ^(0|[1-9][0-9]*)$ ]] && (( rank < machines )) ||
@@ -32,7 +45,7 @@ check_machines() {
 # launch SCRIPT GPUS ARGUMENTS...: start one process per GPU, or as many CPU processes if no GPU is visible.
 launch() {
   local script=$1 gpus=$2; shift 2
-  [[ $gpus =~ ^[1-9][0-9]*$ ]] || stop "GPUS must be a number of at least 1, got '$gpus'"
+  check_count GPUS "$gpus"
   check_machines
   local available
   available=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count())') || stop "$PYTHON has no torch: run tools/setup_env.sh"
@@ -54,7 +67,10 @@ launch() {
 # slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: start one task per GPU by srun.
 slurm() {
   local script=$1 partition=$2 job=$3 gpus=${GPUS:-8}; shift 3
+  check_count GPUS "$gpus"
   local per_node=${GPUS_PER_NODE:-$(( gpus < 8 ? gpus : 8 ))}
+  check_count GPUS_PER_NODE "$per_node"
+  check_count CPUS_PER_TASK "${CPUS_PER_TASK:-5}"
   command -v srun >/dev/null || stop "srun was not found: this is not a Slurm machine"
   # SRUN_ARGS may have several words.
   # shellcheck disable=SC2086

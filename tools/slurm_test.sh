@@ -4,6 +4,5 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 (( $# >= 4 )) || stop "usage: tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]"
-script=test.py
-[[ " $* " == *" --benchmark "* ]] && script=test_robustness.py
+script=$(test_script "$@")
 slurm "$script" "$@"

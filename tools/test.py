@@ -3,9 +3,20 @@ from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
-# Differences between the libraries: arguments of the hook that draws, and the metric that saves predictions.
-DRAW = {'mmpretrain': ('enable', 'out_dir'), 'mmdet': ('draw', 'test_out_dir')}
+# Where the two libraries differ: the hook that draws, and the metric that writes predictions down.
+DRAW = {
+    'mmpretrain': ('VisualizationHook', 'UniversalVisualizer', 'enable', 'out_dir'),
+    'mmdet': ('mmdet.DetVisualizationHook', 'mmdet.DetLocalVisualizer', 'draw', 'test_out_dir'),
+}
 DUMP = {'mmpretrain': 'DumpResults', 'mmdet': 'mmdet.DumpDetResults'}
+
+
+def draw(cfg, folder):
+    hook, visualizer, switch, folder_key = DRAW[cfg.get('default_scope') or 'mmpretrain']
+    hooks = cfg.get('default_hooks') or {}
+    cfg.default_hooks = {**hooks, 'visualization': {**(hooks.get('visualization') or dict(type=hook)),
+                                                    switch: True, folder_key: folder}}
+    cfg.visualizer = cfg.get('visualizer') or dict(type=visualizer, vis_backends=[dict(type='LocalVisBackend')])
 
 
 def main() -> None:
@@ -18,11 +29,11 @@ def main() -> None:
         cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)
         cfg.load_from = args.checkpoint
         if args.show_dir:
-            switch, folder = DRAW[cfg.default_scope]
-            cfg.default_hooks.visualization.update({switch: True, folder: args.show_dir})
+            draw(cfg, args.show_dir)
         if args.out:
             metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-            cfg.test_evaluator = [*metrics, dict(type=DUMP[cfg.default_scope], out_file_path=args.out)]
+            kind = DUMP[cfg.get('default_scope') or 'mmpretrain']
+            cfg.test_evaluator = [*metrics, dict(type=kind, out_file_path=args.out)]
         build_runner(cfg, ['test'], whole_model=True).test()
 
 

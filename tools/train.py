@@ -22,9 +22,9 @@ def main() -> None:
         if args.auto_scale_lr:
             scale_lr(cfg)
         if args.resume:
-            cfg.resume = True
-            cfg.load_from = None if args.resume == 'auto' else args.resume
-        build_runner(cfg, ['train', 'val'], whole_model=cfg.resume).train()
+            cfg.resume = 'auto' if args.resume == 'auto' else True
+            cfg.load_from = cfg.get('load_from') if args.resume == 'auto' else args.resume
+        build_runner(cfg, ['train', 'val'], whole_model=False).train()
 
 
 if __name__ == '__main__':

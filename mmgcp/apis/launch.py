@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict, settle_resume, under_prefix
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import machines, use_machines
@@ -116,8 +116,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     Args:
         cfg (Config): Config of the run.
         splits (Sequence[str]): Data that the run reads: any of ``'train'``, ``'val'`` and ``'test'``.
-        whole_model (bool): Whether ``cfg.load_from`` must fill the whole model, for testing or resuming, or only its
-            backbone, for fine-tuning with a new head.
+        whole_model (bool): Whether ``cfg.load_from`` must fill the whole model, for testing, or only its backbone,
+            for fine-tuning with a new head. A run that resumes always fills the whole model.
 
     Returns:
         Runner: The runner.
@@ -133,19 +133,21 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
-    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    settle_resume(cfg)
+    state_dict = None
+    if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
+        state_dict = load_state_dict(cfg.load_from)
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
-        if whole_model:
+        if whole_model or cfg.get('resume'):
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
-            assert_fits(model.backbone, under_prefix(state_dict, 'backbone'), cfg.load_from)
-            # A checkpoint trained with average pooling has no neck, which is then initialised.
-            neck = under_prefix(state_dict, 'neck')
-            if neck and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
-                assert_fits(model.neck, neck, cfg.load_from)
+            assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
+            # A checkpoint trained with average pooling has no neck, which then starts anew.
+            if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
+                assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         _note_batch_size(cfg, runner)
     if detects:
@@ -175,6 +177,10 @@ def _use_cpu(cfg: Config) -> None:
         return
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False), **(cfg.get('model_wrapper_cfg') or {})}
+    if cfg.model_wrapper_cfg.type == 'MMDistributedDataParallel':
+        cfg.model_wrapper_cfg.device_ids = None
     if get_rank() == 0:
         print('No GPU is visible: running on the CPU, processes connected by gloo.')

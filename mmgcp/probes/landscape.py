@@ -114,8 +114,8 @@ class Activation(Place):
             SetupError: If the layer does not run exactly once per forward pass, or the activation is not a tensor of a
                 real floating dtype.
         """
-        seen = []
-        with torch.no_grad(), self._tapped(model, lambda x: seen.append(x) or x):
+        seen = []  # copies: an in-place operation may follow, such as a ReLU
+        with torch.no_grad(), self._tapped(model, lambda x: seen.append(x.clone()) or x):
             training_loss(model, data)
         if len(seen) != 1:
             raise SetupError(f'the layer {self.name} runs {len(seen)} times in a forward pass, so that its '
@@ -127,7 +127,7 @@ class Activation(Place):
         def replace(_: Tensor) -> Tensor:
             # Earlier layers are constant here and need no graph.
             torch.set_grad_enabled(True)
-            return point['activation']
+            return point['activation'].clone()  # as autograd allows no in-place operation on the point itself
 
         with torch.no_grad(), self._tapped(model, replace):
             return training_loss(model, data)

@@ -14,8 +14,10 @@ from torch.nn.modules.batchnorm import _NormBase
 def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     """Restore the buffers of a model and the random generators afterwards.
 
-    Normalisation layers in training mode normalise by the statistics of the batch, but do not update their running
-    statistics. The loss is then a function of weights and input alone, as ``torch.func`` transforms require.
+    Normalisation layers in training mode normalise by the statistics of the batch, as they train, but do not update
+    their running ones. So what is evaluated is a function of weights and input alone, and ``torch.func`` transforms
+    accept it. Activations are kept, not computed again (``with_cp=True`` of the libraries' networks): neither gradients
+    of gradients nor points inside a network go with checkpointing.
 
     Args:
         model (nn.Module): The model, not inside a wrapper such as DDP.
@@ -40,14 +42,19 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     statistics = [{name: norm._buffers[name] for name in norm._buffers} for norm in norms]
     others = {id(buffer) for buffers in statistics for buffer in buffers.values()}
     kept = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in others]
+    checkpointing = [module for module in model.modules() if getattr(module, 'with_cp', False) is True]
     for norm in norms:
         for name in norm._buffers:
             norm._buffers[name] = None
+    for module in checkpointing:
+        module.with_cp = False
     try:
         yield rewind
     finally:
         for norm, buffers in zip(norms, statistics, strict=True):
             norm._buffers.update(buffers)
+        for module in checkpointing:
+            module.with_cp = True
         for buffer, value in kept:
             buffer.copy_(value)
         rewind()

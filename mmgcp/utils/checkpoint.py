@@ -1,15 +1,42 @@
 """Read and write checkpoints, with clear errors if they are missing, broken or do not fit."""
+import os
+from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlparse
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint, load_from_local
+from mmengine.config import Config
+from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from torch import Tensor, nn
 
+from . import restricted_pickle
 from .configs import configs_folder
 from .errors import SetupError
+from .processes import on_main_process
 
 WORKDIR_SCHEME = 'workdir://'
+TRUST = 'MMGCP_TRUST_CHECKPOINTS'
+
+
+def latest_checkpoint(folder: str | Path) -> str | None:
+    """Path of the last checkpoint that a training left in its work directory; None if there is none."""
+    latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
+    # The folder may have been moved since the path was written down.
+    return latest and str(Path(folder) / Path(latest).name)
+
+
+def settle_resume(cfg: Config) -> None:
+    """Decide whether a run resumes, and from which checkpoint; all ranks must call it.
+
+    With ``resume='auto'``, or ``resume=True`` and no ``load_from``, it resumes from the last checkpoint of its work
+    directory. Where there is none, this is its first start: ``resume`` becomes False and ``load_from`` counts, which
+    MMEngine's own tools drop.
+    """
+    if cfg.get('resume') == 'auto' or (cfg.get('resume') is True and not cfg.get('load_from')):
+        latest = on_main_process(latest_checkpoint, cfg.work_dir)
+        cfg.resume = latest is not None
+        cfg.load_from = latest or cfg.get('load_from')
 
 
 def workdir_checkpoint(name: str) -> str:
@@ -25,21 +52,61 @@ def workdir_checkpoint(name: str) -> str:
         SetupError: If there is none; the message has the command that makes it.
     """
     folder = Path('work_dirs') / name
-    latest = find_latest_checkpoint(str(folder)) if folder.is_dir() else None
+    latest = latest_checkpoint(folder)
     if latest is None:
         config = next(configs_folder().rglob(f'{name}.py'), None)
         config = f'configs/{config.relative_to(configs_folder())}' if config else f'CONFIG_OF_{name}'
         raise SetupError(f'{folder} holds no checkpoint to start from. Make one with: tools/dist_train.sh {config} 4, '
                          'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE (a detector) or '
                          'load_from=FILE (fine-tuning)')
-    # The folder may have been moved since MMEngine recorded the path.
-    return str(folder / Path(latest).name)
+    return latest
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_file(filename: str, map_location=None) -> dict:
+    """Load a local file as data, in place of MMEngine's loader, which runs what a crafted file says.
+
+    ``module.`` before each name, from a network saved inside DDP, is taken off.
+
+    Raises:
+        SetupError: If the file needs more than tensors, arrays, numbers and text.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(filename)
+    modules = None if os.environ.get(TRUST) else restricted_pickle
+    try:
+        return _unwrapped(torch.load(path, map_location, modules, weights_only=False))
+    except restricted_pickle.ForeignObjectError as error:
+        raise SetupError(f'{filename} is more than data: it needs {error}, and loading it may run code. If you trust '
+                         f'where it comes from, set the environment variable {TRUST}=1') from error
+
+
+def _unwrapped(checkpoint):
+    """The checkpoint, or bare state dict, without ``module.`` before each of its tensors' names."""
+    state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state_dict, dict) or not all(str(name).startswith('module.') for name in state_dict):
+        return checkpoint
+    renamed = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items())
+    return renamed if state_dict is checkpoint else {**checkpoint, 'state_dict': renamed}
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_address(filename: str, map_location=None) -> dict:
+    """Download a file, unless it is in torch.hub's folder, and load it as data."""
+    folder = Path(torch.hub.get_dir(), 'checkpoints')
+    path = folder / Path(urlparse(filename).path).name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        # Processes may download at once: each moves its own whole file into place.
+        torch.hub.download_url_to_file(filename, str(path))
+    return load_from_file(str(path), map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=WORKDIR_SCHEME, force=True)
 def load_from_workdir(filename: str, map_location: str | None = None) -> dict:
     """Load ``workdir://NAME``, see :func:`workdir_checkpoint`."""
-    return load_from_local(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
+    return load_from_file(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
 
 
 def load_checkpoint(filename: str) -> dict:
@@ -71,10 +138,19 @@ def load_checkpoint(filename: str) -> dict:
 
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint's ``state_dict``, or of a bare state dict, by name."""
+    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict.
+
+    Raises:
+        SetupError: If a name is no text.
+    """
     state_dict = checkpoint.get('state_dict', checkpoint)
     items = state_dict.items() if isinstance(state_dict, dict) else ()
-    return {name: value for name, value in items if isinstance(value, Tensor)}
+    tensors = {name: value for name, value in items if isinstance(value, Tensor)}
+    for name in tensors:
+        if not isinstance(name, str):
+            raise SetupError(f'the checkpoint has a tensor called {name!r}, and names of tensors must be text: save '
+                             'the state_dict() of the network')
+    return tensors
 
 
 def load_state_dict(filename: str) -> dict[str, Tensor]:
@@ -102,24 +178,45 @@ def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor
     return {name[len(prefix):]: value for name, value in state_dict.items() if name.startswith(prefix)}
 
 
-def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str) -> None:
+def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str, prefix: str = '') -> None:
     """Check that a checkpoint fills every tensor of a module.
 
     Args:
-        module (nn.Module): The module.
-        state_dict (dict[str, Tensor]): Tensors of the checkpoint.
-        filename (str): Name of the checkpoint in the error message.
+        module (nn.Module): Network, or a part of it.
+        state_dict (dict[str, Tensor]): All tensors of the checkpoint.
+        filename (str): What the message calls it.
+        prefix (str): Prefix of the module's tensors in the checkpoint. Default: none.
 
     Raises:
-        SetupError: If a tensor is missing or has another shape, as in another architecture.
+        SetupError: If a tensor is missing or of another shape. It says where the tensors are, if under another prefix,
+            or else that the checkpoint is of another architecture.
     """
-    expected = {name: value.shape for name, value in module.state_dict().items()
-                if not name.endswith('num_batches_tracked')}
-    missing = [name for name in expected if name not in state_dict]
-    misshaped = [name for name in expected if name in state_dict and state_dict[name].shape != expected[name]]
+    expected, found = _shapes(module.state_dict()), _shapes(under_prefix(state_dict, prefix))
+    missing = [name for name in expected if name not in found]
+    misshaped = [name for name in expected if name in found and found[name] != expected[name]]
     if missing or misshaped:
         example = (f'{missing[0]} is missing' if missing else
-                   f'{misshaped[0]} is {tuple(state_dict[misshaped[0]].shape)}, not {tuple(expected[misshaped[0]])}')
+                   f'{misshaped[0]} is {tuple(found[misshaped[0]])}, not {tuple(expected[misshaped[0]])}')
         raise SetupError(f'the checkpoint {filename} does not fit {type(module).__name__}: {len(missing)} of '
-                         f'{len(expected)} tensors are missing and {len(misshaped)} have another shape ({example}). It '
-                         'belongs to another architecture')
+                         f'{len(expected)} tensors are missing and {len(misshaped)} have another shape ({example}). '
+                         f'{_diagnosis(module, state_dict)}')
+
+
+def _shapes(state_dict: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state_dict.items() if not name.endswith('num_batches_tracked')}
+
+
+def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
+    """Where a checkpoint has the tensors of a module, or those of one of its parts."""
+    shapes = _shapes(state_dict)
+    for name, part in (('', module), *module.named_children()):
+        expected = _shapes(part.state_dict())
+        first = next(iter(expected), '')
+        for prefix in [key.removesuffix(first) for key in shapes if first and key.endswith(first)]:
+            if all(shapes.get(prefix + key) == shape for key, shape in expected.items()):
+                place = f"under the prefix '{prefix}'" if prefix else 'without a prefix'
+                if name:
+                    return f'It holds the {name}, {place}, but not the whole'
+                return (f"They are there {place}: a backbone loads them with init_cfg=dict(type='Pretrained', "
+                        f"checkpoint=FILE, prefix='{prefix}')")
+    return 'It belongs to another architecture'

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import init_dist
-from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import TCPStore
 
-from .checkpoint import WORKDIR_SCHEME, load_checkpoint
+from .checkpoint import WORKDIR_SCHEME, load_checkpoint, settle_resume
 from .errors import REASON_FILE, SetupError
 from .processes import on_main_process
 
@@ -72,9 +72,7 @@ def use_machines(cfg: Config) -> None:
         env_cfg = cfg.get('env_cfg', {})
         set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)  # as in MMEngine's Runner
         init_dist(cfg.launcher, **env_cfg.get('dist_cfg', {}))
-    if cfg.get('resume') and not cfg.get('load_from'):
-        cfg.load_from = on_main_process(find_latest_checkpoint, cfg.work_dir)
-        cfg.resume = cfg.load_from is not None
+    settle_resume(cfg)
     if cfg.get('load_from') and ('://' not in cfg.load_from or cfg.load_from.startswith(WORKDIR_SCHEME)):
         cfg.load_from = RANK_0_SCHEME + cfg.load_from
     for evaluator in filter(None, (cfg.get('val_evaluator'), cfg.get('test_evaluator'))):

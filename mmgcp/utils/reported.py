@@ -22,7 +22,7 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (SetupError, NonFiniteLossError, *errors) as error:
-        sentence = str(error.args[0]).strip().rstrip('.')
+        sentence = _sentence(error)
         if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
             sentence = sentence.splitlines()[-1].partition(': ')[2]
         tell_other_machines(sentence)
@@ -33,3 +33,12 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
     except Exception as error:
         tell_other_machines(f'{type(error).__name__}, see its output')
         raise
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says: not its number, and its type where it says nothing."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+    else:  # str() would put the message of a KeyError into quotes
+        text = str(error.args[0] if len(error.args) == 1 else error)
+    return text.strip().rstrip('.') or type(error).__name__

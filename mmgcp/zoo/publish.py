@@ -13,7 +13,7 @@ from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
 from .names import family_of, resnet_depth, to_torchvision
-from .released import assert_finite, fitted
+from .released import assert_valid, fitted
 
 # Entries of a checkpoint's meta that are still meaningful for the backbone alone.
 META = ('dataset_meta', 'epoch', 'experiment_name', 'config_name', 'released')
@@ -114,5 +114,5 @@ def _backbone(checkpoint: dict, filename: str) -> dict[str, Tensor]:
     backbone = under_prefix(tensors, 'backbone')
     if not backbone:
         raise SetupError(f"{filename} has no backbone: of its {len(tensors)} tensors none begins with 'backbone.'")
-    assert_finite(backbone, filename)
+    assert_valid(backbone, filename)
     return backbone

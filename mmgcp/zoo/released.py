@@ -103,7 +103,7 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     network = _recognise(tensors, arch, filename)
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     tensors = fitted(tensors, network.build_model().state_dict(), f'{filename} looks like {network}')
-    assert_finite(tensors, filename)
+    assert_valid(tensors, filename)
     source = {key: _plain(checkpoint[key]) for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
     meta = dict(
         mmgcp_version=__version__,
@@ -115,20 +115,27 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     return dict(meta=meta, state_dict=tensors), network
 
 
-def assert_finite(tensors: dict[str, Tensor], filename: str) -> None:
-    """Check that tensors have no NaN or infinity.
-
-    Args:
-        tensors (dict[str, Tensor]): Tensors by name.
-        filename (str): Name of their file in the error message.
+def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
+    """Refuse what cannot be the weights and statistics of a trained network.
 
     Raises:
-        SetupError: If a tensor has one.
+        SetupError: If a tensor holds NaN or infinity, a weight or statistic is no real floating-point number, or a
+            variance is negative.
     """
+    weights = {name: value for name, value in tensors.items()
+               if name.endswith(('weight', 'bias', 'running_mean', 'running_var'))}
+    for name, value in weights.items():
+        if not value.is_floating_point():
+            raise SetupError(f'{name} in {filename} is of {value.dtype}: weights must be floating-point numbers; a '
+                             'quantised network is to be converted before it is quantised')
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise SetupError(f'{len(broken)} of {len(tensors)} tensors in {filename} hold NaN or infinity, {broken[0]} for '
                          'one: the training diverged or the file is damaged')
+    negative = [name for name, value in weights.items() if name.endswith('running_var') and (value < 0).any()]
+    if negative:
+        raise SetupError(f'{len(negative)} variances of BN in {filename} are negative, {negative[0]} for one: the file '
+                         'is damaged')
 
 
 def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str) -> dict[str, Tensor]:

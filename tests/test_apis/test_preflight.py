@@ -58,6 +58,26 @@ def test_what_is_no_coco_file(content, tmp_path):
         check_coco(tmp_path)
 
 
+def test_images_for_a_test_server_have_no_annotations(tmp_path):
+    (tmp_path / 'ann.json').write_text(json.dumps(dict(images=[], categories=[])))
+    dataset = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='ann.json')
+    cfg = Config({f'{split}_dataloader': dict(dataset=dataset) for split in ('val', 'test')})
+    check_data(cfg, ['test'])
+    with pytest.raises(SetupError, match='is no COCO annotation file'):
+        check_data(cfg, ['val'])
+
+
+@pytest.mark.parametrize('dataset', [
+    dict(type='CustomDataset', with_label=False),
+    dict(type='CustomDataset', data_prefix='s3://bucket/train'),
+    dict(type='CustomDataset', data_prefix=dict(img_path='s3://bucket/train')),
+    dict(type='CocoDataset', ann_file='s3://bucket/ann.json'),
+])
+def test_images_without_labels_and_what_lies_elsewhere(dataset, tmp_path):
+    (tmp_path / '0.png').touch()
+    check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, data_root=str(tmp_path))))), ['train'])
+
+
 def test_other_data_sets_check_themselves():
     check_data(
         Config(dict(train_dataloader=dict(dataset=dict(type='CIFAR10', data_root='')), val_dataloader=None)),

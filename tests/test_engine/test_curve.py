@@ -121,6 +121,8 @@ class LearningRates(Hook):
     [dict(type='PolyLR', power=0.9, by_epoch=False)],
     [dict(type='OneCycleLR', eta_max=1., total_steps=6, convert_to_iter_based=True)],
     [dict(type='mmgcp.PolynomialLR', power=2, final_epoch=6, begin=1), WARM_UP],
+    [dict(type='LinearLR', start_factor=0.001, by_epoch=False, end=7), dict(type='mmgcp.PolynomialLR', power=2,
+                                                                            final_epoch=9)],
 ])
 def test_the_same_as_in_a_training(schedulers, tmp_path):
     cfg, hook = config(*schedulers), LearningRates()

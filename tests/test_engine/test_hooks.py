@@ -1,14 +1,18 @@
+import os
 import random
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import SyncBuffersHook
 from torch.utils.data import DataLoader, Dataset
 
 from mmgcp.engine.hooks import EpochSeedHook, SanityCheckHook
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.errors import NonFiniteLossError, SetupError
+
+from ..processes import free_port, start_two
 
 
 def classifier(head_channels):
@@ -48,10 +52,11 @@ class Draws(Dataset):
         return random.random(), np.random.rand(), torch.rand(()).item()
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_each_epoch_draws_the_same_again_but_not_as_another(workers):
+@pytest.mark.parametrize('workers, persistent', [(0, False), (2, False), (2, True)])
+def test_each_epoch_draws_the_same_again_but_not_as_another(workers, persistent):
     hook = EpochSeedHook()
-    loader = DataLoader(Draws(), num_workers=workers, batch_size=4 if workers == 0 else 2)
+    loader = DataLoader(Draws(), batch_size=4 if workers == 0 else 2, num_workers=workers,
+                        persistent_workers=persistent)
     runner = SimpleNamespace(seed=3, epoch=0, train_dataloader=loader)
     hook.before_train(runner)
 
@@ -65,3 +70,26 @@ def test_each_epoch_draws_the_same_again_but_not_as_another(workers):
     assert draw(1) == second
     assert not set(first) & set(second)
     assert len(set(first)) == len(first)
+
+
+def sketch(rank, port, folder):
+    """One of two processes with seeds of their own."""
+    torch.distributed.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    torch.manual_seed(rank)
+    model = torch.nn.Sequential(GlobalCovariancePooling(8, 4, method='compact_bilinear', out_channels=16))
+    runner = SimpleNamespace(model=model)
+    drawn = {name: buffer.clone() for name, buffer in model.named_buffers() if 'sketch' in name}
+    SanityCheckHook().before_run(runner)
+    SyncBuffersHook().after_train_epoch(runner)
+    shared = {name: buffer for name, buffer in model.named_buffers() if name in drawn}
+    torch.save((drawn, shared), folder / f'{rank}.pth')
+    torch.distributed.barrier()
+    os._exit(0)  # taking the processes' group down hangs now and then in torch 2.1
+
+
+def test_processes_share_the_sketch_of_the_first(tmp_path):
+    start_two(sketch, free_port(), tmp_path)
+    (drawn, first), (other, second) = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2))
+    assert len(drawn) == 2 and not any(torch.equal(drawn[name], other[name]) for name in drawn)
+    for name, value in drawn.items():
+        assert torch.equal(first[name], value) and torch.equal(second[name], value)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import mmgcp.engine.optimizers.kfac_optim_wrapper as module
 from mmgcp.engine.optimizers import KFACOptimWrapper
+from mmgcp.probes import kronecker
 from mmgcp.utils.errors import SetupError
 
 from ..processes import free_port, start_two
@@ -422,6 +423,30 @@ def work(rank, port, folder):
         torch.save(model.state_dict(), folder / f'{name}_{rank}.pth')
     torch.distributed.barrier()
     os._exit(0)  # taking the processes' group down hangs now and then in torch 2.1
+
+
+def fail_alone(rank, port, folder):
+    """One of two processes; what the first is to invert cannot be inverted."""
+    torch.distributed.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+
+    def inverses(*_):
+        if rank == 0:
+            raise ValueError('not finite')
+        return original(*_)
+
+    original, kronecker.inverses = kronecker.inverses, inverses
+    model = mlp()
+    try:
+        train(nn.parallel.DistributedDataParallel(model), kfac(model), batches(1))
+    except SetupError as error:
+        (folder / f'{rank}.txt').write_text(str(error))
+    os._exit(0)
+
+
+def test_processes_stop_together_where_one_cannot_invert(tmp_path):
+    start_two(fail_alone, free_port(), tmp_path)
+    sentences = [(tmp_path / f'{rank}.txt').read_text() for rank in range(2)]
+    assert sentences[0] == sentences[1] and sentences[0].endswith('update 1: not finite; or lower the learning rate')
 
 
 def test_two_processes_are_one_with_the_joint_batch(tmp_path):

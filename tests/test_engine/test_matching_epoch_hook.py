@@ -67,7 +67,8 @@ class Kill(Hook):
             raise Killed
 
 
-def train(work_dir, hook, values, by_epoch=True, resume=False, kill=None, val=True):
+def train(work_dir, hook, values, by_epoch=True, resume=False, kill=None, val=True,
+          load_from=None):
     """A run of as many epochs of 2 iterations as there are values (with ``by_epoch=False``, of iterations)."""
     validation = dict(
         val_dataloader=dict(dataset=Numbers(), batch_size=8, num_workers=0, collate_fn=dict(type='default_collate'),
@@ -89,6 +90,7 @@ def train(work_dir, hook, values, by_epoch=True, resume=False, kill=None, val=Tr
         log_processor=dict(by_epoch=by_epoch),
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
         resume=resume,
+        load_from=load_from,
         default_scope='mmengine',
         experiment_name=f'matching_epoch_{train.number}',  # each a process of its own
         **(validation if val else {}))
@@ -178,6 +180,15 @@ def test_resumed_before_what_was_logged(tmp_path):
     hook = MatchingEpochHook(target=60)
     train(tmp_path, hook, [58., 62., 0., 0.], resume=True)
     assert hook.matching_epoch == 4 and hook.values == {1: 50, 2: 55, 3: 58, 4: 62}
+
+
+def test_resumed_from_a_checkpoint_of_another_training(tmp_path):
+    train(tmp_path / 'other', MatchingEpochHook(target=60), [65., 66.])
+    train(tmp_path / 'source', MatchingEpochHook(target=60), [50., 55.])
+    hook = MatchingEpochHook(target=60)
+    train(tmp_path / 'other', hook, [61., 0., 0.], resume=True, load_from=str(tmp_path / 'source/epoch_2.pth'))
+    # The checkpoint knows the first of its validations.
+    assert hook.values == {1: 50, 3: 61} and hook.matching_epoch == 3
 
 
 def test_stopped_training_ends_at_once_when_resumed(tmp_path):

@@ -131,6 +131,36 @@ def test_momentum_needs_an_optimizer_that_has_one():
         PolynomialMomentum(torch.optim.Adagrad(weights, lr=0.1), power=2, final_epoch=50)
 
 
+@pytest.mark.parametrize('cfg', [dict(LR_ADJU, convert=True), LR_ADJU, dict(MOBILENET_ADJU, convert=True)])
+@pytest.mark.parametrize('warm_up_first', [True, False])
+@pytest.mark.parametrize('end', [7, 20])
+def test_is_multiplied_with_a_warm_up(cfg, warm_up_first, end):
+    """Two layers; 5 iterations an epoch, a warm-up within the second epoch or up to the fourth."""
+    cfg = dict(cfg)
+    by_iteration = cfg.pop('convert', False)
+    optimizer = sgd(multiplier=2)
+    schedule = dict(cfg, optimizer=optimizer, epoch_length=5, convert_to_iter_based=True)
+    settings = [dict(type='LinearLR', optimizer=optimizer, start_factor=0.001, by_epoch=False, end=end),
+                schedule if by_iteration else dict(cfg, optimizer=optimizer)]
+    schedulers = [PARAM_SCHEDULERS.build(setting) for setting in settings[::1 if warm_up_first else -1]]
+    alone = sgd(multiplier=2)
+    alone_schedule = PARAM_SCHEDULERS.build(dict(settings[1], optimizer=alone))
+    for step in range(40):
+        warm_up = min(1, 0.001 + 0.999 * step / (end - 1))
+        for group, expected in zip(optimizer.param_groups, alone.param_groups, strict=True):
+            assert group['lr'] == pytest.approx(expected['lr'] * warm_up, rel=1e-9)
+        optimizer.optimizer.step()
+        alone.optimizer.step()
+        for scheduler in (*schedulers, alone_schedule):
+            if not scheduler.by_epoch or step % 5 == 4:
+                scheduler.step()
+
+
+def test_stages_go_on_behind_a_rate_of_zero():
+    cfg = dict(MOBILENET_ADJU, stages=[(0.1, 0., 0), (0.05, 0., 3)], stage_length=2)
+    assert run(cfg, 5) == pytest.approx([0.1, 0.05, 0., 0.05, 0.025])
+
+
 def test_begin_leaves_room_for_a_warm_up():
     optimizer = sgd()
     scheduler = PARAM_SCHEDULERS.build(dict(LR_ADJU, optimizer=optimizer, begin=5))

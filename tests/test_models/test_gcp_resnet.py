@@ -4,7 +4,7 @@ from mmengine.registry import MODELS
 from mmpretrain.models.backbones import ResNet
 from torch import nn
 
-from mmgcp.models import GCPResNet
+from mmgcp.models import AlexNet, GCPResNet
 from mmgcp.utils.errors import SetupError
 
 VARIANTS = ['none', 'stride', 'max_pool']
@@ -21,9 +21,18 @@ def in_mode(network, training):
     return network
 
 
+def test_setting_the_mode_returns_the_network():
+    backbone = GCPResNet(18, stem_channels=8, base_channels=8, norm_eval=True)
+    assert backbone.eval() is backbone and not backbone.training
+    assert backbone.train() is backbone and backbone.training and not backbone.bn1.training
+    alexnet = AlexNet()
+    assert alexnet.eval() is alexnet and not alexnet.training
+
+
+@pytest.mark.parametrize('avg_down', [False, True])
 @pytest.mark.parametrize('depth', [18, 34, 50, 101, 152])
-def test_all_variants_have_the_parameters_of_resnet(depth):
-    narrow = dict(stem_channels=8, base_channels=8)
+def test_all_variants_have_the_parameters_of_resnet(depth, avg_down):
+    narrow = dict(stem_channels=8, base_channels=8, avg_down=avg_down)
     expected = {name: tuple(value.shape) for name, value in ResNet(depth, **narrow).state_dict().items()}
     for variant in VARIANTS:
         backbone = GCPResNet(depth, variant, **narrow)

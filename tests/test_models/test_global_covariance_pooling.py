@@ -4,6 +4,7 @@ from mmengine.registry import MODELS
 
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.ops import METHODS, covariance_pool
+from mmgcp.utils.errors import SetupError
 from tests.test_ops.reference import isqrt_cov
 
 
@@ -85,6 +86,47 @@ def test_tokens_and_mask(device):
     torch.testing.assert_close(neck((x.flatten(2).mT, ))[0], neck(x))
     cropped = neck(x[:1].flatten(2)[..., mask[0].flatten()][..., None])
     torch.testing.assert_close(neck(x, mask)[:1], cropped)
+
+
+@pytest.mark.parametrize('padding', [0., 5., float('nan')])
+@pytest.mark.parametrize('training', [True, False])
+def test_what_is_in_the_padding_makes_no_difference(padding, training, device):
+    neck = build().double().to(device).train(training)
+    x = torch.randn(3, 6, 4, 4, dtype=torch.float64, device=device)
+    mask = torch.zeros(3, 4, 4, dtype=torch.bool, device=device)
+    mask[:, :3, :2] = True
+    cropped = x[:, :, :3, :2].clone().requires_grad_()
+    padded = x.masked_fill(~mask[:, None], padding).requires_grad_()
+    states = []
+    for inputs, given in ((cropped, None), (padded, mask)):
+        neck.reduction.bn.reset_running_stats()
+        out = neck(inputs, given)
+        out.square().sum().backward()
+        states.append((out, neck.reduction.bn.running_mean.clone(), neck.reduction.bn.running_var.clone()))
+    torch.testing.assert_close(states[0], states[1])
+    torch.testing.assert_close(padded.grad[:, :, :3, :2], cropped.grad)
+    assert not padded.grad.masked_fill(mask[:, None], 0).any()
+
+
+def test_none_means_no_normalisation_and_no_activation(tmp_path, device):
+    plain, published = build(norm_cfg=None, act_cfg=None).to(device), build().to(device)
+    assert set(plain.state_dict()) == {'reduction.conv.weight', 'reduction.conv.bias'}
+    x = torch.randn(2, 6, 4, 4, device=device)
+    torch.testing.assert_close(plain(x), covariance_pool(plain.reduction.conv(x), vector=True))
+    assert set(build(act_cfg=None).state_dict()) == set(published.state_dict())
+    # A config that said None when it meant BN, with its checkpoint
+    with pytest.raises(SetupError, match=r"has BN .* leave norm_cfg out, or set norm_cfg=dict\(type='BN'\)"):
+        plain.load_state_dict(published.state_dict(), strict=False)
+
+
+def test_initialisation_that_the_config_asks_for(tmp_path):
+    neck = build(init_cfg=[dict(type='Constant', layer='Conv2d', val=2.), dict(type='Constant', layer='BatchNorm2d',
+                                                                              val=3., bias=4.)])
+    assert neck.reduction.conv.weight.unique().item() == 2
+    assert (neck.reduction.bn.weight.unique().item(), neck.reduction.bn.bias.unique().item()) == (3, 4)
+    torch.save(neck.state_dict(), tmp_path / 'neck.pth')
+    loaded = build(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'neck.pth')))
+    assert loaded.reduction.conv.weight.unique().item() == 2
 
 
 def test_non_finite_features_can_be_refused(device):

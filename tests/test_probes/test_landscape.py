@@ -1,5 +1,6 @@
 import math
 import os
+from collections import Counter
 
 import pytest
 import torch
@@ -255,3 +256,44 @@ def test_two_processes_measure_the_joint_batch(tmp_path):
     assert first == second
     for measured, expected in zip(first, without_batch_statistics(images()), strict=True):
         assert measured == approx(expected)
+
+
+@pytest.mark.parametrize('arch', ['GCPResNet', 'MobileNetV2', 'ShuffleNetV2'])
+def test_every_layer_that_runs_once(arch):
+    """Those before in-place operations too, whose output is kept from them."""
+    model, data = classifier(arch), images(4)
+    outputs, runs = {}, Counter()
+
+    def keep(name, output):
+        runs[name] += 1
+        outputs[name] = output.clone() if isinstance(output, torch.Tensor) else None
+
+    with undisturbed(model):
+        handles = [layer.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+                   for name, layer in model.backbone.named_modules(prefix='backbone')]
+        with torch.no_grad():
+            training_loss(model, data)
+        for handle in handles:
+            handle.remove()
+        names = [name for name, output in outputs.items() if output is not None and runs[name] == 1]
+        assert len(names) > 40
+        for name in names:
+            place = find_place(model, name)
+            torch.testing.assert_close(place.point(model, data)['activation'], outputs[name], rtol=0, atol=0)
+            found = measure_landscape(model, data, place, [0.1])
+            assert math.isfinite(found.losses[0]) and found.gradient_norm > 0
+
+
+@pytest.mark.parametrize('at', ['stem', 'weights', 'backbone.layer3.0.bn1'])
+def test_networks_that_save_memory_by_checkpointing(at):
+    model, data = classifier(), images(4, 32)
+    with undisturbed(model):
+        expected = measure_landscape(model, data, find_place(model, at), ETAS)
+    layers = [module for module in model.modules() if hasattr(module, 'with_cp')]
+    for layer in layers:
+        layer.with_cp = True
+    with undisturbed(model):
+        found = measure_landscape(model, data, find_place(model, at), ETAS)
+    assert all(layer.with_cp for layer in layers)
+    for a, b in zip(found, expected, strict=True):
+        assert a == pytest.approx(b)

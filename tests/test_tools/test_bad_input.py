@@ -75,6 +75,16 @@ def test_checkpoint_of_another_architecture(workplace):
             build_runner(configure(workplace, load_from='other.pth'), ['test'], whole_model=True)
 
 
+def test_bare_backbone_and_forgotten_prefix(workplace):
+    backbone = MODELS.build(configure(workplace).model.backbone).state_dict()
+    torch.save(backbone, 'bare.pth')
+    with pytest.raises(SystemExit, match='bare.pth does not fit GCPResNet: .* They are there without a prefix: '):
+        train(workplace, load_from='bare.pth')
+    torch.save({f'backbone.{name}': value for name, value in backbone.items()}, 'whole.pth')
+    with pytest.raises(SystemExit, match="whole.pth does not fit GCPResNet: .* under the prefix 'backbone.': "):
+        train(workplace, model__backbone__init_cfg=dict(type='Pretrained', checkpoint='whole.pth'))
+
+
 def test_config_that_does_not_exist(workplace):
     with pytest.raises(SystemExit, match='configs/nowhere.py does not exist'):
         train(workplace, 'configs/nowhere.py')
@@ -137,6 +147,14 @@ def test_nan_features_stop_the_run_and_keep_the_last_good_checkpoint(workplace):
     assert {path.name for path in (workplace.folder / 'bad').glob('epoch_*.pth')} == {'epoch_1.pth'}
     kept = torch.load(workplace.folder / 'bad/epoch_1.pth', map_location='cpu', weights_only=False)['state_dict']
     assert all(value.isfinite().all() for value in kept.values())
+
+
+@pytest.mark.parametrize('error, sentence', [
+    (FileExistsError(17, 'File exists', 'work_dirs/a'), 'work_dirs/a: File exists'), (OSError('no room'), 'no room'),
+    (ValueError(), 'ValueError'), (ValueError('two', 'parts'), r"\('two', 'parts'\)"), (KeyError('a key'), 'a key')])
+def test_errors_in_one_sentence(error, sentence):
+    with pytest.raises(SystemExit, match=f'^\nStopped: {sentence}.$'), reported(Exception):
+        raise error
 
 
 @pytest.mark.parametrize('gpus', ['two', '0', '-1', '1.5', ''])

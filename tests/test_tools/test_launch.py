@@ -3,8 +3,10 @@ import subprocess
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
 
 from .conftest import CLASSIFIER, ROOT
@@ -53,6 +55,25 @@ def test_slurm(run):
     assert lines[0].endswith('tools/train.py config.py --amp --launcher slurm')
 
 
+@pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK'])
+@pytest.mark.parametrize('value', ['0', 'abc', '-1', '1.5'])
+def test_slurm_refuses_what_is_no_number(name, value, run):
+    for command in (('slurm_train.sh', 'gpu', 'job', 'config.py'),
+                    ('slurm_test.sh', 'gpu', 'job', 'config.py', 'file.pth')):
+        assert run(*command, **{name: value}) == (
+            2, [f"Stopped: {name} must be a number of at least 1, got '{value}'."])
+
+
+@pytest.mark.parametrize('arguments, script', [
+    (['--benchmark', 'imagenet-c'], 'test_robustness.py'), (['--benchmark=imagenet-c'], 'test_robustness.py'),
+    (['--bench=imagenet-c', '--amp'], 'test_robustness.py'), (['--out', 'scores.pkl'], 'test.py')])
+def test_benchmarks_have_a_tool_of_their_own(arguments, script, run):
+    _, lines = run('dist_test.sh', 'config.py', 'file.pth', '2', *arguments)
+    assert f'tools/{script} config.py file.pth {arguments[0]}' in lines[0]
+    _, lines = run('slurm_test.sh', 'gpu', 'job', 'config.py', 'file.pth', *arguments)
+    assert f'tools/{script} config.py file.pth {arguments[0]}' in lines[0]
+
+
 @pytest.mark.parametrize('batch, accumulated, scaled, lr', [
     (32, 1, False, 0.04), (8, 1, False, 0.04), (8, 4, False, 0.04), (8, 1, True, 0.01), (8, 4, True, 0.04),
     (8, 2, True, 0.02)])
@@ -69,6 +90,23 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(optim_wrapper, runner.auto_scale_lr)
     assert optim_wrapper.param_groups[0]['lr'] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize('settings, expected', [
+    (dict(), dict(find_unused_parameters=False, broadcast_buffers=False)),
+    (dict(find_unused_parameters=True), dict(find_unused_parameters=True)),
+    (dict(model_wrapper_cfg=dict(find_unused_parameters=True)), dict(find_unused_parameters=True)),
+    (dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', broadcast_buffers=True, static_graph=True)),
+     dict(broadcast_buffers=True, static_graph=True)),
+])
+def test_settings_of_ddp_count_on_the_cpu(settings, expected, monkeypatch):
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(launch, 'get_rank', lambda: 1)
+    cfg = Config(dict(settings, launcher='pytorch'))
+    launch._use_cpu(cfg)
+    wrapper = cfg.model_wrapper_cfg.to_dict()
+    assert wrapper['type'] == 'MMDistributedDataParallel' and wrapper['device_ids'] is None
+    assert {name: wrapper[name] for name in expected} == expected
 
 
 def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):

@@ -57,6 +57,18 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
+def test_resume_starts_from_load_from_until_there_is_a_checkpoint(trained):
+    source = trained.folder / 'work_dirs/resnet18_gcp_m_shapes/epoch_3.pth'
+    # At a rate of 0 the weights stay those from which the training started.
+    fine_tune = ('train.py', CLASSIFIER, '--work-dir', 'tuned', '--no-validate', '--resume', '--cfg-options', *SMALL,
+                 f'load_from={source}', 'optim_wrapper.optimizer.lr=0.')
+    for epochs in (1, 2):
+        printed = trained.run(*fine_tune, f'train_cfg.max_epochs={epochs}')
+        assert ('resumed epoch: 1' in printed) == (epochs == 2)
+        started, saved = (load_state_dict(str(path)) for path in (source, trained.folder / f'tuned/epoch_{epochs}.pth'))
+        assert all(torch.equal(saved[name], value) for name, value in started.items() if name.endswith('weight'))
+
+
 def test_testing_gives_the_accuracy_of_training(trained):
     work_dir = trained.folder / 'work_dirs/resnet18_gcp_m_shapes'
     _, results = log_of(work_dir)
@@ -67,6 +79,13 @@ def test_testing_gives_the_accuracy_of_training(trained):
     tested, _ = json.JSONDecoder().raw_decode(tested.read_text())
     assert {k: tested[k] for k in results[3]} == results[3]
     assert (trained.folder / 'scores.pkl').stat().st_size > 0
+
+
+def test_drawing_needs_no_hook_in_the_config(trained):
+    (trained.folder / 'bare.py').write_text(
+        f"_base_ = '{CLASSIFIER}'\ndefault_hooks = dict(visualization=None)\nvisualizer = None\n")
+    trained.run('test.py', 'bare.py', 'workdir://resnet18_gcp_m_shapes', '--show-dir', trained.folder / 'pictures')
+    assert list((trained.folder / 'pictures').glob('*.png'))
 
 
 def test_a_part_of_the_network_is_not_tested(trained):

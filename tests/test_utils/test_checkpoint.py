@@ -1,5 +1,15 @@
+import functools
+import http.server
+import os
+import threading
+from collections import OrderedDict
+
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -50,6 +60,69 @@ def test_files_that_begin_like_pickles(content, tmp_path):
         checkpoint.load_checkpoint(str(tmp_path / 'text.csv'))
 
 
+class Crafted:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path, )
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('load', [
+    checkpoint.load_checkpoint,
+    CheckpointLoader.load_checkpoint,
+    lambda path: PretrainedInit(path)(nn.Linear(2, 3)),
+])
+def test_what_a_crafted_file_says_is_not_run(load, zipped, tmp_path, monkeypatch):
+    made, path = tmp_path / 'made', str(tmp_path / 'crafted.pth')
+    state_dict = nn.Linear(2, 3).state_dict()
+    torch.save(dict(state_dict=state_dict, extra=Crafted(made)), path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(SetupError, match=r'crafted.pth is more than data: it needs (posix|nt).mkdir, .* set the '
+                                         'environment variable MMGCP_TRUST_CHECKPOINTS=1'):
+        load(path)
+    assert not made.exists()
+    monkeypatch.setenv('MMGCP_TRUST_CHECKPOINTS', '1')
+    load(path)
+    assert made.exists()
+
+
+def test_downloaded_files_are_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    torch.save(dict(extra=Crafted(tmp_path / 'made')), tmp_path / 'crafted.pth')
+    torch.save(dict(state_dict=nn.Linear(2, 3).state_dict()), tmp_path / 'plain.pth')
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}'
+        assert set(checkpoint.load_state_dict(f'{address}/plain.pth')) == {'weight', 'bias'}
+        with pytest.raises(SetupError, match='crafted.pth is more than data'):
+            checkpoint.load_checkpoint(f'{address}/crafted.pth')
+        with pytest.raises(SetupError, match='nowhere.pth cannot be read: HTTP Error 404'):
+            checkpoint.load_checkpoint(f'{address}/nowhere.pth')
+        server.shutdown()
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_what_trainings_save_is_data(zipped, tmp_path):
+    history = HistoryBuffer()
+    history.update(0.5)
+    model = nn.Linear(2, 3)
+    content = dict(meta=dict(epoch=1, size=torch.Size([2]), dtype=torch.bfloat16, device=torch.device('cpu')),
+                   message_hub=dict(log_scalars=dict(loss=history), numbers=[np.float64(1.5), np.arange(3)]),
+                   state_dict=model.state_dict(), weights=[model.weight, torch.zeros(2, dtype=torch.bfloat16)],
+                   optimizer=torch.optim.Adam(model.parameters()).state_dict(), others={1, 2j})
+    torch.save(content, tmp_path / 'epoch_1.pth', _use_new_zipfile_serialization=zipped)
+    loaded = checkpoint.load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    assert loaded['message_hub']['log_scalars']['loss'].mean() == 0.5
+    assert loaded['message_hub']['numbers'][0] == 1.5 and loaded['message_hub']['numbers'][1].tolist() == [0, 1, 2]
+    assert loaded['meta'] == content['meta'] and loaded['others'] == {1, 2j}
+    assert torch.equal(loaded['weights'][0], model.weight)
+
+
 def test_addresses_that_do_not_answer():
     with pytest.raises(SetupError, match='checkpoint http://127.0.0.1:9/file.pth cannot be read: .*refused'):
         checkpoint.load_checkpoint('http://127.0.0.1:9/file.pth')
@@ -87,6 +160,48 @@ def test_assert_fits():
     state_dict.pop('0.bias')
     with pytest.raises(SetupError, match=r'1 of 6 tensors are missing .* \(0.bias is missing\)'):
         checkpoint.assert_fits(module, state_dict, 'file')
+
+
+def test_a_network_saved_inside_ddp(tmp_path):
+    model = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 3), head=nn.Linear(3, 1)))
+    wrapped = {f'module.{name}': value for name, value in model.state_dict().items()}
+    for content in (wrapped, dict(state_dict=wrapped, meta=dict(epoch=1))):
+        torch.save(content, tmp_path / 'wrapped.pth')
+        checkpoint.assert_fits(model, checkpoint.load_state_dict(str(tmp_path / 'wrapped.pth')), 'wrapped.pth')
+        backbone = nn.Linear(2, 3)
+        PretrainedInit(str(tmp_path / 'wrapped.pth'), prefix='backbone.')(backbone)
+        assert torch.equal(backbone.weight, model.backbone.weight)
+
+
+def test_tensors_under_another_prefix_are_found():
+    model = nn.Sequential(OrderedDict(backbone=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), head=nn.Linear(3, 1)))
+    whole, bare = model.state_dict(), model.backbone.state_dict()
+    for module, tensors, prefix, sentence in [
+        (model.backbone, whole, '', "They are there under the prefix 'backbone.': a backbone loads them with init_cfg="
+                                    r"dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
+        (model.backbone, bare, 'backbone', 'They are there without a prefix'),
+        (model.backbone, {f'model.{name}': value for name, value in bare.items()}, 'backbone',
+         "They are there under the prefix 'model.'"),
+        (model, bare, '', 'It holds the backbone, without a prefix, but not the whole'),
+        (model.backbone, {'0.weight': torch.zeros(3, 2)}, 'backbone', 'It belongs to another architecture'),
+    ]:
+        with pytest.raises(SetupError, match=sentence):
+            checkpoint.assert_fits(module, tensors, 'file', prefix)
+
+
+def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(saved, tmp_path):
+    def settled(**settings):
+        cfg = Config(dict(work_dir=str(tmp_path), **settings))
+        checkpoint.settle_resume(cfg)
+        return cfg.get('resume'), cfg.get('load_from')
+
+    assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
+    assert settled(resume='auto') == settled(resume=True) == (False, None)
+    (tmp_path / 'last_checkpoint').write_text('/where/it/was/trained/epoch_1.pth')
+    assert settled(resume='auto', load_from='a.pth') == settled(resume=True) == (True, str(saved))
+    # As MMEngine takes it: resume from this file.
+    assert settled(resume=True, load_from='a.pth') == (True, 'a.pth')
+    assert settled(resume=False, load_from='a.pth') == (False, 'a.pth') and settled() == (None, None)
 
 
 def test_workdir_scheme_takes_the_last_checkpoint(saved, tmp_path, monkeypatch):

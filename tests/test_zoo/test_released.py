@@ -261,3 +261,16 @@ def test_nan_and_infinity(resnet18, value):
     broken[3] = value
     with pytest.raises(SetupError, match=r'^1 of 122 tensors in file hold NaN or infinity, backbone.layer3.0.bn1.runn'):
         convert(changed(resnet18.state_dict(), {'layer3.0.bn1.running_var': broken}), 'file')
+
+
+@pytest.mark.parametrize('name, change, sentence', [
+    ('layer1.0.conv1.weight', lambda value: value.to(torch.int8), r'layer1.0.conv1.weight in .* of torch.int8: '),
+    ('layer1.0.conv1.weight', lambda value: value.to(torch.complex64), 'is of torch.complex64: weights must be'),
+    ('bn1.running_var', lambda value: -value, r'1 variances of BN in odd.pth are negative, backbone.bn1.running_var'),
+    (7, lambda _: torch.zeros(2, 2), 'has a tensor called 7, and names of tensors must be text'),
+])
+def test_what_cannot_be_weights(name, change, sentence):
+    state_dict = dict(released_network('resnet18').state_dict())
+    state_dict[name] = change(state_dict.get(name))
+    with pytest.raises(SetupError, match=sentence):
+        released.convert(state_dict, 'odd.pth')

@@ -12,9 +12,9 @@ from mmgcp.utils.seeds import seed_all, seed_worker
 class EpochSeedHook(Hook):
     """Seed all random generators from (seed of the run, rank, epoch) before each training epoch.
 
-    A run that was killed and resumed then draws the same augmentations, and reaches the same losses, as an
-    uninterrupted one. Data-loading workers are seeded from the main process, which takes effect only if they restart
-    with each epoch (``persistent_workers=False``). Training by iteration is seeded once, at its start.
+    A run that was killed and resumed at an epoch then draws the same augmentations, and reaches the same losses, as one
+    that was never interrupted. Data-loading workers are seeded from the main process when they start: even with
+    ``persistent_workers=True`` they start anew with each epoch. Training by iteration is seeded once, at its start.
     """
 
     priority = 'VERY_HIGH'
@@ -27,3 +27,4 @@ class EpochSeedHook(Hook):
         """Seed this process."""
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
         seed_all(int(sequence.generate_state(1)[0]))
+        runner.train_dataloader._iterator = None  # persistent workers, if any, which nothing could seed again

@@ -1,12 +1,15 @@
 """Hook that logs when a training reaches the accuracy of another (Table 2)."""
 import math
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.registry import HOOKS
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import read_run
+from mmgcp.utils.machines import RANK_0_SCHEME
 from mmgcp.utils.processes import on_main_process
 
 
@@ -120,8 +123,12 @@ class MatchingEpochHook(Hook):
         return max(values)
 
     def _logged(self, runner):
-        """Validations in the log of a resumed training; empty for a new training or without a log."""
-        if not self._step(runner):
+        """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
+        source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
+        if source.startswith(WORKDIR_SCHEME):
+            source = workdir_checkpoint(source.removeprefix(WORKDIR_SCHEME))
+        elsewhere = source and Path(source).resolve().parent != Path(runner.work_dir).resolve()
+        if not self._step(runner) or elsewhere:  # the log is of another training
             return {}
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)

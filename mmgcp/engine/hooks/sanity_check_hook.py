@@ -2,6 +2,7 @@
 import math
 
 import torch
+from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -22,12 +23,18 @@ class SanityCheckHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the widths of neck and head.
+        """Compare the widths of neck and head, and give all processes the buffers of the first.
+
+        Buffers may be drawn at random, as the sketch of compact bilinear pooling, by processes with seeds of their own
+        (``diff_rank_seed=True``); MMEngine's SyncBuffersHook would average what differs.
 
         Raises:
             SetupError: If they differ.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if get_world_size() > 1:
+            for buffer in model.buffers():
+                broadcast(buffer)
         neck, head = getattr(model, 'neck', None), getattr(model, 'head', None)
         if not isinstance(neck, GlobalCovariancePooling) or getattr(head, 'in_channels', None) is None:
             return

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from mmengine.dist import all_reduce_params, broadcast, get_rank, get_world_size
+from mmengine.dist import all_gather_object, all_reduce_params, broadcast, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -248,15 +248,18 @@ class KFACOptimWrapper(OptimWrapper):
         """Invert the factors, distributing the layers over the processes."""
         due = self.updates % self.inverse_interval == 0
         names = [name for name in self.factors if due or name not in self.inverses]
+        failure = None
         for index, name in enumerate(names):
-            if index % get_world_size() == get_rank():
+            self.inverses[name] = [torch.empty_like(factor) for factor in self.factors[name]]
+            if index % get_world_size() == get_rank() and failure is None:
                 try:
                     self.inverses[name] = kronecker.inverses(*self.factors[name], self.damping)
                 except ValueError as error:
-                    raise SetupError(f'K-FAC of {name}, update {self.updates + 1}: {error}; or lower the learning '
-                                     'rate') from error
-            else:
-                self.inverses[name] = [torch.empty_like(factor) for factor in self.factors[name]]
+                    failure = f'K-FAC of {name}, update {self.updates + 1}: {error}; or lower the learning rate'
+        if names:  # all must stop together: the others would wait for what is not sent
+            failure = next(filter(None, all_gather_object(failure)), None)
+        if failure:
+            raise SetupError(failure)
         for index, name in enumerate(names):
             for inverse in self.inverses[name]:
                 broadcast(inverse, src=index % get_world_size())

@@ -1,8 +1,9 @@
 """Learning rates and a momentum as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
-Each value depends on the epoch alone, not on the previous value, so that a resumed run continues exactly and a schedule
-combines with learning-rate multipliers. It replaces the values of other schedulers: after a warm-up that ends at
-``begin``, the schedule continues as if it had run from the first epoch.
+Each value is computed from the epoch, not from the value before, so that rounding does not add up and a schedule
+combines with learning-rate multipliers. What other schedulers did to a value is kept as a factor, as MMEngine's
+schedulers keep it: beside a warm-up, in either order, the two are multiplied. With ``begin`` a schedule starts later,
+as if it had run from the first epoch.
 """
 from collections.abc import Sequence
 
@@ -56,9 +57,14 @@ class _ClosedForm(_ParamScheduler):
         """Compute the value at ``epoch`` as a multiple of the initial one."""
         raise NotImplementedError
 
+    def _factor_at(self, step: int) -> float:
+        return self.factor(self.first_epoch + (self.begin + step) / self.epoch_length)
+
     def _get_value(self) -> list[float]:
-        factor = self.factor(self.first_epoch + (self.begin + self.last_step) / self.epoch_length)
-        return [base * factor for base in self.base_values]
+        old, new = self._factor_at(self.last_step - 1) if self.last_step else 1., self._factor_at(self.last_step)
+        # Without rounding where no other scheduler has touched the value. From 0 there is no factor to keep.
+        return [base * new if not old or group[self.param_name] == base * old else group[self.param_name] * new / old
+                for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)]
 
 
 class _Polynomial(_ClosedForm):

@@ -21,3 +21,8 @@ class AlexNet(_AlexNet):
     def __init__(self, num_classes: int = -1, init_cfg: dict | None = None) -> None:
         super().__init__(num_classes)
         self.init_cfg = init_cfg
+
+    def train(self, mode: bool = True) -> 'AlexNet':
+        """Set the mode and return the network, as every module of PyTorch, unlike MMPretrain's AlexNet."""
+        super().train(mode)
+        return self

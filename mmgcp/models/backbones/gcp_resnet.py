@@ -2,10 +2,10 @@
 import torch.nn.functional as F
 from mmpretrain.models.backbones import ResNet
 from mmpretrain.models.backbones.resnet import ResLayer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmgcp.registry import MODELS
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict
 
 
 class MaxPoolResLayer(ResLayer):
@@ -60,11 +60,19 @@ class GCPResNet(ResNet):
                              f"{', '.join(self.CONV5_STRIDES)}")
         self.conv5_downsample = conv5_downsample
         super().__init__(depth, strides=(1, 2, 2, self.CONV5_STRIDES[conv5_downsample]), **kwargs)
+        shortcut = self.layer4[0].downsample
+        if self.avg_down and len(shortcut) == 2:  # with stride 1 there is no pooling before convolution and BN
+            self.layer4[0].downsample = nn.Sequential(nn.Identity(), *shortcut)
 
     def make_res_layer(self, **kwargs) -> ResLayer:
         """Build a stage; conv5 behind the max-pooling if asked for."""
         is_conv5 = len(self.res_layers) == 3
         return (MaxPoolResLayer if is_conv5 and self.conv5_downsample == 'max_pool' else ResLayer)(**kwargs)
+
+    def train(self, mode: bool = True) -> 'GCPResNet':
+        """Set the mode and return the network, as every module of PyTorch, unlike MMPretrain's ResNet."""
+        super().train(mode)
+        return self
 
     def init_weights(self) -> None:
         """Initialise the weights as ``init_cfg`` says, from a checkpoint only if it fits.
@@ -74,6 +82,5 @@ class GCPResNet(ResNet):
         """
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             checkpoint = self.init_cfg['checkpoint']
-            state_dict = under_prefix(load_state_dict(checkpoint), self.init_cfg.get('prefix', ''))
-            assert_fits(self, state_dict, checkpoint)
+            assert_fits(self, load_state_dict(checkpoint), checkpoint, self.init_cfg.get('prefix') or '')
         super().init_weights()

@@ -1,12 +1,21 @@
 """Neck that replaces global average pooling."""
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit, initialize
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor
 
 from mmgcp.ops import CovariancePooling
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import SetupError
+
+BN, RELU = MappingProxyType(dict(type='BN')), MappingProxyType(dict(type='ReLU'))
+INIT_CFG = (
+    dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
+    dict(type='Constant', layer='_BatchNorm', val=1),
+)
 
 
 @MODELS.register_module()
@@ -20,9 +29,10 @@ class GlobalCovariancePooling(BaseModule):
         in_channels (int): Channels C of the backbone's last stage.
         reduced_channels (int): Channels D whose covariance is taken. Default: 256, the paper's; Table 5 has 128.
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
-        norm_cfg (dict, optional): Normalisation layer after the reduction. Default: BN.
-        act_cfg (dict, optional): Activation after it. Default: ReLU, for ResNets; MobileNetV2 and ShuffleNetV2 have
-            ReLU6.
+        norm_cfg (dict, optional): Normalisation layer after the reduction; None for none, and a bias in its place.
+            Default: BN.
+        act_cfg (dict, optional): Activation after it; None for none. Default: ReLU, for ResNets; MobileNetV2 and
+            ShuffleNetV2 have ReLU6.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
         **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``.
 
@@ -40,24 +50,45 @@ class GlobalCovariancePooling(BaseModule):
                  in_channels: int,
                  reduced_channels: int = 256,
                  method: str = 'newton_schulz',
-                 norm_cfg: dict | None = None,
-                 act_cfg: dict | None = None,
-                 init_cfg: dict | Sequence[dict] = (
-                     dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
-                     dict(type='Constant', layer='_BatchNorm', val=1),
-                 ),
+                 norm_cfg: dict | None = BN,
+                 act_cfg: dict | None = RELU,
+                 init_cfg: dict | Sequence[dict] | None = INIT_CFG,
                  **options) -> None:
-        if act_cfg is None:
-            act_cfg = dict(type='ReLU')
-        if norm_cfg is None:
-            norm_cfg = dict(type='BN')
         super().__init__(init_cfg=list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
         for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
             if not isinstance(channels, int) or channels < 1:
                 raise ValueError(f'{name}={channels} must be an integer of at least 1')
-        self.reduction = ConvModule(in_channels, reduced_channels, 1, bias=False, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.published_init = init_cfg is INIT_CFG
+        self.reduction = ConvModule(in_channels, reduced_channels, 1, norm_cfg=norm_cfg and dict(norm_cfg),
+                                    act_cfg=act_cfg and dict(act_cfg))
         self.pooling = CovariancePooling(reduced_channels, method, **options)
         self.out_channels = self.pooling.out_channels
+
+    def init_weights(self) -> None:
+        """Initialise the weights as ``init_cfg`` says, which ``ConvModule`` would override by its own."""
+        first = not self._is_init
+        super().init_weights()
+        if first and self.init_cfg and not self.published_init:  # the published one is what ConvModule does
+            cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg
+            # A checkpoint goes last, as in MMEngine.
+            initialize(self, sorted(cfgs, key=lambda cfg: cfg['type'] in ('Pretrained', PretrainedInit)))
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        if not self.reduction.with_norm and f'{prefix}reduction.bn.weight' in state_dict:
+            raise SetupError('the checkpoint has BN in the covariance-pooling neck, which norm_cfg=None builds without '
+                             "it: leave norm_cfg out, or set norm_cfg=dict(type='BN')")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _reduce(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Reduced features (B, D, H, W); what a mask (B, H, W) leaves out is zero, and no part of BN's statistics."""
+        if mask is None:
+            return self.reduction(x)
+        if not (self.training and self.reduction.with_norm and isinstance(self.reduction.norm, _BatchNorm)):
+            return self.reduction(x.masked_fill(~mask[:, None], 0))
+        valid = self.reduction(x.movedim(1, -1)[mask][..., None, None])[..., 0, 0]
+        reduced = valid.new_zeros(*mask.shape, valid.shape[1])
+        reduced[mask] = valid
+        return reduced.movedim(-1, 1)
 
     def forward(self, inputs: Tensor | tuple[Tensor], mask: Tensor | None = None) -> Tensor | tuple[Tensor]:
         """Pool the feature map or the tokens of one stage.
@@ -79,4 +110,4 @@ class GlobalCovariancePooling(BaseModule):
             return (self.forward(inputs[0], mask), )
         if inputs.dim() == 3:  # tokens are an image of one column
             inputs, mask = inputs.mT[..., None], None if mask is None else mask[..., None]
-        return self.pooling(self.reduction(inputs), mask)
+        return self.pooling(self._reduce(inputs, mask), mask)

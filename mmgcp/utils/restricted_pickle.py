@@ -1,0 +1,69 @@
+"""Unpickling of checkpoints as data: a stand-in for Python's ``pickle``, for ``torch.load(pickle_module=...)``.
+
+A pickle may name any function of any installed package and have it called, so that a crafted file runs what it likes.
+Here names are limited to what tensors, arrays and MMEngine's logs are made of. PyTorch's ``weights_only=True`` refuses
+MMEngine's own checkpoints with torch 2.1, and with later versions takes them only where ``getattr`` is allowed.
+"""
+import pickle
+import re
+from pickle import UnpicklingError  # noqa: F401, part of what torch expects of the module
+from typing import Any, BinaryIO
+
+import torch
+from mmengine.logging import HistoryBuffer
+
+ALLOWED = {
+    'builtins': {'bytearray', 'complex', 'dict', 'float', 'int', 'list', 'set', 'slice'},
+    'collections': {'OrderedDict', 'defaultdict', 'Counter'},
+    '_codecs': {'encode'},  # bytes of NumPy's arrays in protocol 2
+    'numpy': {'dtype', 'ndarray'},
+    'torch': {'Size', 'Tensor', 'device'},
+    'torch._utils': {'_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_parameter', '_rebuild_qtensor',
+                     '_rebuild_sparse_tensor'},
+    'torch.nn.parameter': {'Parameter', 'Buffer'},
+    'torch.serialization': {'_get_layout'},
+    'mmengine.logging.history_buffer': {'HistoryBuffer'},
+}
+NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtypes \w+')
+
+
+class ForeignObjectError(Exception):
+    """A file needs something that is no data; the message names it."""
+
+
+def _statistic(owner, name: str):
+    """In place of ``getattr``, with which a :class:`HistoryBuffer` refers to its methods."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise ForeignObjectError('builtins.getattr')
+    return getattr(owner, name)
+
+
+class Unpickler(pickle.Unpickler):
+    """Unpickler for what :data:`ALLOWED` names, and dtypes.
+
+    Raises:
+        ForeignObjectError: If the file names something else.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what a name in the file stands for."""
+        module = {'__builtin__': 'builtins'}.get(module, module)
+        if (module, name) == ('builtins', 'getattr'):
+            return _statistic
+        is_dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
+        if name in ALLOWED.get(module, ()) or is_dtype or NUMPY.fullmatch(f'{module} {name}'):
+            return super().find_class(module, name)
+        raise ForeignObjectError(f'{module}.{name}')
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickler for files without any names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse all names."""
+        raise UnpicklingError(f'{module}.{name} where a number or text belongs')
+
+
+def load(file: BinaryIO, **kwargs) -> Any:
+    """Return what stands before the tensors in files of PyTorch before 1.6: numbers and text."""
+    return _PlainUnpickler(file, **kwargs).load()
