@@ -11,13 +11,14 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, tensors_of, under_prefix
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
+from .checks_classes import check_class_folders
 from .preflight import check_data
 
 
@@ -124,7 +125,9 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
-    state_dict = load_state_dict(cfg.load_from) if cfg.get('load_from') else None
+    loaded = load_checkpoint(cfg.load_from) if cfg.get('load_from') else None
+    state_dict = None if loaded is None else tensors_of(loaded)
+    check_class_folders(cfg, splits, classes_of(loaded) if loaded and whole_model else None)
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if state_dict is not None:

@@ -26,19 +26,27 @@ def check_data(cfg: Config, splits: Sequence[str]) -> None:
     """
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
-        for dataset in _leaves(loader.dataset) if loader else ():
+        for dataset in leaves(loader.dataset) if loader else ():
             _check_dataset(dataset, f'{split}_dataloader.dataset')
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
-    """Data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
+def leaves(dataset: dict) -> Iterator[dict]:
+    """Yield the data sets inside wrappers such as ``RepeatDataset`` and ``ConcatDataset``."""
     if 'dataset' in dataset:
-        yield from _leaves(dataset['dataset'])
+        yield from leaves(dataset['dataset'])
     elif 'datasets' in dataset:
         for inner in dataset['datasets']:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield dataset
+
+
+def class_root(dataset: dict) -> Path | None:
+    """Folder that holds one folder per class; None where the data set is remote or of another kind."""
+    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix', '')
+    folders = (dataset['type'].rpartition('.')[2] == 'CustomDataset' and not dataset.get('ann_file')
+               and dataset.get('with_label', True) and '://' not in root)
+    return Path(root, prefix if isinstance(prefix, str) else prefix.get('img_path', '')) if folders else None
 
 
 def _check_dataset(dataset: dict, where: str) -> None:
@@ -49,9 +57,9 @@ def _check_dataset(dataset: dict, where: str) -> None:
         raise SetupError(f'the data root {root} does not exist: put the data there or set --cfg-options '
                          f'{where}.data_root=FOLDER')
     kind, annotations = dataset['type'], dataset.get('ann_file')
-    if kind == 'CustomDataset' and not annotations:
-        prefix = dataset.get('data_prefix', '')
-        _check_class_folders(Path(root, prefix if isinstance(prefix, str) else prefix.get('img_path', '')))
+    folder = class_root(dataset)
+    if folder:
+        _check_class_folders(folder)
     elif kind == 'CocoDataset' and annotations:
         _check_coco_json(Path(root, annotations))
 
@@ -59,7 +67,7 @@ def _check_dataset(dataset: dict, where: str) -> None:
 def _check_class_folders(folder: Path) -> None:
     if not folder.is_dir():
         raise SetupError(f'the folder {folder} does not exist: it must hold one folder of images per class')
-    classes = [entry for entry in os.scandir(folder) if entry.is_dir()]
+    classes = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != '.']
     if not classes:
         raise SetupError(f'{folder} holds no class folders: it must hold one folder of images per class')
     empty = sorted(entry.name for entry in classes if next(os.scandir(entry.path), None) is None)
