@@ -18,6 +18,7 @@ from mmgcp.utils.machines import machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
+from .checks_categories import check_categories
 from .checks_classes import check_class_folders
 from .preflight import check_data
 
@@ -120,6 +121,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     check_data(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
+        check_categories(cfg, splits)
         operators()  # MMEngine would report what cannot be loaded as types that are not registered
     if not torch.cuda.is_available():
         _use_cpu(cfg)

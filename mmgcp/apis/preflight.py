@@ -49,6 +49,13 @@ def class_root(dataset: dict) -> Path | None:
     return Path(root, prefix if isinstance(prefix, str) else prefix.get('img_path', '')) if folders else None
 
 
+def coco_file(dataset: dict) -> Path | None:
+    """COCO annotation file of a data set; None where it is remote or of another kind."""
+    root, file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+    local = file and '://' not in root + file
+    return Path(root, file) if local and dataset['type'].rpartition('.')[2] == 'CocoDataset' else None
+
+
 def _check_dataset(dataset: dict, where: str) -> None:
     root = dataset.get('data_root') or ''
     if '://' in root:
@@ -56,12 +63,11 @@ def _check_dataset(dataset: dict, where: str) -> None:
     if root and not Path(root).is_dir():
         raise SetupError(f'the data root {root} does not exist: put the data there or set --cfg-options '
                          f'{where}.data_root=FOLDER')
-    kind, annotations = dataset['type'], dataset.get('ann_file')
-    folder = class_root(dataset)
+    folder, file = class_root(dataset), coco_file(dataset)
     if folder:
         _check_class_folders(folder)
-    elif kind == 'CocoDataset' and annotations:
-        _check_coco_json(Path(root, annotations))
+    elif file:
+        _check_coco_json(file)
 
 
 def _check_class_folders(folder: Path) -> None:
