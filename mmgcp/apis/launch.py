@@ -20,6 +20,7 @@ from mmgcp.utils.reported import reported
 
 from .checks_categories import check_categories
 from .checks_classes import check_class_folders
+from .checks_options import check_options
 from .preflight import check_data
 
 
@@ -36,7 +37,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         local_rank (int): Number of this process on its machine, where the launcher does not set ``LOCAL_RANK``.
 
     Raises:
-        SetupError: If there is no such file or it cannot be parsed.
+        SetupError: If there is no such file, it cannot be parsed, or nothing reads one of the settings.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:
@@ -46,6 +47,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         raise SetupError(f'the config {path} {reason}') from error
     except SyntaxError as error:
         raise SetupError(f'the config {path} cannot be read: {error}') from error
+    check_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     cfg.merge_from_dict(dict(cfg_options or {}))
