@@ -20,6 +20,7 @@ from mmgcp.utils.reported import reported
 
 from .checks_categories import check_categories
 from .checks_classes import check_class_folders
+from .checks_evaluators import check_evaluators
 from .checks_options import check_options
 from .preflight import check_data
 
@@ -121,6 +122,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         SetupError: If something is missing or does not fit.
     """
     check_data(cfg, splits)
+    check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
         check_categories(cfg, splits)
