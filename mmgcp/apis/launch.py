@@ -48,6 +48,9 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         raise SetupError(f'the config {path} {reason}') from error
     except SyntaxError as error:
         raise SetupError(f'the config {path} cannot be read: {error}') from error
+    except (AttributeError, ImportError, IndexError, KeyError, NameError, TypeError) as error:
+        raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
+                         f'{error}') from error
     check_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
@@ -121,6 +124,9 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     Raises:
         SetupError: If something is missing or does not fit.
     """
+    if 'model' not in cfg:
+        raise SetupError('the config has no model: it is a base of others, or no config at all')
+    _make_work_dir(cfg.work_dir)
     check_data(cfg, splits)
     check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
@@ -134,8 +140,14 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     loaded = load_checkpoint(cfg.load_from) if cfg.get('load_from') else None
     state_dict = None if loaded is None else tensors_of(loaded)
     check_class_folders(cfg, splits, classes_of(loaded) if loaded and whole_model else None)
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and not loader.get('num_workers'):
+            loader.persistent_workers = False  # there are none to persist
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
+            getattr(runner, f'{split}_loop')
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
         if whole_model:
@@ -151,6 +163,16 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
+
+
+def _make_work_dir(folder: str) -> None:
+    """Make sure that logs and checkpoints can be written."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f'the work directory {folder} cannot be made: {error.strerror}') from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SetupError(f'the work directory {folder} cannot be written to: set another with --work-dir')
 
 
 def _note_batch_size(cfg: Config, runner: Runner) -> None:
