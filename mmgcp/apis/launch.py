@@ -18,6 +18,7 @@ from mmgcp.utils.machines import machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
+from .checks_annotations import check_annotations
 from .checks_categories import check_categories
 from .checks_classes import check_class_folders
 from .checks_evaluators import check_evaluators
@@ -128,6 +129,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         raise SetupError('the config has no model: it is a base of others, or no config at all')
     _make_work_dir(cfg.work_dir)
     check_data(cfg, splits)
+    check_annotations(cfg, splits)
     check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:

@@ -49,6 +49,13 @@ def class_root(dataset: dict) -> Path | None:
     return Path(root, prefix if isinstance(prefix, str) else prefix.get('img_path', '')) if folders else None
 
 
+def list_file(dataset: dict) -> Path | None:
+    """Local file with an image and a label a line; None where the data set is of another kind."""
+    root, file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+    listed = dataset['type'].rpartition('.')[2] == 'CustomDataset' and dataset.get('with_label', True)
+    return Path(root, file) if file and listed and '://' not in root + file else None
+
+
 def coco_file(dataset: dict) -> Path | None:
     """COCO annotation file of a data set; None where it is remote or of another kind."""
     root, file = dataset.get('data_root') or '', dataset.get('ann_file') or ''
