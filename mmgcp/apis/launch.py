@@ -23,6 +23,7 @@ from .checks_categories import check_categories
 from .checks_classes import check_class_folders
 from .checks_evaluators import check_evaluators
 from .checks_options import check_options
+from .checks_schedule import schedule_warning
 from .preflight import check_data
 
 
@@ -162,6 +163,9 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, neck, cfg.load_from)
     if 'train' in splits:
         _note_batch_size(cfg, runner)
+        warning = schedule_warning(cfg)
+        if warning:
+            runner.logger.warning(warning)
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
