@@ -13,6 +13,7 @@ from .preflight import coco_file, leaves, list_file
 # Keys of COCO files that training reads, and those that evaluation reads beside them.
 _TRAINED = ('id', 'image_id', 'category_id', 'bbox', 'area', 'file_name', 'width', 'height')
 _EVALUATED = ('iscrowd', )
+_AREA = re.compile(rb'"area"\s*:\s*[0.]*[1-9]')
 _NO_OUTLINE = re.compile(rb'"segmentation"\s*:\s*\[\s*\]')
 
 
@@ -47,6 +48,9 @@ def _check_keys(file: Path, keys: Sequence[str], masks: bool) -> None:
         missing = [key for key in (*keys, *(['segmentation'] if masks else [])) if text.find(f'"{key}"'.encode()) < 0]
         if missing:
             raise SetupError(f'no image or annotation in {file} has {", ".join(missing)}')
+        if not _AREA.search(text):
+            raise SetupError(f'all annotations in {file} have area 0, and MMDetection leaves such boxes out: set area '
+                             'to the width times the height of the box, or to that of its outline')
         if masks and _NO_OUTLINE.search(text):
             raise SetupError(f'annotations in {file} have an empty segmentation, which masks need: leave them out, or '
                              'train without masks')

@@ -8,6 +8,8 @@ from mmengine.config import Config
 
 from mmgcp.utils.errors import SetupError
 
+# Default of MMPretrain's data sets.
+_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 COCO_KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 
@@ -72,12 +74,12 @@ def _check_dataset(dataset: dict, where: str) -> None:
                          f'{where}.data_root=FOLDER')
     folder, file = class_root(dataset), coco_file(dataset)
     if folder:
-        _check_class_folders(folder)
+        _check_class_folders(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
     elif file:
         _check_coco_json(file)
 
 
-def _check_class_folders(folder: Path) -> None:
+def _check_class_folders(folder: Path, extensions: tuple[str, ...]) -> None:
     if not folder.is_dir():
         raise SetupError(f'the folder {folder} does not exist: it must hold one folder of images per class')
     classes = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != '.']
@@ -86,6 +88,13 @@ def _check_class_folders(folder: Path) -> None:
     empty = sorted(entry.name for entry in classes if next(os.scandir(entry.path), None) is None)
     if empty:
         raise SetupError(f'{len(empty)} of {len(classes)} class folders in {folder} are empty, {empty[0]} for one')
+    unread = sorted(entry.name for entry in classes if not any(
+        inner.is_dir() or (inner.name[0] != '.' and inner.name.lower().endswith(extensions))
+        for inner in os.scandir(entry.path)))
+    if unread:
+        raise SetupError(f'{len(unread)} of {len(classes)} class folders in {folder} hold no file that ends in '
+                         f'{", ".join(extensions)}, {unread[0]} for one: convert the images, or set extensions of '
+                         'the data set')
 
 
 def _check_coco_json(file: Path) -> None:

@@ -36,6 +36,13 @@ def test_coco_keys(tmp_path):
     check_coco(tmp_path, [dict(ANNOTATION, segmentation=[])], masks=False)
 
 
+@pytest.mark.parametrize('area', [0, 0.0])
+def test_boxes_without_area(tmp_path, area):
+    check_coco(tmp_path, [dict(ANNOTATION, area=area), dict(ANNOTATION, area=0.5)])
+    with pytest.raises(SetupError, match='all annotations in .* have area 0'):
+        check_coco(tmp_path, [dict(ANNOTATION, area=area)] * 2)
+
+
 def check_list(folder, text, **settings):
     (folder / 'list.txt').write_text(text)
     dataset = dict(dict(type='CustomDataset', data_root=str(folder), ann_file='list.txt', data_prefix=''), **settings)

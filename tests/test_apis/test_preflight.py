@@ -43,6 +43,17 @@ def test_class_folders(folders):
         check_folders(folders)
 
 
+def test_images_of_other_kinds(folders):
+    (folders / 'train/cat/0.png').rename(folders / 'train/cat/0.webp')
+    (folders / 'train/cat/.hidden.png').touch()
+    with pytest.raises(SetupError, match=r'1 of 2 class folders in .* hold no file that ends in .jpg, .*, cat for one'):
+        check_folders(folders)
+    dataset = dict(type='CustomDataset', data_root=str(folders), data_prefix='train', extensions=['.png', '.webp'])
+    check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ['train'])
+    (folders / 'train/cat/inner').mkdir()
+    check_folders(folders)
+
+
 def test_coco_files(tmp_path):
     with pytest.raises(SetupError, match=r'annotation file .*ann.json does not exist'):
         check_coco(tmp_path)
