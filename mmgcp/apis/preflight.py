@@ -1,4 +1,5 @@
 """Checks of a config's data before any work starts."""
+import codecs
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -45,10 +46,11 @@ def leaves(dataset: dict) -> Iterator[dict]:
 
 def class_root(dataset: dict) -> Path | None:
     """Folder that holds one folder per class; None where the data set is remote or of another kind."""
-    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix', '')
+    root, prefix = dataset.get('data_root') or '', dataset.get('data_prefix') or ''
+    prefix = prefix if isinstance(prefix, str) else prefix.get('img_path') or ''
     folders = (dataset['type'].rpartition('.')[2] == 'CustomDataset' and not dataset.get('ann_file')
-               and dataset.get('with_label', True) and '://' not in root)
-    return Path(root, prefix if isinstance(prefix, str) else prefix.get('img_path', '')) if folders else None
+               and dataset.get('with_label', True) and '://' not in root + prefix)
+    return Path(root, prefix) if folders else None
 
 
 def list_file(dataset: dict) -> Path | None:
@@ -103,7 +105,9 @@ def _check_coco_json(file: Path) -> None:
         raise SetupError(f'the annotation file {file} does not exist')
     if file.stat().st_size:
         with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            starts, ends = text[:64].lstrip()[:1] == b'{', text[-64:].rstrip()[-1:] == b'}'
+            if text[:3] == codecs.BOM_UTF8 or text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise SetupError(f'{file} is in UTF-16, or in UTF-8 with a byte order mark: save it as plain UTF-8')
+            starts, ends = text[:4096].lstrip()[:1] == b'{', text[-4096:].rstrip()[-1:] == b'}'
             if starts and ends and all(text.find(key) >= 0 for key in COCO_KEYS):
                 return
     raise SetupError(f'{file} is no COCO annotation file, or was cut off: it must be a json object with images, '

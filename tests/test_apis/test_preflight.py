@@ -57,7 +57,7 @@ def test_images_of_other_kinds(folders):
 def test_coco_files(tmp_path):
     with pytest.raises(SetupError, match=r'annotation file .*ann.json does not exist'):
         check_coco(tmp_path)
-    for content in (COCO, COCO + '\n\n', '\n ' + COCO):
+    for content in (COCO, COCO + '\n\n', '\n ' + COCO, COCO + ' ' * 999):
         (tmp_path / 'ann.json').write_text(content)
         check_coco(tmp_path)
 
@@ -69,8 +69,17 @@ def test_what_is_no_coco_file(content, tmp_path):
         check_coco(tmp_path)
 
 
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig'])
+def test_encoding_is_named(encoding, tmp_path):
+    (tmp_path / 'ann.json').write_text(COCO, encoding=encoding)
+    with pytest.raises(SetupError, match='is in UTF-16, or in UTF-8 with a byte order mark: save it as plain UTF-8'):
+        check_coco(tmp_path)
+
+
 def test_other_data_sets_check_themselves():
     check_data(
         Config(dict(train_dataloader=dict(dataset=dict(type='CIFAR10', data_root='')), val_dataloader=None)),
         ['train', 'val'])
     check_data(Config(dict(test_dataloader=dict(dataset=dict(type='ImageNet', data_root='s3://bucket')))), ['test'])
+    remote = dict(type='CustomDataset', data_root='', data_prefix='s3://bucket/train')
+    check_data(Config(dict(train_dataloader=dict(dataset=remote))), ['train'])
