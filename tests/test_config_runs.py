@@ -102,6 +102,10 @@ def shorten(cfg):
         loader['dataset'].pop('metainfo', None)
         cfg[f'{split}_dataloader'] = loader
     if cfg.default_scope == 'mmdet':
+        roi_head = cfg.model.get('roi_head') or {}
+        for head in (cfg.model.get('bbox_head'), roi_head.get('bbox_head'), roi_head.get('mask_head')):
+            if head:
+                head.num_classes = 80
         cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
     else:
         cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(CLASSES)

@@ -51,13 +51,23 @@ launch() {
   available=$("$PYTHON" -c 'import torch; print(torch.cuda.device_count())') || stop "$PYTHON has no torch: run tools/setup_env.sh"
   (( available == 0 || gpus <= available )) || stop "GPUS is $gpus, but only $available GPUs are visible"
 
+  # Jobs on one machine must not meet at one port; several machines agree on it beforehand.
+  local wanted=${PORT:-0} port
+  (( ${NNODES:-1} == 1 )) || wanted=${PORT:-29500}
+  port=$wanted
+  (( ${NODE_RANK:-0} > 0 )) || port=$("$PYTHON" -c 'import socket, sys
+with socket.socket() as end:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    end.bind(("", int(sys.argv[1])))
+    print(end.getsockname()[1])' "$wanted" 2>/dev/null) || stop "port $wanted is taken, perhaps by another job: set another PORT"
+
   export MMGCP_REASON_FILE; MMGCP_REASON_FILE=$(mktemp)
   # Otherwise each CPU process would start one thread per core.
   (( available )) || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( ($(nproc) + gpus - 1) / gpus ))}
   local status=0
   PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}" "$PYTHON" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$gpus" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="$port" \
     "$TOOLS/$script" "$@" --launcher pytorch || status=$?
   if [[ -s $MMGCP_REASON_FILE ]]; then printf '\nStopped: %s.\n' "$(cat "$MMGCP_REASON_FILE")" >&2; fi
   rm -f "$MMGCP_REASON_FILE"

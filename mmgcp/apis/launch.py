@@ -11,13 +11,26 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, settle_resume, under_prefix
+from mmgcp.utils.checkpoint import (
+    assert_fits,
+    classes_of,
+    load_checkpoint,
+    settle_resume,
+    tensors_of,
+    under_prefix,
+)
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
+from .checks_annotations import check_annotations
+from .checks_categories import check_categories
+from .checks_classes import check_class_folders
+from .checks_evaluators import check_evaluators
+from .checks_options import check_options
+from .checks_schedule import schedule_warning
 from .preflight import check_data
 
 
@@ -37,7 +50,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         Config: The config with ``work_dir`` and ``launcher`` set.
 
     Raises:
-        SetupError: If the file does not exist or cannot be parsed.
+        SetupError: If the file does not exist or cannot be parsed, or nothing reads one of the settings.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:
@@ -47,6 +60,10 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         raise SetupError(f'the config {path} {reason}') from error
     except SyntaxError as error:
         raise SetupError(f'the config {path} cannot be read: {error}') from error
+    except (AttributeError, ImportError, IndexError, KeyError, NameError, TypeError) as error:
+        raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
+                         f'{error}') from error
+    check_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     cfg.merge_from_dict(dict(cfg_options or {}))
@@ -125,20 +142,34 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     Raises:
         SetupError: If something is missing or does not fit.
     """
+    if 'model' not in cfg:
+        raise SetupError('the config has no model: it is a base of others, or no config at all')
+    _make_work_dir(cfg.work_dir)
     check_data(cfg, splits)
+    check_annotations(cfg, splits)
+    check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
+        check_categories(cfg, splits)
         operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
     if not torch.cuda.is_available():
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
     settle_resume(cfg)
-    state_dict = None
+    loaded = state_dict = None
     if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
-        state_dict = load_state_dict(cfg.load_from)
+        loaded = load_checkpoint(cfg.load_from)
+        state_dict = tensors_of(loaded)
+    check_class_folders(cfg, splits, classes_of(loaded) if loaded and (whole_model or cfg.get('resume')) else None)
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader and not loader.get('num_workers'):
+            loader.persistent_workers = False  # there are none to persist
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
+            getattr(runner, f'{split}_loop')
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
         if whole_model or cfg.get('resume'):
@@ -150,9 +181,22 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         _note_batch_size(cfg, runner)
+        warning = schedule_warning(cfg)
+        if warning:
+            runner.logger.warning(warning)
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
+
+
+def _make_work_dir(folder: str) -> None:
+    """Make sure that logs and checkpoints can be written."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f'the work directory {folder} cannot be made: {error.strerror}') from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SetupError(f'the work directory {folder} cannot be written to: set another with --work-dir')
 
 
 def _note_batch_size(cfg: Config, runner: Runner) -> None:

@@ -32,13 +32,18 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -
             if not found:
                 raise SetupError(f'{folder} holds no class folders')
             classes, origin = found, folder
-        missing, unknown = set(classes).difference(found), set(found).difference(classes)
-        if missing or unknown:
-            faults = [f'{len(names)} {word} ({_some(names)})'
-                      for names, word in ((missing, 'missing'), (unknown, 'unknown')) if names]
-            raise SetupError(f'the class folders in {folder} are not those of {origin}: {" and ".join(faults)}')
+        difference = describe_difference(found, classes)
+        if difference:
+            raise SetupError(f'the class folders in {folder} are not those of {origin}: {difference}')
     return tuple(classes)
 
 
-def _some(names: Collection[str]) -> str:
+def describe_difference(found: Collection[str], expected: Collection[str]) -> str:
+    """Say how many names are missing and unknown, and which: ``'1 missing (cat)'``; empty where none is."""
+    groups = ((set(expected).difference(found), 'missing'), (set(found).difference(expected), 'unknown'))
+    return ' and '.join(f'{len(names)} {word} ({some(names)})' for names, word in groups if names)
+
+
+def some(names: Collection[str]) -> str:
+    """Enumerate the first names, sorted."""
     return ', '.join(sorted(names)[:_NAMES_SHOWN]) + (', ...' if len(names) > _NAMES_SHOWN else '')

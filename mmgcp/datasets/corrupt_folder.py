@@ -127,7 +127,9 @@ def source_images(source: str | Path) -> list[Path]:
         raise SetupError(f"'{source}' has no class folders: images must be in SOURCE/CLASS/.")
     images = []
     for folder in classes:
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        # macOS leaves files such as ._x.jpg beside images.
+        found = sorted(path for path in folder.iterdir()
+                       if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.'))
         if not found:
             raise SetupError(f"the class folder '{folder}' holds no images: images must be in SOURCE/CLASS/.")
         stem, number = Counter(path.stem for path in found).most_common(1)[0]

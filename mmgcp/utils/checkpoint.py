@@ -153,6 +153,13 @@ def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
     return tensors
 
 
+def classes_of(checkpoint: dict) -> tuple[str, ...]:
+    """Names of the classes that a checkpoint was trained on, in the order of its outputs; empty if it has none."""
+    meta = checkpoint.get('meta')
+    dataset_meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    return tuple((dataset_meta or {}).get('classes') or ())
+
+
 def load_state_dict(filename: str) -> dict[str, Tensor]:
     """Load the tensors of a checkpoint by name, on the CPU."""
     return tensors_of(load_checkpoint(filename))

@@ -43,10 +43,21 @@ def test_class_folders(folders):
         check_folders(folders)
 
 
+def test_images_of_other_kinds(folders):
+    (folders / 'train/cat/0.png').rename(folders / 'train/cat/0.webp')
+    (folders / 'train/cat/.hidden.png').touch()
+    with pytest.raises(SetupError, match=r'1 of 2 class folders in .* hold no file that ends in .jpg, .*, cat for one'):
+        check_folders(folders)
+    dataset = dict(type='CustomDataset', data_root=str(folders), data_prefix='train', extensions=['.png', '.webp'])
+    check_data(Config(dict(train_dataloader=dict(dataset=dataset))), ['train'])
+    (folders / 'train/cat/inner').mkdir()
+    check_folders(folders)
+
+
 def test_coco_files(tmp_path):
     with pytest.raises(SetupError, match=r'annotation file .*ann.json does not exist'):
         check_coco(tmp_path)
-    for content in (COCO, COCO + '\n\n', '\n ' + COCO):
+    for content in (COCO, COCO + '\n\n', '\n ' + COCO, COCO + ' ' * 999):
         (tmp_path / 'ann.json').write_text(content)
         check_coco(tmp_path)
 
@@ -63,7 +74,7 @@ def test_images_for_a_test_server_have_no_annotations(tmp_path):
     dataset = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='ann.json')
     cfg = Config({f'{split}_dataloader': dict(dataset=dataset) for split in ('val', 'test')})
     check_data(cfg, ['test'])
-    with pytest.raises(SetupError, match='is no COCO annotation file'):
+    with pytest.raises(SetupError, match='is not a COCO annotation file'):
         check_data(cfg, ['val'])
 
 
@@ -78,8 +89,17 @@ def test_images_without_labels_and_what_lies_elsewhere(dataset, tmp_path):
     check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, data_root=str(tmp_path))))), ['train'])
 
 
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig'])
+def test_encoding_is_named(encoding, tmp_path):
+    (tmp_path / 'ann.json').write_text(COCO, encoding=encoding)
+    with pytest.raises(SetupError, match='is in UTF-16, or in UTF-8 with a byte order mark: save it as plain UTF-8'):
+        check_coco(tmp_path)
+
+
 def test_other_data_sets_check_themselves():
     check_data(
         Config(dict(train_dataloader=dict(dataset=dict(type='CIFAR10', data_root='')), val_dataloader=None)),
         ['train', 'val'])
     check_data(Config(dict(test_dataloader=dict(dataset=dict(type='ImageNet', data_root='s3://bucket')))), ['test'])
+    remote = dict(type='CustomDataset', data_root='', data_prefix='s3://bucket/train')
+    check_data(Config(dict(train_dataloader=dict(dataset=remote))), ['train'])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmgcp.models import GlobalCovariancePooling
+from mmgcp.models import GCPResNet, GlobalCovariancePooling
 from mmgcp.ops import METHODS, covariance_pool
 from mmgcp.utils.errors import SetupError
 from tests.test_ops.reference import isqrt_cov
@@ -155,3 +155,17 @@ def test_wrong_settings(arguments, message):
 def test_several_feature_maps_are_refused():
     with pytest.raises(ValueError, match='the backbone gives 2: set its out_indices'):
         build()((torch.rand(1, 6, 4, 4), torch.rand(1, 6, 2, 2)))
+
+
+@pytest.mark.parametrize('shape', [(2, 8, 1, 1), (2, 1, 8)])
+def test_one_pixel_has_no_covariance(shape):
+    with pytest.raises(SetupError, match='one pixel alone.*images of up to 32 px.*conv5_downsample=.none.'):
+        GlobalCovariancePooling(8, 4)(torch.rand(shape))
+    assert GlobalCovariancePooling(8, 4, 'gaussian')(torch.rand(shape)).any()
+
+
+def test_small_images_need_the_stride_of_16():
+    neck, images = GlobalCovariancePooling(512, 4), torch.rand(2, 3, 32, 32)
+    assert neck(GCPResNet(18, 'none')(images))[0].any()
+    with pytest.raises(SetupError, match='one pixel alone'):
+        neck(GCPResNet(18, 'max_pool')(images))

@@ -38,6 +38,12 @@ def in_workplace(workplace, monkeypatch):
     (dict(model__neck__reduced_channels=0), r'reduced_channels=0 must be an integer of at least 1'),
     (dict(model__head__in_channels=512), r'model.head.in_channels=512 does not match the neck, .* of 528'),
     (dict(train_dataloader__dataset__data_root='nowhere'), r'data root nowhere does not exist'),
+    (dict(train_cfg__max_epocs=3), r"unexpected keyword argument 'max_epocs'"),
+    (dict(train_dataloader__dataset__data_prefx='train'), r"unexpected keyword argument 'data_prefx'"),
+    (dict(train_dataloader__bach_size=3), r"unexpected keyword argument 'bach_size'"),
+    (dict(val_evaluator__topk=(1, 13)), r'val_evaluator.topk=\(1, 13\) needs 13 classes'),
+    (dict(val_evaluator__tpok=3), r"unexpected keyword argument 'tpok'"),
+    (dict(work_dir='/dev/null/here'), r'work directory /dev/null/here cannot be made: Not a directory'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
 ])
 def test_settings(options, sentence, workplace):
@@ -90,6 +96,20 @@ def test_config_that_does_not_exist(workplace):
         train(workplace, 'configs/nowhere.py')
 
 
+
+
+@pytest.mark.parametrize('text, reason', [
+    ("_base_ = 'BASE'\nx = {{_base_.typo}}", "or one of its bases, cannot be read: KeyError: 'typo'"),
+    ('x = y', "cannot be read: NameError: name 'y' is not defined"), ('x = 1', 'the config has no model')])
+def test_configs_that_cannot_be_read(text, reason, workplace):
+    (workplace.folder / 'typo.py').write_text(text.replace('BASE', CLASSIFIER))
+    with pytest.raises(SystemExit, match=reason):
+        train(workplace, workplace.folder / 'typo.py')
+
+
+def test_persistent_workers_where_there_are_none(workplace):
+    build_runner(configure(workplace, train_dataloader__num_workers=0, train_dataloader__persistent_workers=True),
+                 ['train'], whole_model=False)
 
 
 def test_misspelt_config_names_the_nearest(workplace):

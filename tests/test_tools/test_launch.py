@@ -1,5 +1,8 @@
 """What the shell scripts start, seen by stand-ins for python and srun."""
+import re
+import socket
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -24,7 +27,7 @@ def run(tmp_path):
         for name, content in {'python': PYTHON, 'srun': '#!/bin/sh\necho "$@"\n'}.items():
             (tmp_path / name).write_text(content)
             (tmp_path / name).chmod(0o755)
-        environment = dict(PATH=f'{tmp_path}:/usr/bin:/bin', PYTHON=str(tmp_path / 'python'), **environment)
+        environment = {'PATH': f'{tmp_path}:/usr/bin:/bin', 'PYTHON': str(tmp_path / 'python'), **environment}
         done = subprocess.run(['bash', ROOT / 'tools' / script, *arguments], env=environment, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.returncode, done.stdout.splitlines()
@@ -38,6 +41,21 @@ def test_one_machine(run):
     assert lines[0].endswith('tools/train.py config.py --resume --cfg-options a=b c --launcher pytorch')
     # The exit code of the processes and the reason of their end come through.
     assert (code, lines[-1]) == (3, 'Stopped: reason here.')
+
+
+def test_port_of_another_job(run, tmp_path):
+    real = f'#!/bin/sh\nif [ "$1" = -c ]; then exec {sys.executable} "$@"; else echo "$@"; fi\n'
+    (tmp_path / 'real').write_text(real)
+    (tmp_path / 'real').chmod(0o755)
+    with socket.socket() as other:
+        other.bind(('', 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        code, lines = run('dist_train.sh', 'config.py', '1', PYTHON=str(tmp_path / 'real'), PORT=port)
+        assert (code, lines) == (2, [f'Stopped: port {port} is taken, perhaps by another job: set another PORT.'])
+        code, lines = run('dist_train.sh', 'config.py', '1', PYTHON=str(tmp_path / 'real'))
+    found = re.search(r'--master_port=(\d+)', lines[0])[1]
+    assert code == 0 and int(found) >= 1024 and found not in (port, '29500')
 
 
 def test_several_machines(run):

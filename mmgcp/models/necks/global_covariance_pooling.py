@@ -102,6 +102,7 @@ class GlobalCovariancePooling(BaseModule):
 
         Raises:
             ValueError: If a tuple holds more than one feature map, or none.
+            SetupError: If there is one pixel or token alone, whose covariance is zero.
         """
         if isinstance(inputs, tuple):
             if len(inputs) != 1:
@@ -110,4 +111,8 @@ class GlobalCovariancePooling(BaseModule):
             return (self.forward(inputs[0], mask), )
         if inputs.dim() == 3:  # tokens are an image of one column
             inputs, mask = inputs.mT[..., None], None if mask is None else mask[..., None]
+        if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean, too
+            raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '
+                             "images of up to 32 px, with model.backbone.conv5_downsample='none' for those of up to "
+                             '16 px: set that, or resize the images in the pipelines')
         return self.pooling(self._reduce(inputs, mask), mask)

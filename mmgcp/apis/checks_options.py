@@ -1,0 +1,60 @@
+"""Are the settings of a command line read by anything?"""
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmgcp.utils.errors import SetupError
+
+# Settings that MMEngine, and the tools, read from the config alone.
+_READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficient_conv_bn_eval',
+         'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
+         'tta_pipeline', *inspect.signature(Runner).parameters} - {'cfg'}
+
+
+def check_options(cfg: Config, options: Mapping) -> None:
+    """Refuse settings that would change nothing.
+
+    Args:
+        cfg (Config): Config, before the settings are merged.
+        options (Mapping): Settings by dotted names.
+
+    Raises:
+        SetupError: If nothing reads a name, or the config has put its value into other settings already.
+    """
+    for option, value in options.items():
+        name = option.partition('.')[0]
+        if name in _READ:
+            continue
+        if name not in cfg:
+            nearest = difflib.get_close_matches(name, [*_READ, *cfg], n=1)
+            raise SetupError(f'--cfg-options {option}={value} changes nothing, as nothing reads {name}'
+                             + (f': the nearest name is {nearest[0]}' if nearest else ''))
+        places = [place for place, key, found in _settings(cfg) if key == name or _same(found, cfg[name])]
+        if places:
+            raise SetupError(f'--cfg-options {option}={value} changes nothing, as the config has already put {name} '
+                             f'into other settings: set {", ".join(places)}')
+
+
+def _settings(node: Mapping, where: str = '') -> Iterator[tuple[str, str, object]]:
+    """Places, last keys and values of all settings that are read."""
+    for key, value in node.items():
+        if where or key in _READ:
+            yield f'{where}{key}', key, value
+            for place, part in _parts(f'{where}{key}', value):
+                yield from _settings(part, f'{place}.')
+
+
+def _parts(place: str, value: object) -> Iterator[tuple[str, Mapping]]:
+    if isinstance(value, Mapping):
+        yield place, value
+    elif isinstance(value, (list, tuple)):
+        for index, entry in enumerate(value):
+            yield from _parts(f'{place}.{index}', entry)
+
+
+def _same(found: object, value: object) -> bool:
+    """Whether one is a copy of the other; short values may be equal by chance."""
+    return isinstance(value, (list, tuple, Mapping)) and len(value) > 0 and found == value

@@ -1,0 +1,63 @@
+import pytest
+from mmengine.config import Config
+
+from mmgcp.apis.checks_classes import check_class_folders
+from mmgcp.utils.errors import SetupError
+
+CLASSES = ['ant', 'bee', 'cat', 'dog']
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    for split in ('train', 'val'):
+        for name in CLASSES:
+            (tmp_path / split / name).mkdir(parents=True)
+            (tmp_path / split / name / '0.png').touch()
+    loaders = {f'{split}_dataloader': dict(dataset=dict(
+        type='CustomDataset', data_root=str(tmp_path), data_prefix='train' if split == 'train' else 'val'))
+        for split in ('train', 'val', 'test')}
+    return Config(dict(model=dict(head=dict(num_classes=4)), data_preprocessor=dict(num_classes=1000), **loaders))
+
+
+def remove(folder):
+    (folder / '0.png').unlink()
+    folder.rmdir()
+
+
+def test_folders_that_fit(cfg):
+    check_class_folders(cfg, ['train', 'val'], CLASSES)
+    assert cfg.data_preprocessor.num_classes == 4
+    # A pretrained network may name its classes in words where the folders have numbers.
+    check_class_folders(cfg, ['test'], ['a domestic cat', 'a tame dog'])
+
+
+@pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
+def test_class_missing_from_validation(cfg, tmp_path, splits):
+    remove(tmp_path / 'val/ant')
+    (tmp_path / 'val/emu').mkdir()
+    (tmp_path / 'val/fox').mkdir()
+    with pytest.raises(SetupError, match=r'the 5 class folders in .*/val are not the 4 of .*/train '
+                       r'\(model.head.num_classes=4\): 1 missing \(ant\) and 2 unknown \(emu, fox\)'):
+        check_class_folders(cfg, splits)
+
+
+def test_test_set_without_the_training_set(cfg, tmp_path):
+    (tmp_path / 'train').rename(tmp_path / 'gone')
+    check_class_folders(cfg, ['test'], CLASSES)
+    (tmp_path / 'val/bee').rename(tmp_path / 'val/wasp')
+    with pytest.raises(SetupError, match=r'not the 4 of the checkpoint.*1 missing \(bee\) and 1 unknown \(wasp\)'):
+        check_class_folders(cfg, ['test'], CLASSES)
+
+
+@pytest.mark.parametrize('outputs', [3, 40])
+def test_number_of_outputs(cfg, outputs):
+    cfg.model.head.num_classes = outputs
+    with pytest.raises(SetupError, match=rf'num_classes={outputs}, but .*/train holds 4 class folders \(ant, bee, cat, '
+                       r'...\): set --cfg-options model.head.num_classes=4'):
+        check_class_folders(cfg, ['train', 'val'])
+
+
+def test_other_data_sets_are_not_compared():
+    loader = dict(dataset=dict(type='CIFAR10', data_root=''))
+    check_class_folders(Config(dict(model=dict(head=dict(num_classes=3)), train_dataloader=loader)), ['train'])
+    check_class_folders(Config(dict(model=dict(type='Other'), train_dataloader=loader)), ['train'])

@@ -1,0 +1,42 @@
+import pytest
+from mmengine.config import Config
+
+from mmgcp.apis.checks_evaluators import check_evaluators
+from mmgcp.utils.errors import SetupError
+
+
+def config(metric, save_best=None, **others):
+    return Config(dict(val_evaluator=metric, default_hooks=dict(checkpoint=dict(save_best=save_best)), **others))
+
+
+@pytest.mark.parametrize('as_list', [False, True])
+def test_topk(as_list):
+    metric = dict(type='Accuracy', topk=(1, 5))
+    name = 'val_evaluator.0' if as_list else 'val_evaluator'
+    cfg = config([metric] if as_list else metric, model=dict(head=dict(num_classes=4)))
+    with pytest.raises(SetupError, match=rf'{name}.topk=\(1, 5\) needs 5 classes .* --cfg-options {name}.topk=1'):
+        check_evaluators(cfg, ['train', 'val'])
+    cfg.model.head.num_classes = 5
+    check_evaluators(cfg, ['train', 'val'])
+
+
+def test_boxes_of_another_data_set():
+    dataset = dict(type='CocoDataset', data_root='data', ann_file='val.json')
+    metric = dict(type='CocoMetric', ann_file='data/../data/val.json')
+    check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
+    metric['ann_file'] = 'data/old.json'
+    with pytest.raises(SetupError, match='data/old.json is not the file of .* val_evaluator.ann_file=data/val.json'):
+        check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
+
+
+@pytest.mark.parametrize('metric, right, wrong', [
+    (dict(type='Accuracy', topk=(1, 5)), 'accuracy/top5', 'accuracy/topl'),
+    (dict(type='CocoMetric', metric=['bbox', 'segm']), 'coco/segm_mAP', 'coco/bbox_map'),
+])
+def test_save_best(metric, right, wrong):
+    for known in (right, 'auto', None):
+        check_evaluators(config(metric, known), ['val'])
+    with pytest.raises(SetupError, match=rf"save_best='{wrong}' is no metric of the validation, which computes .*"):
+        check_evaluators(config(metric, wrong), ['val'])
+    # Results of other metrics are not known.
+    check_evaluators(config([metric, dict(type='VOCMetric')], wrong), ['val'])

@@ -1,0 +1,33 @@
+import pytest
+
+from mmgcp.apis.launch import load_config
+from mmgcp.utils.errors import SetupError
+
+from ..test_tools.conftest import ROOT
+
+QUICKSTART = ROOT / 'configs/quickstart/resnet18_gcp_m_shapes.py'
+MY_PROJECT = ROOT / 'examples/my_project/configs/images_resnet50_gcp_m.py'
+
+
+@pytest.mark.parametrize('option, nearest', [('trian_cfg.max_epochs', 'train_cfg'), ('xyz', None)])
+def test_names_that_nothing_reads(option, nearest):
+    ending = f': the nearest name is {nearest}' if nearest else ''
+    with pytest.raises(SetupError, match=rf'{option}=9 changes nothing, as nothing reads \w+{ending}$'):
+        load_config(str(QUICKSTART), cfg_options={option: 9})
+
+
+def test_names_that_were_put_elsewhere():
+    with pytest.raises(SetupError, match=r'data_root=/no changes nothing, .*set train_dataloader.dataset.data_root, '
+                       'val_dataloader.dataset.data_root, test_dataloader.dataset.data_root$'):
+        load_config(str(MY_PROJECT), cfg_options=dict(data_root='/no'))
+    with pytest.raises(SetupError, match='num_classes=7 .*set .*model.head.num_classes'):
+        load_config(str(MY_PROJECT), cfg_options=dict(num_classes=7))
+    with pytest.raises(SetupError, match='train_pipeline.1.scale=9 .*set train_dataloader.dataset.pipeline'):
+        load_config(str(MY_PROJECT), cfg_options={'train_pipeline.1.scale': 9})
+
+
+def test_names_that_are_read():
+    cfg = load_config(str(QUICKSTART), cfg_options={
+        'find_unused_parameters': True, 'model.head.topk': (1, ), 'env_cfg.mp_cfg.opencv_num_threads': 1,
+        'model_wrapper_cfg.type': 'X', 'load_from': 'x.pth', 'auto_scale_lr.enable': True})
+    assert cfg.model.head.topk == (1, )
