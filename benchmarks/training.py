@@ -24,19 +24,24 @@ from benchmarks.measure import Tables, add_save_option, needs_device
 from mmgcp.apis.launch import build_runner
 
 CONFIGS = ['configs/gap/resnet50_gap_imagenet.py', 'configs/gcp/resnet50_gcp_m_imagenet.py']
+CLASSES = 1000
 WARM_UP = 10  # steps that are not timed
 
 
 def draw_photos(folder: Path, number: int) -> None:
-    """JPEG files that take as long to read as photos: smooth colours under noise; in 10 classes."""
+    """JPEG files that take as long to read as photos: smooth colours under noise; one for each of 1,000 classes."""
     generator = np.random.default_rng(0)
+    drawn = []
     for i in range(number):
         smooth = cv2.resize(generator.integers(256, size=(12, 16, 3), dtype=np.uint8), (500, 375),
                             interpolation=cv2.INTER_CUBIC)
         noise = generator.normal(0, 8, smooth.shape)
-        path = folder / 'train' / f'class_{i % 10}' / f'{i}.jpg'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), (smooth + noise).clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        drawn.append(folder / f'{i}.jpg')
+        cv2.imwrite(str(drawn[-1]), (smooth + noise).clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
+    for label in range(CLASSES):
+        path = folder / 'train' / f'class_{label:03}' / 'photo.jpg'
+        path.parent.mkdir(parents=True)
+        path.hardlink_to(drawn[label % number])
 
 
 def config(path: str, photos: Path, work_dir: Path, args: argparse.Namespace) -> Config:

@@ -97,15 +97,15 @@ def test_operator(monkeypatch, capsys, tmp_path):
 
 
 def test_networks(monkeypatch, capsys, tmp_path):
-    rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '32', '--repeats', '1', '--networks',
+    rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '64', '--repeats', '1', '--networks',
                'resnet18', '--save', str(tmp_path))
     assert [row[1] for row in rows if len(row) == 5][2:] == ['GAP', 'GCP_D', 'GCP_M', 'GCP w/o DS']
-    assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 1 x 1', '512 x 1 x 1', '512 x 2 x 2']
+    assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 2 x 2', '512 x 2 x 2', '512 x 4 x 4']
     assert names(tmp_path) == {'networks_steps.csv', 'networks_parts.csv', 'networks.json'}
 
 
 def test_methods(monkeypatch, capsys, tmp_path):
-    rows = run(methods, monkeypatch, capsys, '--batch', '2', '--size', '32', '--repeats', '1', '--amp', '--save',
+    rows = run(methods, monkeypatch, capsys, '--batch', '2', '--size', '64', '--repeats', '1', '--amp', '--save',
                str(tmp_path))[2:]
     numbers = {row[0]: row[1] for row in rows}
     assert list(numbers) == ['GAP', *METHODS, 'newton_schulz, 64 channels', 'newton_schulz, 128 channels',
@@ -114,12 +114,12 @@ def test_methods(monkeypatch, capsys, tmp_path):
     assert numbers['GAP'] == '512' and numbers['newton_schulz'] == numbers['newton_schulz, 1 iteration'] == '32,896'
     assert numbers['newton_schulz, 64 channels'] == '2,080' and numbers['compact_bilinear'] == '8,192'
     assert rows[0][3] == rows[0][5] == '1.000' and all(float(row[3]) > 0 and float(row[5]) > 0 for row in rows)
-    assert names(tmp_path) == {'methods_amp_32_steps.csv', 'methods_amp_32.json'}
+    assert names(tmp_path) == {'methods_amp_64_steps.csv', 'methods_amp_64.json'}
 
 
 def test_options(monkeypatch, capsys, tmp_path):
     rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
-               '--size', '32', '--repeats', '1', '--save', str(tmp_path))[2:]
+               '--size', '64', '--repeats', '1', '--save', str(tmp_path))[2:]
     assert [row[0] for row in rows] == ['plain', 'channels_last', 'ema', 'accumulation', 'bfloat16']
     assert rows[-1][5] == 'BFloat16OptimWrapper'
     assert names(tmp_path) == {'options_steps.csv', 'options.json'}
@@ -128,7 +128,7 @@ def test_options(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize('option', list(options.CPU_WRAPPERS)[:-1])
 def test_a_step_of_an_option_trains_like_a_plain_one(option):
-    args = SimpleNamespace(config='configs/quickstart/resnet18_gcp_m_shapes.py', batch=8, size=32,
+    args = SimpleNamespace(config='configs/quickstart/resnet18_gcp_m_shapes.py', batch=8, size=64,
                            device=torch.device('cpu'))
     plain, step = options.steps(['plain', option], args)
     before = plain.model.head.fc.weight.clone()
@@ -137,8 +137,8 @@ def test_a_step_of_an_option_trains_like_a_plain_one(option):
     step.batches = [dict(inputs=images[i:i + size], data_samples=samples[i:i + size]) for i in range(0, 8, size)]
     plain(), step()
     update, expected = step.model.head.fc.weight - before, plain.model.head.fc.weight - before
-    # bfloat16 has 8 bits; parts of a batch have batch statistics of their own.
-    tolerance = dict(bfloat16=0.1, accumulation=0.9).get(option, 1e-4)
+    # bfloat16 has 8 bits; parts of two images have batch statistics of their own.
+    tolerance = dict(bfloat16=0.2, accumulation=1.3).get(option, 1e-4)
     assert (update - expected).norm() < tolerance * expected.norm()
 
 

@@ -35,7 +35,7 @@ def test_covariance_pooling_is_counted(channels):
     covariance = channels**2 * pixels if side == channels else channels * pixels**2
     # F Z F^T on the side of the pixels; on that of the channels the steps end with the result.
     result = 0 if side == channels else channels * pixels**2 + channels**2 * pixels
-    pooling = covariance + side**2 + 10 * side**3 + result  # the second: the trace, as a product
+    pooling = covariance + 10 * side**3 + result
     reduction = (last * channels + 2 * channels) * pixels  # convolution and batch normalisation
     assert with_gcp.flops - with_gap.flops == (
         reduction + pooling + vector * classes - last * pixels - last * classes)
