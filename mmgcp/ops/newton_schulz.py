@@ -304,7 +304,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative ones
 
 
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
