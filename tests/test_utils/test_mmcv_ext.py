@@ -157,10 +157,10 @@ def test_batched_nms_keeps_classes_apart(mmcv_ops, rng, device):
 
 def test_nms_of_many_boxes_is_that_of_groups_that_lie_apart(rng):
     """The same boxes in the same order, equal scores included."""
-    boxes = random_boxes(rng, 2000) + 35 * rng.integers(5, size=(2000, 1)).astype(np.float32)
-    boxes, scores = torch.from_numpy(boxes), torch.from_numpy(rng.integers(50, size=2000) / 64).float()
+    boxes = random_boxes(rng, mmcv_ext.MANY) + 35 * rng.integers(5, size=(mmcv_ext.MANY, 1)).astype(np.float32)
+    boxes, scores = torch.from_numpy(boxes), torch.from_numpy(rng.integers(50, size=len(boxes)) / 64).float()
     groups = mmcv_ext._apart(boxes)
-    assert len(groups) > 2 and sorted(torch.cat(groups).tolist()) == list(range(2000))
+    assert len(groups) > 2 and sorted(torch.cat(groups).tolist()) == list(range(len(boxes)))
     for one, other in itertools.combinations(groups, 2):
         assert not torchvision.ops.box_iou(boxes[one], boxes[other]).any()
     assert torch.equal(mmcv_ext.nms(boxes, scores, 0.3, 0), torchvision.ops.nms(boxes, scores, 0.3))
