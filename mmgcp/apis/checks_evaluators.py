@@ -1,4 +1,5 @@
 """Can the metrics of a run be computed from what it predicts?"""
+import filecmp
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -60,9 +61,14 @@ def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
     if not truth or '://' in truth or not loader:
         return
     files = [coco_file(dataset) for dataset in leaves(loader.dataset)]
-    if len(files) == 1 and files[0] and files[0].resolve() != Path(truth).resolve():
+    if len(files) == 1 and files[0] and not _same(files[0], Path(truth)):
         raise SetupError(f'{name}.ann_file={truth} is not the file of {split}_dataloader.dataset: set --cfg-options '
                          f'{name}.ann_file={files[0]}')
+
+
+def _same(file: Path, other: Path) -> bool:
+    return file.resolve() == other.resolve() or (
+        file.is_file() and other.is_file() and filecmp.cmp(file, other, shallow=False))
 
 
 def _check_save_best(cfg: Config) -> None:

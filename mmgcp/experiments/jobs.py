@@ -111,9 +111,14 @@ class Job:
         elif self.work_dir.is_dir():
             shutil.rmtree(self.work_dir)
 
-    def command(self) -> list[str]:
-        """Command that carries it out, from the folder that work directories are made in."""
-        root = Path(os.path.relpath(configs_folder().resolve().parent))
+    def command(self, root: Path | None = None) -> list[str]:
+        """Command that carries it out, from the folder that work directories are made in.
+
+        Args:
+            root (Path, optional): Folder of ``tools`` and ``configs``, as the command names it. Default: the path that
+                leads there from the current folder.
+        """
+        root = Path(os.path.relpath(configs_folder().resolve().parent)) if root is None else root
         if not self.measurement:
             return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
                     '--work-dir', str(self.work_dir), '--resume', '--cfg-options',

@@ -29,7 +29,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         SetupError: If the job left nothing to record.
         ValueError: If its files cannot be read.
     """
-    command = ['python', *job.command()[1:]]
+    command = ['python', *job.command(root=Path())[1:]]  # the same wherever it ran
     settings = dict(identity=job.identity(), seed=job.seed, command=shlex.join(command), seconds=round(seconds, 1),
                     environment=environment(threads))
     if job.measurement:

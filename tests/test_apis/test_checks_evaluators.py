@@ -20,6 +20,17 @@ def test_topk(as_list):
     check_evaluators(cfg, ['train', 'val'])
 
 
+def test_a_copy_of_the_annotations_will_do(tmp_path):
+    for name in ('val', 'copy', 'other'):
+        (tmp_path / f'{name}.json').write_text('other' if name == 'other' else 'same ')
+    dataset = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='val.json')
+    metric = dict(type='CocoMetric', ann_file=str(tmp_path / 'copy.json'))
+    check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
+    metric['ann_file'] = str(tmp_path / 'other.json')
+    with pytest.raises(SetupError, match='other.json is not the file of'):
+        check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
+
+
 def test_boxes_of_another_data_set():
     dataset = dict(type='CocoDataset', data_root='data', ann_file='val.json')
     metric = dict(type='CocoMetric', ann_file='data/../data/val.json')
