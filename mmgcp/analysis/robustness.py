@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
+from mmgcp.robustness.outcomes import unpack
 from mmgcp.robustness.perturbations import PERTURBATIONS, stability
 
 # Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
@@ -34,12 +37,21 @@ class RobustnessResult(NamedTuple):
             'flip', a share, 'top5', a distance, and 'sequences'; of COCO-C what MMDetection's ``CocoMetric`` returns.
         unreadable (Sequence[str]): Files that were left out.
         difficulty (int): Of ImageNet-P, 1 to 3.
+        records (Sequence[Mapping]): Records of the sets, for :func:`per_image`.
     """
     name: str
     benchmark: str
     sets: dict[str, dict[str, float]]
     unreadable: Sequence[str] = ()
     difficulty: int = 1
+    records: Sequence[Mapping] = ()
+
+    @property
+    def photos(self) -> int | None:
+        """Number of photos that all sets are made of; None if it is not known."""
+        counts = [sum(entry.get(key, 0) for key in ('images', 'sequences', 'unreadable'))
+                  for entry in self.sets.values()]
+        return round(max(counts, default=0)) or None
 
 
 class RobustnessSummary(NamedTuple):
@@ -57,6 +69,7 @@ class RobustnessSummary(NamedTuple):
         sets (dict[str, dict[str, float]]): What was measured, under the names and in the units of this module.
         measured (int): How many sets the means are over.
         needed (int): How many the benchmark has.
+        images (dict[str, np.ndarray]): (n,) values of each photo whose means are ``metrics``, see :func:`per_image`.
     """
     result: RobustnessResult
     reference: str | None
@@ -65,6 +78,7 @@ class RobustnessSummary(NamedTuple):
     sets: dict[str, dict[str, float]]
     measured: int
     needed: int
+    images: dict[str, np.ndarray]
 
     def label(self, metric: str) -> str:
         """Name of a metric, which tells a mean over part of the sets from that of the benchmark."""
@@ -128,6 +142,74 @@ def reference_of(result: RobustnessResult) -> dict:
     errors = {name: [share for _, share in sorted(by_severity.items())]
               for name, by_severity in _by_corruption(result.sets, 'error').items() if len(by_severity) == 5}
     return {'source': f'{result.name} on ImageNet-C', 'clean': result.sets['clean']['error'], 'errors': errors}
+
+
+def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None = None) -> np.ndarray | None:
+    """Split a metric into the photos: all of ImageNet-C's and ImageNet-P's are linear in what came of each.
+
+    Args:
+        records (Sequence[Mapping]): Records of a network's sets, from :class:`mmgcp.apis.robustness.BenchmarkLoop`.
+        metric (str): 'clean error', 'mean error', 'relative mean error' (corrupted minus clean, of the same photo),
+            'mean FP' or 'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Means are over those
+            sets of the benchmark that are in ``records``.
+        reference (Mapping, optional): Errors to divide by, as for :func:`summaries`.
+
+    Returns:
+        np.ndarray | None: (n,) values whose mean is the metric, in the unit of :class:`RobustnessSummary` (%, but the
+        distance), sorted by the photos' file names. None if a set is missing or was recorded without outcomes, if its
+        photos are not those of the others, or for metrics of detectors.
+    """
+    known = {record['set']: record for record in records}
+    key = {'mean FP': 'flip', 'mFR': 'flip', 'mean uT5D': 'top5', 'mT5D': 'top5'}.get(metric, 'error')
+    weights = (_error_weights if key == 'error' else _flip_weights)(metric, key, known, reference)
+    outcomes = [known.get(name, {}).get('outcomes') for name in weights]
+    if not outcomes or None in outcomes or len({entry['photos'] for entry in outcomes}) > 1:
+        return None
+    return sum(weight * unpack(known[name]['outcomes'], known[name]['items'])[key] for name, weight in weights.items())
+
+
+def _error_weights(metric, key, sets, reference):
+    """Weight of each set in a metric of ImageNet-C."""
+    if metric == 'clean error':
+        return {'clean': 100}
+    if metric not in ('mean error', 'relative mean error', 'mCE', 'relative mCE'):
+        return {}
+    relative = metric.startswith('relative')
+    errors = _by_corruption({name: {key: 1} for name in sets if name.split('/')[0] in CORRUPTIONS}, key)
+    weights = {}
+    for corruption, severities in errors.items():
+        base = len(severities)
+        if reference:
+            clean = reference['clean'] if relative else 0
+            base = sum(reference['errors'][corruption][severity - 1] - clean for severity in severities)
+        weights |= {f'{corruption}/{severity}': 100 / base / len(errors) for severity in severities}
+    return {**weights, 'clean': -sum(weights.values())} if relative and weights else weights
+
+
+def _flip_weights(metric, key, sets, reference):
+    """Weight of each set in a metric of ImageNet-P."""
+    names = [name for name in sets if name in PERTURBATIONS]
+    factor = 1 if metric == 'mean uT5D' else 100
+    return {name: factor / (reference[key][name] if reference else 1) / len(names) for name in names}
+
+
+def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str) -> float | None:
+    """Standard error over photos of the difference of two networks, which see the same photos.
+
+    Args:
+        left (RobustnessSummary): A network.
+        right (RobustnessSummary): Another one.
+        metric (str): A metric of both.
+
+    Returns:
+        float | None: In the unit of the metric; None if not all outcomes are known, or those of a single photo.
+    """
+    values = [summary.images.get(metric) for summary in (left, right)]
+    photos = {record['outcomes']['photos'] for summary in (left, right) for record in summary.result.records
+              if 'outcomes' in record}
+    if any(value is None for value in values) or len(photos) > 1 or len(values[0]) < 2:
+        return None
+    return float(np.std(values[0] - values[1], ddof=1) / len(values[0]) ** 0.5)
 
 
 def main_metrics(summary: RobustnessSummary) -> list[str]:
@@ -204,8 +286,10 @@ def _summarise(result, reference, measured):
     summarise = {'imagenet-c': _corruption_errors, 'imagenet-p': _stability, 'coco-c': _precision}[result.benchmark]
     metrics, corruptions = summarise(result, sets, reference)
     corruptions = {name: corruptions[name] for name in _in_order(corruptions)}
+    images = {metric: per_image(result.records, metric, reference) for metric in metrics}
     return RobustnessSummary(result, reference and reference['source'], metrics, corruptions, sets, measured,
-                             len(_needed_sets(result.benchmark)))
+                             len(_needed_sets(result.benchmark)),
+                             {metric: values for metric, values in images.items() if values is not None})
 
 
 def _corruption_errors(result, sets, reference):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from .robustness import RobustnessSummary, check_comparable, main_metrics, reference_of, rows_of
+from .robustness import RobustnessSummary, check_comparable, main_metrics, paired_error, reference_of, rows_of
 from .tables import arrow, markdown_table
 
 
@@ -18,13 +18,33 @@ def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
             other: the rows of a name become one.
 
     Returns:
-        str: Markdown table, a row per network. Of COCO-C it has the mean average precisions, without those of a size
-        or an overlap.
+        str: Markdown table, a row per network. Differences have their standard error over photos where outcomes are
+        known. Of COCO-C it has the mean average precisions, without those of a size or an overlap.
     """
-    rows = {}
+    rows, errors = {}, {}
     for summary in summaries:
-        rows.setdefault(summary.result.name, {}).update(_labelled(summary, summary.metrics))
-    return _table_of_means(rows, dict.fromkeys(rows, next(iter(rows))))
+        name = summary.result.name
+        rows.setdefault(name, {}).update(_labelled(summary, summary.metrics))
+        for base in summaries:
+            if (base.result.name, base.result.benchmark) == (summaries[0].result.name, summary.result.benchmark):
+                errors.setdefault(name, {}).update(standard_errors(summary, base))
+    return _table_of_means(rows, dict.fromkeys(rows, next(iter(rows))), errors)
+
+
+def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict[str, float]:
+    """Standard errors over photos of the differences of two networks, by label of the metric, where they are known."""
+    errors = {metric: paired_error(summary, base, metric) for metric in summary.metrics}
+    return {summary.label(metric): error for metric, error in errors.items() if error is not None}
+
+
+def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
+    """Say in a sentence how many photos the numbers come from, and what stands behind ±."""
+    photos = summaries[0].result.photos
+    note = 'Number of photos not recorded.' if photos is None else f'Measured on {photos} photos.'
+    if len(summaries) > 1 and all(standard_errors(summary, summaries[0]) for summary in summaries[1:]):
+        return (f'{note} Differences ± their standard error over photos, each of which both networks see; the spread '
+                'over trainings is not in it.')
+    return note
 
 
 def table_4(paths: Sequence[str | Path]) -> str:
@@ -40,18 +60,20 @@ def table_4(paths: Sequence[str | Path]) -> str:
     Raises:
         ValueError: If a file is missing or of another kind, or two files differ in a number.
     """
-    rows, firsts = {}, {}
+    rows, firsts, errors = {}, {}, {}
     for path in paths:
         networks = _read_networks(path)
         for network in networks:
             name, metrics = network['name'], network['metrics']
             firsts.setdefault(name, networks[0]['name'])
+            if firsts[name] == networks[0]['name']:
+                errors.setdefault(name, {}).update(network.get('standard_errors', {}))
             row = rows.setdefault(name, {})
             for metric, value in metrics.items():
                 if row.setdefault(metric, value) != value:
                     raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
                                      'network its own name with --labels.')
-    return _table_of_means(rows, firsts)
+    return _table_of_means(rows, firsts, errors)
 
 
 def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
@@ -120,7 +142,8 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
         result = summary.result
         entry = {'name': result.name, 'benchmark': result.benchmark, 'divided_by': summary.reference,
                  'sets_measured': summary.measured, 'sets_needed': summary.needed,
-                 'metrics': _labelled(summary, summary.metrics),
+                 'photos': result.photos, 'metrics': _labelled(summary, summary.metrics),
+                 'standard_errors': standard_errors(summary, summaries[0]) if summary is not summaries[0] else {},
                  'corruptions': {name: _labelled(summary, values) for name, values in summary.corruptions.items()},
                  'sets': result.sets, 'unreadable': list(result.unreadable)}
         with contextlib.suppress(ValueError):  # part of the sets makes no reference
@@ -132,18 +155,19 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
 def _read_networks(path):
     try:
         networks = json.loads(Path(path).read_text(encoding='utf-8'))['networks']
-        return [dict(name=network['name'], metrics=network['metrics']) for network in networks]
+        return [dict(network, name=network['name'], metrics=network['metrics']) for network in networks]
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist: measure with tools/test_robustness.py first.") from None
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"'{path}' is no JSON file of tools/test_robustness.py.") from None
 
 
-def _table_of_means(rows, firsts):
-    """A row per network, with the differences to the network that ``firsts`` names."""
+def _table_of_means(rows, firsts, errors):
+    """A row per network, with the differences to the network that ``firsts`` names and their standard errors."""
     columns = list(dict.fromkeys(metric for row in rows.values() for metric in row if 'mAP_' not in metric))
     cells = [[name, *(_cell(row.get(column), None if firsts[name] == name else rows[firsts[name]].get(column),
-                            digits_of(column)) for column in columns)] for name, row in rows.items()]
+                            digits_of(column), errors.get(name, {}).get(column)) for column in columns)]
+             for name, row in rows.items()]
     return markdown_table(['network', *columns], cells)
 
 
@@ -154,10 +178,11 @@ def digits_of(metric: str) -> int:
     return 3 if 'mAP' in metric and 'rPC' not in metric else 1
 
 
-def _cell(value, first, digits):
+def _cell(value, first, digits, error=None):
     if value is None:
         return 'N/A'
-    return f'{value:.{digits}f}' + ('' if first is None else f' ({arrow(value - first, digits)})')
+    spread = '' if error is None else f' ± {error:.{digits}f}'
+    return f'{value:.{digits}f}' + ('' if first is None else f' ({arrow(value - first, digits)}{spread})')
 
 
 def _labelled(summary, values):

@@ -7,6 +7,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmgcp.registry import METRICS
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES, corruption_errors, load_corruption_reference
+from mmgcp.robustness.outcomes import pack_errors
 from mmgcp.robustness.reference import is_share
 from mmgcp.utils.errors import SetupError
 
@@ -31,8 +32,13 @@ class CorruptionError(BaseMetric):
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.
+        clean (bool): Take all samples for clean images, which then need no tags. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
+
+    Attributes:
+        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_errors` of each set
+            (``'fog/3'``, ``'clean/0'``); on the first process alone.
 
     Raises:
         SetupError: If the reference cannot be read, or ``clean_error`` is not in [0, 1].
@@ -43,6 +49,7 @@ class CorruptionError(BaseMetric):
                  reference: str | None = 'alexnet',
                  clean_error: float | None = None,
                  partial: bool = False,
+                 clean: bool = False,
                  collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
@@ -51,6 +58,8 @@ class CorruptionError(BaseMetric):
         self.reference = None if reference is None else load_corruption_reference(reference)
         self.clean_error = clean_error
         self.partial = partial
+        self.clean = clean
+        self.outcomes = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record for each image its set and whether it is misclassified, or its file if it is unreadable.
@@ -63,10 +72,12 @@ class CorruptionError(BaseMetric):
         wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
         # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
-            outcome = str(sample.get('img_path', 'an image')) if sample.get('unreadable') else next(wrong)
-            self.results.append((corruption, severity, outcome))
+            outcome = None if sample.get('unreadable') else next(wrong)
+            self.results.append((corruption, severity, str(sample.get('img_path', 'an image')), outcome))
 
     def _set_of(self, sample: dict) -> tuple[str, int]:
+        if self.clean:
+            return 'clean', 0
         corruption, severity = read_tags(sample, ('corruption', 'severity'))
         if severity not in ((0, ) if corruption == 'clean' else SEVERITIES):
             raise SetupError(f"'{corruption}' has no severity {severity!r}: corrupted images have 1 to 5, and clean "
@@ -76,7 +87,7 @@ class CorruptionError(BaseMetric):
                              'it, or reference=None')
         return corruption, severity
 
-    def compute_metrics(self, results: list[tuple[str, int, bool | str]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[str, int, str, bool | None]]) -> dict[str, float]:
         """Compute percentages and counts.
 
         Raises:
@@ -84,16 +95,18 @@ class CorruptionError(BaseMetric):
         """
         if not results:
             raise SetupError('CorruptionError has seen no images: check the data set')
-        outcomes, metrics, errors = {}, {}, {}
-        for corruption, severity, outcome in results:
-            outcomes.setdefault((corruption, severity), []).append(outcome)
-        for (corruption, severity), known in outcomes.items():
+        sets, metrics, errors = {}, {}, {}
+        for corruption, severity, file, outcome in results:
+            sets.setdefault((corruption, severity), []).append((file, outcome))
+        for (corruption, severity), seen in sets.items():
+            files, known = zip(*seen, strict=True)
             wrong, right = known.count(True), known.count(False)
             name = f'{corruption}/{severity}'
-            if unreadable := [file for file in known if isinstance(file, str)]:
+            if unreadable := [file for file, outcome in seen if outcome is None]:
                 metrics[f'unreadable/{name}'] = len(unreadable)
                 log_unreadable(name, unreadable)
             if wrong + right:
+                self.outcomes[name] = pack_errors(files, known)
                 metrics[f'images/{name}'] = wrong + right
                 error = wrong / (wrong + right)
                 metrics[f'error/{name}'] = 100 * error

@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmgcp.registry import METRICS
+from mmgcp.robustness.outcomes import pack_flips
 from mmgcp.robustness.perturbations import (
     DIFFICULTIES,
     NOISES,
@@ -52,6 +53,10 @@ class PerturbationStability(BaseMetric):
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
+    Attributes:
+        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_flips` of each
+            perturbation; on the first process alone.
+
     Raises:
         SetupError: If the reference cannot be read.
     """
@@ -65,6 +70,7 @@ class PerturbationStability(BaseMetric):
         super().__init__(collect_device, prefix)
         self.reference = None if reference is None else load_perturbation_reference(reference)
         self.partial = partial
+        self.outcomes = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record the tags and the stability of each sequence (None if unreadable).
@@ -123,6 +129,7 @@ class PerturbationStability(BaseMetric):
             if readable:
                 _check_lengths(readable)
                 flip[perturbation], top5[perturbation] = np.mean([result[-1] for result in readable], axis=0).tolist()
+                self.outcomes[perturbation] = _pack(sequences, readable[0])
                 metrics[f'sequences/{perturbation}'] = len(readable)
                 metrics[f'flip/{perturbation}'] = 100 * flip[perturbation]
                 metrics[f'top5/{perturbation}'] = top5[perturbation]
@@ -131,6 +138,12 @@ class PerturbationStability(BaseMetric):
             missing = [perturbation for perturbation in PERTURBATIONS if perturbation not in flip]
             metrics.update(name_means({'mFR': mfr, 'mT5D': mt5d}, missing, self.partial))
         return metrics
+
+
+def _pack(sequences: Sequence[tuple], readable: tuple) -> dict:
+    perturbation, _, difficulty, frames, _ = readable
+    names, values = zip(*((name, values or (None, None)) for _, name, _, _, values in sequences), strict=True)
+    return pack_flips(names, *zip(*values, strict=True), frames - (1 if perturbation in NOISES else difficulty))
 
 
 def _split(samples: Sequence[dict]) -> list[list[dict]]:

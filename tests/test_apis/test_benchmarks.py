@@ -50,7 +50,8 @@ def test_sets_of_imagenet_c():
     sets = benchmark_sets(Benchmark('imagenet-c'), settings, dict(type='Accuracy'))
     assert list(sets) == ['clean', *(f'{name}/{severity}' for name in CORRUPTIONS for severity in range(1, 6))]
     assert list(sets) == Benchmark('imagenet-c').sets
-    assert sets['clean'] == dict(loader=dict(dataset=settings['dataset']), evaluator=dict(type='Accuracy'))
+    assert sets['clean'] == dict(loader=dict(dataset=settings['dataset']), evaluator=dict(
+        type='mmgcp.CorruptionError', reference=None, partial=True, clean=True))
     assert settings == loader()
 
 

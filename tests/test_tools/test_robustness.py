@@ -16,6 +16,7 @@ from PIL import Image
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.utils.records import read_records
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 
@@ -62,6 +63,12 @@ def measured(folder, benchmark='imagenet-c'):
     return {line['set']: line['metrics'] for line in lines[1:]}
 
 
+def outcomes(folder, benchmark='imagenet-c'):
+    """What came of each photo, by set."""
+    file, = (folder / 'robustness').glob(f'{benchmark}_*.json')
+    return {record['set']: record['outcomes'] for record in read_records(file).records}
+
+
 def tables(out):
     return [line for line in out.splitlines() if line.startswith('|')]
 
@@ -99,9 +106,10 @@ def test_errors_on_the_fly_are_those_of_a_loop(measure, trained, model, photos):
                     for name, stem, image in photos]
             errors[f'{corruption}/{severity}'] = float((scores_by_hand(model, made).argmax(1) != labels).sum())
     found = measured(trained.folder / 'fly')
-    assert found.pop('clean')['accuracy/top1'] == pytest.approx(100 - 100 * errors['clean'] / len(photos), abs=1e-3)
+    found['clean/0'], errors['clean/0'] = found.pop('clean'), errors['clean']
     assert {name: values[f'error/{name}'] for name, values in found.items()} == {
         name: pytest.approx(100 * count / len(photos)) for name, count in errors.items() if name != 'clean'}
+    assert f'Measured on {len(photos)} photos.' in out
     fog = 50 * (errors['fog/2'] + errors['fog/5']) / len(photos)
     assert '| weather: fog' in out and f' {fog:.1f} |' in out
     assert 'partial mean error (4 of 75 sets)' in out
@@ -125,6 +133,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
     part.write_text(''.join(lines[:3]) + lines[3][:20])
     assert tables(measure('part', *SETS, '--data-root', corrupted)) == expected
     again = part.read_text().splitlines(keepends=True)
+    assert outcomes(trained.folder / 'part') == outcomes(trained.folder / 'whole')
     assert again[:3] == lines[:3]  # with their times: they were not tested again
     assert [json.loads(line)['set'] for line in again[3:]] == [json.loads(line)['set'] for line in lines[3:]]
     shutil.move(corrupted, corrupted.with_name('away'))
@@ -142,6 +151,7 @@ def test_two_processes_measure_the_same(trained, corrupted, measure):
                 corrupted, processes=2)
     # Batches of other sizes round differently, by which no prediction should change.
     assert measured(trained.folder / 'two') == measured(trained.folder / 'one')
+    assert outcomes(trained.folder / 'two') == outcomes(trained.folder / 'one')
 
 
 def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
@@ -152,6 +162,7 @@ def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     files = [Path(f'checkpoints/robustness/imagenet-c_made_epoch_{epoch}.json') for epoch in (3, 1)]
     last, first = (json.loads(file.read_text().splitlines()[2])['metrics']['error/contrast/1'] for file in files)
     row, = (line for line in tables(out) if line.startswith('| first'))
+    assert ' ± ' in row and 'Differences ± their standard error over photos' in out
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
     # AlexNet's errors are at hand for ImageNet.

@@ -107,8 +107,8 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
         return {name: dict(loader=dict(dataset=dataset), evaluator=copy.deepcopy(evaluator))
                 for name, dataset in _corrupted_sets(benchmark, clean)}
     if benchmark.name == 'imagenet-c':
-        accuracy, error = dict(type='Accuracy'), dict(type='mmgcp.CorruptionError', reference=None, partial=True)
-        return {name: dict(loader=dict(dataset=dataset), evaluator=accuracy if name == 'clean' else error)
+        error = dict(type='mmgcp.CorruptionError', reference=None, partial=True)
+        return {name: dict(loader=dict(dataset=dataset), evaluator=dict(error, clean=name == 'clean'))
                 for name, dataset in _corrupted_sets(benchmark, clean)}
     return _perturbed_sets(benchmark, dataloader)
 

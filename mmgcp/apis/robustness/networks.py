@@ -145,7 +145,7 @@ def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: in
     sets = {record['set']: read(record['metrics']) for record in records}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
-    return RobustnessResult(name, benchmark, sets, unreadable, difficulty)
+    return RobustnessResult(name, benchmark, sets, unreadable, difficulty, records)
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
@@ -165,7 +165,7 @@ def _resolved(checkpoint):
 
 
 def _errors(metrics):
-    """Top-1 error as a fraction, from the metrics of Accuracy or CorruptionError."""
+    """Top-1 error as a fraction, from the metrics of CorruptionError or, in older files, of Accuracy."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
     return {kind: value / 100 if kind == 'error' else value

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmgcp.analysis.robustness import RobustnessResult, reference_of, summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, sample_note, write_csv, write_json
 from mmgcp.robustness.corruptions import load_corruption_reference
 from mmgcp.robustness.perturbations import load_perturbation_reference
 from mmgcp.utils.errors import SetupError
@@ -59,7 +59,7 @@ def write_report(results: Sequence[RobustnessResult], reference: str, partial: b
     write_csv(tables[0], numbers)
     write_json(tables[1], numbers)
     divided = numbers[0].reference
-    lines = [corruption_table(numbers), robustness_table(numbers),
+    lines = [corruption_table(numbers), robustness_table(numbers), sample_note(numbers),
              f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',
              *(f'{result.name}: unreadable and left out, {", ".join(result.unreadable)}'
                for result in results if result.unreadable),
