@@ -39,7 +39,7 @@ def make_figures(measured: Measured, folder: Path) -> None:
     for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
         for landscape in list(measured.landscapes(training.name).values())[:1]:
             named = replace(landscape, name=training.short_title)
-            landscapes.setdefault(training.network_title, []).append(named)
+            landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', []).append(named)
     if landscapes:
         plot_landscape(landscapes, folder / 'results_landscape.png', log=True, formats=())
     averaged = averaged_robustness(measured, 'robustness_c')

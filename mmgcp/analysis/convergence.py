@@ -1,6 +1,7 @@
 """How fast networks converge: the curves of Figs. 1 and 3 and the matching epochs of Table 2 (Wang et al., CVPR 2020).
 
-Metrics are taken to be better when higher.
+The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
+epoch. Metrics are better when higher.
 """
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,17 +33,15 @@ METRIC_NAMES = {
 def read_validated_runs(work_dirs: Sequence[str | Path],
                         labels: Sequence[str] | None = None,
                         reference: str | None = None) -> list[Run]:
-    """Read the runs of a panel, some of which may still be going on, or were cut off.
-
-    A run that has not been validated yet is left out, with a warning; so is said what was trained but not validated.
+    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run; by default those of the folders.
-        reference (str, optional): Name of the run to match; by default the first one.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
+        reference (str, optional): Name of the run to match. Default: the first one.
 
     Returns:
-        list[Run]: The runs, in the order given.
+        list[Run]: The runs, in the given order.
 
     Raises:
         ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
@@ -74,7 +73,7 @@ class ConvergenceRow:
         best (float): Highest value of the metric; NaN if all are.
         best_epoch (int | None): First epoch with this value; None if there is none.
         final (float): Value at the last validation.
-        matching_epoch (int | None): First epoch that reaches the best value of the reference; None if none does, and
+        matching_epoch (int | None): First epoch that reaches the final value of the reference; None if none does, and
             for the reference itself.
     """
     name: str
@@ -102,20 +101,18 @@ def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int |
 
 def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1',
                       reference: str | None = None) -> list[ConvergenceRow]:
-    """Compare runs as Table 2 does: what they reach, and when they match the reference.
-
-    The reference counts with its best value: that is the accuracy which a training is reported by.
+    """Compare runs as Table 2 does: what they reach, and when they match the final value of the reference.
 
     Args:
         runs (Sequence[Run]): The runs.
         metric (str): Name of a validation metric.
-        reference (str, optional): Name of the run to match; by default the first one.
+        reference (str, optional): Name of the run to match. Default: the first one.
 
     Returns:
-        list[ConvergenceRow]: One row per run, in the order given.
+        list[ConvergenceRow]: One row per run, in the given order.
 
     Raises:
-        ValueError: A run lacks the metric, no run is called ``reference``, or the reference has nothing but NaN.
+        ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
     reference, target = _target(runs, metric, reference)
     return [_row(run.name, run.curve(metric), None if run is reference else target) for run in runs]
@@ -135,7 +132,7 @@ def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference:
         str: The table, one line per row under two lines of header.
     """
     reference = next(row for row in rows if reference in (None, row.name))
-    digits = decimals(reference.best)
+    digits = decimals(reference.final)
     header = ['run', f'{unit}s', 'best', f'best {unit}', 'final', f'matching {unit}']
     cells = [[row.name, str(row.epochs), f'{row.best:.{digits}f}',
               'N/A' if row.best_epoch is None else str(row.best_epoch), f'{row.final:.{digits}f}',
@@ -166,7 +163,7 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
             _mark_match(ax, match, values[epochs == match][0], line.get_color(), height=0.03 + 0.06 * (matches % 5))
             matches += 1
     ax.axhline(target, color='0.45', linewidth=0.9, linestyle=':',
-               label=f'best of {reference.name}: {target:.{decimals(target)}f}')
+               label=f'final of {reference.name}: {target:.{decimals(target)}f}')
 
 
 def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
@@ -174,10 +171,10 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
     """Draw a metric against epochs for all runs, and nothing else (Fig. 4, right).
 
     Args:
-        ax (Axes): Where to draw: a whole figure, or one panel of several.
+        ax (Axes): Where to draw.
         runs (Sequence[Run]): The runs; they may differ in length.
         metric (str): Name of a validation metric.
-        looks (Sequence[int], optional): Number of each run's look in the cycle of the style; by default in order.
+        looks (Sequence[int], optional): Number of each run's look in the cycle of the style. Default: in order.
 
     Returns:
         list[Line2D]: A line per run.
@@ -233,19 +230,19 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]],
 
 
 def _target(runs, metric, reference):
-    """Returns the reference run and the best value of its curve."""
+    """Return the reference run and the last value of its curve."""
     run = next((run for run in runs if reference in (None, run.name)), None)
     if run is None:
         names = ', '.join(f"'{run.name}'" for run in runs)
         raise ValueError(f"No run is called '{reference}': choose the reference from {names}.")
-    values = run.curve(metric)[1]
-    if np.isnan(values).all():
-        raise ValueError(f"The reference '{run.name}' has no value of '{metric}' but NaN: choose another reference.")
-    return run, float(np.nanmax(values))
+    final = float(run.curve(metric)[1][-1])
+    if np.isnan(final):
+        raise ValueError(f"The reference '{run.name}' ends with NaN for '{metric}': choose another reference.")
+    return run, final
 
 
 def _is_validated(work_dir):
-    """Whether a training has left a validation in its logs; True where there is no log, for that is no such case."""
+    """Whether a training has logged a validation; True where there is no log, which is reported later."""
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
@@ -253,16 +250,11 @@ def _is_validated(work_dir):
 
 
 def _row(name, curve, target):
-    """Makes the row of one run; ``target`` is None for the reference."""
     epochs, values = curve
-    # An all-NaN curve has no maximum; -inf stands for NaN so that it is never the best.
     best = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
     return ConvergenceRow(
-        name=name,
-        epochs=int(epochs[-1]),
-        best=float(values[best]),
+        name=name, epochs=int(epochs[-1]), best=float(values[best]), final=float(values[-1]),
         best_epoch=None if np.isnan(values[best]) else int(epochs[best]),
-        final=float(values[-1]),
         matching_epoch=None if target is None else matching_epoch(curve, target))
 
 
@@ -273,10 +265,7 @@ def _matching_cell(row, reference):
 
 
 def _mark_match(ax, epoch, value, color, height):
-    """Rings the point of a curve that matches the reference, and leads from it down to its epoch.
-
-    ``height`` (share of the axes) is where the number stands: those of several runs must not overlap.
-    """
+    """Ring the point of a curve that matches the reference, and lead from it to its epoch, written at ``height``."""
     ax.plot(epoch, value, marker='o', markersize=10, fillstyle='none', color=color, linestyle='none')
     ax.annotate(f'{epoch}', (epoch, value), (epoch, height), textcoords=('data', 'axes fraction'), color=color,
                 ha='center', arrowprops={'arrowstyle': '-', 'color': color, 'linewidth': 0.9, 'linestyle': ':',

@@ -1,9 +1,8 @@
-"""How smooth the loss is on the way of a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
+"""How smooth the loss is along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
 
-What ``mmgcp.LandscapeHook`` measures: the loss along the gradient (Eq. 3), the distance between the gradients there and
-here (Eq. 4), and that distance over the length of the step, the largest of which is the effective beta-smoothness of
-Santurkar et al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and more
-predictive gradients.
+``mmgcp.LandscapeHook`` measures the loss along the gradient (Eq. 3), the distance between the gradients there and here
+(Eq. 4), and that distance over the length of the step, whose maximum is the effective beta-smoothness of Santurkar et
+al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and more predictive gradients.
 """
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,25 +22,25 @@ from .style import COLORS, DASHES, save_figure, use_style
 from .tables import markdown_table
 
 QUANTITIES = {
-    'losses': r'Loss along the gradient',
-    'distances': r'Gradient distance',
+    'losses': 'Loss along the gradient',
+    'distances': 'Gradient distance',
     'smoothness': r'Effective $\beta$-smoothness',
 }
 HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
-# Left, bottom, width and height of the magnified part, in shares of the axes.
-INSET = (0.42, 0.56, 0.56, 0.36)
+INSET = (0.42, 0.56, 0.56, 0.36)  # left, bottom, width and height of the magnified part, in shares of the axes
 
 
 @dataclass(frozen=True, eq=False)
 class LandscapeLog:
-    """The landscape on the way of one training, however often it was interrupted: n measurements, k step sizes.
+    """The landscape along one training, however often it was interrupted: n measurements, k step sizes.
 
     Attributes:
-        name (str): What tables and legends call the run.
-        at (str): Where in the network it was looked at: 'stem', 'image', 'weights', ...
+        name (str): Name of the run in tables and legends.
+        at (str): Place in the network: 'stem', 'image', 'weights', ...
         layer (str): The layer that this is.
         direction (str): 'ascent' or 'descent' along the gradient.
+        images (int | None): Images of the batch whose mean loss is differentiated; None if it was not recorded.
         step_sizes (np.ndarray): (k,), ascending, in the unit of learning rates.
         iters (np.ndarray): (n,) int64, ascending: iterations trained before each measurement.
         loss (np.ndarray): (n,): the loss L(X) itself.
@@ -54,6 +53,7 @@ class LandscapeLog:
     at: str
     layer: str
     direction: str
+    images: int | None
     step_sizes: np.ndarray = field(repr=False)
     iters: np.ndarray = field(repr=False)
     loss: np.ndarray = field(repr=False)
@@ -63,63 +63,59 @@ class LandscapeLog:
     seconds: np.ndarray = field(repr=False)
 
     @property
+    def steps(self) -> str:
+        """Range of the step sizes and the batch that they belong to, as text."""
+        low, high = self.step_sizes[[0, -1]]
+        return f'{low:g} to {high:g}' + (f' at batch {self.images}' if self.images else '')
+
+    @property
     def finite(self) -> np.ndarray:
         """(n, k) bool: whether loss and gradient are finite."""
         return np.isfinite(self.losses) & np.isfinite(self.distances)
 
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and maximum over the step sizes.
-
-        Args:
-            quantity (str): 'losses', 'distances' or 'smoothness'.
+        """Minimum and maximum of 'losses', 'distances' or 'smoothness' over the step sizes.
 
         Returns:
             tuple[np.ndarray, np.ndarray]: (n,) each, over the finite values; NaN where there are none.
         """
         values = getattr(self, quantity)
         finite = np.isfinite(values)
-        none = ~finite.any(axis=1)
         low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
-        return np.where(none, np.nan, low), np.where(none, np.nan, high)
+        return tuple(np.where(finite.any(axis=1), bound, np.nan) for bound in (low, high))
 
-    def mean_range(self, quantity: str) -> float:
-        """Maximum minus minimum over the step sizes, averaged over the measurements.
-
-        Args:
-            quantity (str): 'losses', 'distances' or 'smoothness'.
-
-        Returns:
-            float: Of the finite values; NaN if there are none.
-        """
+    def ranges(self, quantity: str) -> np.ndarray:
+        """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""
         low, high = self.bounds(quantity)
-        return _statistic(np.mean, high - low)
+        return high if quantity == 'smoothness' else high - low
 
-    def largest_beta(self) -> tuple[float, float]:
-        """Effective beta-smoothness, the largest over the step sizes: maximum and median over the measurements.
+    def later_range(self, quantity: str) -> float:
+        """Geometric mean of :meth:`ranges` after the first measurement, of the untrained network, which is far larger.
 
         Returns:
-            tuple[float, float]: Of the finite values; NaN if there are none.
+            float: Of the finite positive values; NaN if there are none.
         """
-        beta = self.bounds('smoothness')[1]
-        return _statistic(np.max, beta), _statistic(np.median, beta)
+        values = self.ranges(quantity)[1:]
+        values = values[np.isfinite(values) & (values > 0)]
+        return float(np.exp(np.log(values).mean())) if len(values) else float('nan')
 
 
 def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> LandscapeLog:
-    """Read what ``mmgcp.LandscapeHook`` has left in a work directory.
+    """Read what ``mmgcp.LandscapeHook`` wrote into a work directory.
 
-    Every start of a Runner measures into a folder of its own, named after the time. They are merged in that order: a
-    resumed training replaces what earlier ones had measured from its first measurement on.
+    Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
+    replace earlier ones from its first measurement on.
 
     Args:
         work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
-        at (str, optional): Where in the network; may be left out if the landscape was looked at in one place alone.
-        name (str, optional): Name of the run; by default that of the folder.
+        at (str, optional): Place in the network. Default: the only one.
+        name (str, optional): Name of the run. Default: that of the folder.
 
     Returns:
-        LandscapeLog: The merged measurements. Of a run that was cut off, those there are.
+        LandscapeLog: The merged measurements.
 
     Raises:
-        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` names none, starts
+        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
             with different settings, or a file that cannot be read.
     """
     work_dir = Path(work_dir)
@@ -148,48 +144,39 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
 
 
 def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> LandscapeLog:
-    """Put measurements together.
-
-    Args:
-        settings (Mapping): What the hook notes first: place, direction, step sizes.
-        records (Sequence[Mapping]): Its measurements, at least one.
-        name (str): Name of the run.
-    """
+    """Combine the settings that the hook records first, and its measurements, at least one."""
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
               for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
     return LandscapeLog(
         name=name,
-        at=settings['at'],
-        layer=settings['layer'],
-        direction=settings['direction'],
+        images=settings.get('images'),
         step_sizes=np.array(settings['step_sizes'], dtype=np.float64),
         iters=np.array([record['iter'] for record in records], dtype=np.int64),
+        **{key: settings[key] for key in ('at', 'layer', 'direction')},
         **arrays)
 
 
 def read_landscapes(work_dirs: Sequence[str | Path],
                     labels: Sequence[str] | None = None,
                     at: str | None = None) -> list[LandscapeLog]:
-    """Read landscapes that are to be compared.
-
-    Runs may differ in length: a warning tells which ended before the others.
+    """Read landscapes to compare, with a warning where runs differ in length.
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run; by default those of the folders.
-        at (str, optional): Where in the networks; see :func:`read_landscape`.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
+        at (str, optional): Place in the networks; see :func:`read_landscape`.
 
     Returns:
-        list[LandscapeLog]: One per run, in the order given.
+        list[LandscapeLog]: One per run, in the given order.
 
     Raises:
-        ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
-            or the runs differ in step sizes, direction or place.
+        ValueError: If one cannot be read, labels do not fit the runs, two runs have one name, or the runs differ in
+            step sizes, batch, direction or place.
     """
     landscapes = read_labelled(lambda work_dir, label: read_landscape(work_dir, at, label), work_dirs, labels)
     first, *others = landscapes
     for other in others:
-        for key in ('at', 'direction', 'step_sizes'):
+        for key in ('at', 'direction', 'step_sizes', 'images'):
             mine, its = getattr(first, key), getattr(other, key)
             if not np.array_equal(mine, its):
                 raise ValueError(f"'{first.name}' and '{other.name}' were measured with different {key} "
@@ -208,29 +195,26 @@ def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
 
 
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
-    """What the figure shows in numbers: a row per run.
+    """The figure in numbers: a row per run.
 
-    Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
-    largest over the step sizes. They take finite values alone: the share of the others has a column.
+    Ranges are maximum minus minimum over the step sizes, beta is the maximum: 'first' at the first measurement, 'later'
+    the geometric mean over all others. They are of finite values; the share of the others has a column.
 
     Args:
         landscapes (Sequence[LandscapeLog]): The runs.
 
     Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells: run, measurements and last iteration, mean
-        range of the losses and of the gradient distances, largest and median effective beta-smoothness, step sizes with
-        a value that is not finite (in %), seconds.
+        tuple[list[str], list[list[str]]]: Names of the columns, and cells.
     """
+    columns = [f'{when} {what}' for what in ('loss range', 'gradient range', 'beta') for when in ('first', 'later')]
     rows = []
     for landscape in landscapes:
-        numbers = (*map(landscape.mean_range, ('losses', 'distances')), *landscape.largest_beta())
-        rows.append([
-            landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
-            *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
-            f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
-        ])
-    return ['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta', 'median beta',
-            'not finite', 's per measurement'], rows
+        numbers = [number for quantity in QUANTITIES
+                   for number in (landscape.ranges(quantity)[0], landscape.later_range(quantity))]
+        rows.append([landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
+                     *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
+                     f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'])
+    return ['run', 'measurements', 'last iteration', *columns, 'not finite', 's per measurement'], rows
 
 
 def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, log: bool = False,
@@ -238,15 +222,14 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
     """Draw a quantity against training steps (a panel of Fig. 2).
 
     Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
-    beta-smoothness is a line, its maximum over the step sizes. Triangles at the upper edge show where the network
-    overflows at some of them.
+    beta-smoothness is a line, its maximum. Triangles at the upper edge mark measurements with overflows.
 
     Args:
         ax (Axes): Where to draw.
         landscapes (Sequence[LandscapeLog]): The runs.
         quantity (str): 'losses', 'distances' or 'smoothness'.
         log (bool): Logarithmic axis of values.
-        looks (Sequence[int], optional): Number of each run's look; by default in order.
+        looks (Sequence[int], optional): Number of each run's look. Default: in order.
     """
     looks = looks or range(len(landscapes))
     ax.set_xlabel('Training step')
@@ -293,7 +276,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
 
 
 def _common_settings(settings):
-    """Settings of the starts of a run, by file, which must agree."""
+    """Return the settings of the starts of a run, by file, which must agree."""
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):
@@ -308,7 +291,6 @@ def _common_settings(settings):
 
 
 def _check(record, number, place):
-    """Look whether a record has what a measurement has."""
     missing = {'iter', 'loss', 'losses', 'distances', 'smoothness', 'seconds'} - set(record)
     if missing:
         raise ValueError(f"{place} is no measurement of a landscape: it lacks {', '.join(sorted(missing))}.")
@@ -322,12 +304,6 @@ def _shown(value):
     if isinstance(value, (list, np.ndarray)) and len(value):
         return f'{len(value)} from {value[0]:g} to {value[-1]:g}'
     return str(value)
-
-
-def _statistic(function, values):
-    """A statistic of the finite values; NaN if there are none."""
-    values = values[np.isfinite(values)]
-    return float(function(values)) if len(values) else float('nan')
 
 
 def _draw_values(ax, landscapes, quantity, log, looks):
@@ -364,29 +340,25 @@ def _mark_overflows(ax, landscapes, looks, start=-np.inf, stop=np.inf):
 
 
 def _magnify(ax, landscapes, quantity, zoom, log, looks):
-    """Draw a part of the training into the upper right corner again, and make room for it there."""
-    start, stop = zoom
-    limits = _limits(landscapes, quantity, start, stop)
+    """Draw a part of the training again into the upper right corner, and make room for it there."""
+    limits = _limits(landscapes, quantity, *zoom)
     if limits is None:
-        raise ValueError(f'Nothing finite was measured from iteration {start:g} to {stop:g}, the part to magnify: '
+        raise ValueError(f'Nothing finite was measured from iteration {zoom[0]:g} to {zoom[1]:g}, the part to magnify: '
                          f'measurements go from iteration {min(run.iters[0] for run in landscapes)} to '
                          f'{max(run.iters[-1] for run in landscapes)}.')
     transform = ax.yaxis.get_transform()
-    # What lies below the inset, and its labels, must stay below it.
     left, right = ax.get_xlim()
     hidden = _limits(landscapes, quantity, left + (INSET[0] - 0.1) * (right - left), right)
-    if hidden is not None:
-        bottom, top = transform.transform(np.array(ax.get_ylim()))
-        highest = transform.transform(np.array([hidden[1]]))[0]
+    if hidden is not None:  # these values must stay below the inset and its labels
+        bottom, top, highest = transform.transform(np.array([*ax.get_ylim(), hidden[1]]))
         needed = bottom + (highest - bottom) / (INSET[1] - 0.1)
         ax.set_ylim(top=transform.inverted().transform(np.array([max(top, needed)]))[0])
     inset = ax.inset_axes(INSET)
     _draw_values(inset, landscapes, quantity, log, looks)
-    _mark_overflows(inset, landscapes, looks, start, stop)
+    _mark_overflows(inset, landscapes, looks, *zoom)
     low, high = transform.transform(np.array(limits))
     margin = 0.08 * (high - low) or 0.08 * abs(high) or 1
-    inset.set_xlim(start, stop)
-    inset.set_ylim(*transform.inverted().transform(np.array([low - margin, high + margin])))
+    inset.set(xlim=zoom, ylim=transform.inverted().transform(np.array([low - margin, high + margin])))
     inset.tick_params(which='both', labelsize=7)
     ax.indicate_inset_zoom(inset, edgecolor='0.35')
 

@@ -2,8 +2,9 @@
 
 :func:`mmgcp.apis.trainings.read_trainings` reads them.
 """
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mmgcp.utils.logs import Run
 
@@ -31,7 +32,7 @@ class TrainedRun:
     pooling: str
     lr: str
     batch: int | None
-    planned: int | None = field(default=None)
+    planned: int | None = None
 
 
 def table_2(trainings: Sequence[TrainedRun],
@@ -39,8 +40,8 @@ def table_2(trainings: Sequence[TrainedRun],
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Compare trainings as Table 2 does.
 
-    The best value of the first metric counts, and what the others were at that epoch. Differences, with an arrow up or
-    down, are those from the reference: of the matching epoch from its full training, of metrics from its values.
+    Metrics are those of the last validation. Differences from the reference, with an arrow up or down, are those of the
+    matching epoch from its full training, and of metrics from its values.
 
     Args:
         trainings (Sequence[TrainedRun]): The runs.
@@ -53,7 +54,7 @@ def table_2(trainings: Sequence[TrainedRun],
 
     Raises:
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
-            reference has nothing but NaN.
+            reference ends with NaN.
     """
     for metric in metrics[1:]:
         if not any(metric in training.run.metrics for training in trainings):
@@ -63,11 +64,11 @@ def table_2(trainings: Sequence[TrainedRun],
     for group in [list(trainings)] if reference else _by_network(trainings):
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
         compared = convergence_table([training.run for training in group], metrics[0], name)
-        of_reference = next(row for row in compared if row.name == name)
-        reference_run = next(training.run for training in group if training.run.name == name)
-        reached = [_at(reference_run, metric, of_reference.best_epoch) for metric in metrics]
+        reference_run, of_reference = next(
+            (training.run, row) for training, row in zip(group, compared, strict=True) if row.name == name)
+        reached = [_final(reference_run, metric) for metric in metrics]
         for training, row in zip(group, compared, strict=True):
-            values = [_at(training.run, metric, row.best_epoch) for metric in metrics]
+            values = [_final(training.run, metric) for metric in metrics]
             is_reference = row is of_reference
             rows[row.name] = [
                 training.network, row.name, training.pooling, training.lr,
@@ -86,12 +87,10 @@ def _by_network(trainings):
     return [[training for training in trainings if training.network == network] for network in networks]
 
 
-def _at(run, metric, step):
-    """Value of a metric at one validation; None where there is none."""
-    if step is None or metric not in run.metrics:
-        return None
-    steps, values = run.curve(metric)
-    return next((float(value) for value in values[steps == step]), None)
+def _final(run, metric):
+    """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
+    value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
+    return None if math.isnan(value) else value
 
 
 def _epochs(trained, planned):

@@ -173,7 +173,7 @@ class TestTable:
         lost = read_run(write_log(tmp_path / 'lost', by_epoch([NAN, NAN])))
         row = convergence_table([runs[0], lost])[1]
         assert np.isnan(row.best) and row.best_epoch is None and row.matching_epoch is None
-        with pytest.raises(ValueError, match="reference 'lost' has no value"):
+        with pytest.raises(ValueError, match="reference 'lost' ends with NaN"):
             convergence_table([lost, runs[0]])
 
     def test_text(self, runs):
@@ -196,7 +196,7 @@ class TestFigure:
             epochs, values = run.curve('accuracy/top1')
             np.testing.assert_array_equal(lines[run.name].get_xdata(), epochs)
             np.testing.assert_array_equal(lines[run.name].get_ydata(), values)
-        assert set(lines['best of gap: 70.47'].get_ydata()) == {70.47}
+        assert set(lines['final of gap: 70.10'].get_ydata()) == {70.1}
         assert (ax.get_xlabel(), ax.get_ylabel()) == ('Epoch', 'Top-1 accuracy (%)')
 
     def test_marks_of_matching_epochs(self, runs):
@@ -215,7 +215,7 @@ class TestFigure:
             assert len({getattr(line, look)() for line in lines}) == len(runs)
         assert ax.get_title() == 'ResNet-18'
         assert [text.get_text() for text in figures[0].legends[0].get_texts()] == [
-            'gap', 'gcp', 'gap_fast', 'best of gap: 70.47']
+            'gap', 'gcp', 'gap_fast', 'final of gap: 70.10']
 
     def test_files(self, runs, tmp_path):
         paths = plot_convergence_panels({'': runs}, 'accuracy/top1', tmp_path / 'new' / 'figure.png',
@@ -283,7 +283,7 @@ class TestPanels:
         # What panels have in common stands below the figure, the rest below its panel.
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ['GAP', 'GCP']
         own = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in figure.axes]
-        assert own == [['best of GAP: 70.00'], ['fast', 'best of GAP: 65.00'], ['best of GCP: 72.00']]
+        assert own == [['final of GAP: 70.00'], ['fast', 'final of GAP: 65.00'], ['final of GCP: 72.00']]
         # Marks of the matching epochs are those of each panel.
         assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [['2'], ['1'], []]
 

@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_panel_arguments(parser)
     parser.add_argument('--reference', metavar='LABEL',
-                        help='run of each panel whose best value the others match (default: the first)')
+                        help='run of each panel whose final value the others match (default: the first)')
     parser.add_argument('--metric', default='accuracy/top1', help='validation metric (default: %(default)s)')
     parser.add_argument('--title', default='Convergence curves', help='title of a single panel')
     add_figure_arguments(parser, 'convergence.png')
