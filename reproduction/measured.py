@@ -81,7 +81,7 @@ class Measured:
 
 
 def photos_and_sets(summary: RobustnessSummary) -> str:
-    """On how many photos, and on how many sets of a benchmark, a network was measured: ``'246 photos, all 75 sets'``."""
+    """On how many photos and sets of a benchmark a network was measured: ``'246 photos, all 75 sets'``."""
     photos = next(record['items'] for record in summary.result.records if record['set'] != 'clean')
     complete = summary.measured == summary.needed
     return f'{photos:,} photos, {"all" if complete else f"{summary.measured} of"} {summary.needed} sets'

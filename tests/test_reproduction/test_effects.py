@@ -57,8 +57,8 @@ def test_paired_error():
 def test_pages_without_effects_find_one_as_rarely_as_stated(seeds, photos):
     """Of 4,000 pages with 12 comparisons each, in which nothing differs, 5 % or fewer find a difference.
 
-    Some comparisons vary by the seeds alone, others by the photos alone. Errors by the photos are estimated from as many
-    photos, and in part shared by the comparisons of a page.
+    Some comparisons vary by the seeds alone, others by the photos alone. Errors by the photos are estimated from that
+    many photos, and in part shared by the comparisons of a page.
     """
     rng = np.random.default_rng(seeds)
     pages, comparisons = 4000, 12
