@@ -28,7 +28,6 @@ QUANTITIES = {
 }
 HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
-INSET = (0.42, 0.56, 0.56, 0.36)  # left, bottom, width and height of the magnified part, in shares of the axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +155,7 @@ def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> La
         **arrays)
 
 
-def read_landscapes(work_dirs: Sequence[str | Path],
-                    labels: Sequence[str] | None = None,
+def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                     at: str | None = None) -> list[LandscapeLog]:
     """Read landscapes to compare, with a warning where runs differ in length.
 
@@ -190,7 +188,7 @@ def read_landscapes(work_dirs: Sequence[str | Path],
 
 
 def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
-    """Write the numbers of :func:`landscape_rows` as a Markdown table."""
+    """Write :func:`landscape_rows` as a Markdown table."""
     return markdown_table(*landscape_rows(landscapes))
 
 
@@ -231,25 +229,40 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
         log (bool): Logarithmic axis of values.
         looks (Sequence[int], optional): Number of each run's look. Default: in order.
     """
-    looks = looks or range(len(landscapes))
     ax.set_xlabel('Training step')
     ax.set_ylabel(QUANTITIES[quantity])
-    _draw_values(ax, landscapes, quantity, log, looks)
-    _mark_overflows(ax, landscapes, looks)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=''))
+    if log:
+        ax.set_yscale('log', nonpositive='mask')
+        ax.yaxis.set_major_formatter('{x:g}')
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    for level, (index, landscape) in enumerate(zip(looks or range(len(landscapes)), landscapes, strict=True)):
+        color, hatch = COLORS[index % len(COLORS)], HATCHES[index % len(HATCHES)]
+        look = dict(color=color, linestyle=DASHES[index % len(DASHES)], marker='' if len(landscape.iters) > 1 else 'o')
+        low, high = landscape.bounds(quantity)
+        if quantity == 'smoothness':
+            ax.plot(landscape.iters, high, **look, label=landscape.name)
+        else:
+            ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
+                            linewidth=0, label=landscape.name)
+            for edge in (low, high):
+                ax.plot(landscape.iters, edge, **look, linewidth=0.8)
+        if quantity == 'losses':
+            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
+        overflows = landscape.iters[~landscape.finite.all(axis=1)]
+        if len(overflows):  # just above the axes, those of several runs above each other
+            ax.plot(overflows, np.full(len(overflows), 1.015 + 0.03 * level), clip_on=False, color=color, marker='v',
+                    transform=ax.get_xaxis_transform(), markersize=3.5, linestyle='none',
+                    label=f'{landscape.name}: {NOT_FINITE}')
 
 
-def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
-                   path: str | Path,
-                   zoom: tuple[float, float] | None = None,
-                   beta: bool = False,
-                   log: bool = False,
-                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
+def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Path, beta: bool = False,
+                   log: bool = False, formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network (Fig. 2).
 
     Args:
         panels (Mapping[str, Sequence[LandscapeLog]]): Runs by title of the row.
         path (str | Path): The PNG file to write.
-        zoom (tuple[float, float], optional): First and last iteration of a part that is drawn magnified.
         beta (bool): Effective beta-smoothness as a third column.
         log (bool): Logarithmic axes of values.
         formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
@@ -258,7 +271,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
         list[Path]: The files written, the PNG first.
 
     Raises:
-        ValueError: If nothing was measured in a part to be magnified, or ``path`` does not end in ``.png``.
+        ValueError: If ``path`` does not end in ``.png``.
     """
     quantities = list(QUANTITIES)[:3 if beta else 2]
     with use_style():
@@ -269,8 +282,6 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
             for ax, quantity in zip(axes, quantities, strict=True):
                 draw_landscape(ax, landscapes, quantity, log, some)
                 ax.set_title(title, pad=6 + 3 * len(landscapes))
-                if zoom:
-                    _magnify(ax, landscapes, quantity, zoom, log, some)
         add_legends(figure, rows)
         return save_figure(figure, path, formats)
 
@@ -304,73 +315,3 @@ def _shown(value):
     if isinstance(value, (list, np.ndarray)) and len(value):
         return f'{len(value)} from {value[0]:g} to {value[-1]:g}'
     return str(value)
-
-
-def _draw_values(ax, landscapes, quantity, log, looks):
-    ax.xaxis.set_major_formatter(EngFormatter(sep=''))
-    if log:
-        ax.set_yscale('log', nonpositive='mask')
-        ax.yaxis.set_major_formatter('{x:g}')
-        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
-    for index, landscape in zip(looks, landscapes, strict=True):
-        color = COLORS[index % len(COLORS)]
-        look = dict(color=color, linestyle=DASHES[index % len(DASHES)], marker='' if len(landscape.iters) > 1 else 'o')
-        low, high = landscape.bounds(quantity)
-        if quantity == 'smoothness':
-            ax.plot(landscape.iters, high, **look, label=landscape.name)
-        else:
-            hatch = HATCHES[index % len(HATCHES)]
-            ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
-                            linewidth=0, label=landscape.name)
-            for edge in (low, high):
-                ax.plot(landscape.iters, edge, **look, linewidth=0.8)
-        if quantity == 'losses':
-            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
-
-
-def _mark_overflows(ax, landscapes, looks, start=-np.inf, stop=np.inf):
-    """Mark the measurements from one iteration to another with values that are not finite."""
-    for level, (index, landscape) in enumerate(zip(looks, landscapes, strict=True)):
-        shown = ~landscape.finite.all(axis=1) & (landscape.iters >= start) & (landscape.iters <= stop)
-        if shown.any():
-            # Just above the axes, those of several runs above each other.
-            ax.plot(landscape.iters[shown], np.full(shown.sum(), 1.015 + 0.03 * level), clip_on=False,
-                    transform=ax.get_xaxis_transform(), color=COLORS[index % len(COLORS)], marker='v', markersize=3.5,
-                    linestyle='none', label=f'{landscape.name}: {NOT_FINITE}')
-
-
-def _magnify(ax, landscapes, quantity, zoom, log, looks):
-    """Draw a part of the training again into the upper right corner, and make room for it there."""
-    limits = _limits(landscapes, quantity, *zoom)
-    if limits is None:
-        raise ValueError(f'Nothing finite was measured from iteration {zoom[0]:g} to {zoom[1]:g}, the part to magnify: '
-                         f'measurements go from iteration {min(run.iters[0] for run in landscapes)} to '
-                         f'{max(run.iters[-1] for run in landscapes)}.')
-    transform = ax.yaxis.get_transform()
-    left, right = ax.get_xlim()
-    hidden = _limits(landscapes, quantity, left + (INSET[0] - 0.1) * (right - left), right)
-    if hidden is not None:  # these values must stay below the inset and its labels
-        bottom, top, highest = transform.transform(np.array([*ax.get_ylim(), hidden[1]]))
-        needed = bottom + (highest - bottom) / (INSET[1] - 0.1)
-        ax.set_ylim(top=transform.inverted().transform(np.array([max(top, needed)]))[0])
-    inset = ax.inset_axes(INSET)
-    _draw_values(inset, landscapes, quantity, log, looks)
-    _mark_overflows(inset, landscapes, looks, *zoom)
-    low, high = transform.transform(np.array(limits))
-    margin = 0.08 * (high - low) or 0.08 * abs(high) or 1
-    inset.set(xlim=zoom, ylim=transform.inverted().transform(np.array([low - margin, high + margin])))
-    inset.tick_params(which='both', labelsize=7)
-    ax.indicate_inset_zoom(inset, edgecolor='0.35')
-
-
-def _limits(landscapes, quantity, start, stop):
-    """Smallest and largest finite value that is drawn from one iteration to another; None if there is none."""
-    drawn = []
-    for landscape in landscapes:
-        low, high = landscape.bounds(quantity)
-        curves = {'losses': [low, high, landscape.loss], 'distances': [low, high], 'smoothness': [high]}[quantity]
-        within = (landscape.iters >= start) & (landscape.iters <= stop)
-        drawn += [curve[within] for curve in curves]
-    drawn = np.concatenate(drawn)
-    drawn = drawn[np.isfinite(drawn)]
-    return (drawn.min(), drawn.max()) if len(drawn) else None

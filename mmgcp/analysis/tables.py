@@ -3,10 +3,6 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from mmgcp.utils.logs import Run
-
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
     """Write a table whose first columns are text and hang left, the others numbers that hang right.
@@ -59,32 +55,3 @@ def arrow(difference: float, digits: int) -> str:
 def decimals(value: float) -> int:
     """Decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
     return 2 if value > 1 else 3
-
-
-def results_table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
-    """Last validation of each run, a column per metric, empty where a run did not measure it.
-
-    Args:
-        runs (Sequence[Run]): The runs.
-        metrics (Sequence[str]): Names of validation metrics.
-
-    Returns:
-        str: Markdown table.
-
-    Raises:
-        ValueError: If no run measured one of the metrics.
-    """
-    for metric in metrics:
-        if not any(metric in run.metrics for run in runs):
-            known = sorted({name for run in runs for name in run.metrics})
-            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
-    return markdown_table(['run', 'unit', 'trained', *metrics],
-                          [[run.name, run.unit, str(run.val[-1]['step']), *(_last(run, m) for m in metrics)]
-                           for run in runs])
-
-
-def _last(run, metric):
-    if metric not in run.metrics:
-        return ''
-    value = run.curve(metric)[1][-1]
-    return f'{value:.{decimals(np.nan_to_num(value))}f}'

@@ -2,8 +2,7 @@ r"""Measure Table 1 of Wang et al., CVPR 2020: gradients of GAP, GCP and GAP wit
 
 The weights are those of the last convolution before the pooling. Its output passes normalisation and activation to
 become the features ``X``, the input of the pooling. Each row of the table is a ``dL/dX``
-(:mod:`mmgcp.ops.closed_form_gradients`), propagated back through these layers to the weights by autograd and averaged
-over the images.
+(:mod:`mmgcp.ops.closed_form_gradients`), propagated back to the weights by autograd and averaged over the images.
 
 A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss with respect
 to its pooled matrix, and differ only in the step from there to ``X``:
@@ -17,11 +16,9 @@ to its pooled matrix, and differ only in the step from there to ``X``:
 
 A network with average pooling gives the last two, with its own head.
 
-The Fisher matrix is the empirical one, of the gradients of the GAP loss with true labels over the given images, as in
-``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` contains ``dL/dX`` itself.
-
-Batch normalisation uses the statistics of the batch, as in training. It couples the images: the gradient at one image
-also depends a little on the losses of the others.
+The Fisher matrix is the empirical one, of the gradients of the GAP loss with true labels, as in
+``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` contains ``dL/dX`` itself. Batch normalisation uses the
+statistics of the batch, as in training, so that the gradient at one image depends a little on the other images.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -174,11 +171,10 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
     prior.
 
-    The penalty determines the size of the gradients. With more channels than images, some weights classify all images
-    correctly; with little or no penalty, the residuals and the gradient then vanish. At the optimum, the weights of a
-    class are the sum of its residuals times features of length about 1. So one image changes its own scores by no more
-    than its residuals, whatever the number of channels, and residuals become small only through features that many
-    images of a class share. Classes without images get low but finite scores.
+    The penalty sets the size of the gradients: with more channels than images and no penalty, some weights classify all
+    images correctly, and the gradient vanishes. At the optimum, the weights of a class are the sum of its residuals
+    times features of length about 1, so that one image changes its own scores by no more than its residuals, whatever
+    the number of channels. Classes without images get low but finite scores.
 
     Args:
         features (Tensor): Averaged features, (n, D).
@@ -217,7 +213,7 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
 
 def _find_layers(model: nn.Module, data: dict) -> _Layers:
-    """Find the pooling layer and the last convolution that runs before it."""
+    """Find the pooling layer, and the last convolution that runs before it."""
     poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
     if len(poolings) != 1:
         raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
@@ -253,7 +249,7 @@ def _check_root(pooling: CovariancePooling) -> None:
 
 @contextmanager
 def _hooked(hooks: dict[nn.Module, Callable]):
-    """Register forward hooks on layers, and remove them afterwards."""
+    """Register forward hooks on layers for the time being."""
     handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
     try:
         yield

@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from mmgcp.analysis.landscape import (
     NOT_FINITE,
@@ -229,31 +228,7 @@ class TestFigure:
         assert not any(ax.get_legend() for ax in made.axes)
         assert len(figure().axes) == 2
 
-    @pytest.mark.parametrize('log', [False, True])
-    def test_magnified_part(self, figure, runs, log):
-        ax = figure(zoom=(15, 40), log=log).axes[0]
-        inset, = ax.child_axes
-        assert inset.get_xlim() == (15, 40)
-        bottom, top = inset.get_ylim()
-        assert 0 < bottom < 1.5 and 6 < top < 8  # around 1.5 (L(X) of gcp) to 6 (gap)
-        marked = next(line for line in inset.get_lines() if NOT_FINITE in line.get_label())
-        np.testing.assert_array_equal(marked.get_xdata(), [30])
-        # The magnified part covers nothing: the data below it end below it.
-        assert ax.transData.transform((40, 6))[1] < inset.get_window_extent().y0
-        assert inset.get_yscale() == ax.get_yscale()
-
-    def test_labels_of_the_inset_stay_inside_the_axes(self, figure):
-        made = figure(zoom=(15, 40))
-        ax = made.axes[0]
-        inset, = ax.child_axes
-        texts = [text for text in inset.findobj(Text) if text.get_text() and text.get_visible()]
-        assert texts and all(text.get_window_extent().x0 > ax.get_window_extent().x0 for text in texts)
-
-    def test_part_without_measurements(self, runs, tmp_path):
-        with pytest.raises(ValueError, match='from iteration 100 to 200.*from iteration 0 to 40'):
-            plot_landscape({'': runs}, tmp_path / 'figure.png', zoom=(100, 200))
-
     def test_files(self, runs, tmp_path):
-        paths = plot_landscape({'': runs}, tmp_path / 'new' / 'figure.png', zoom=(20, 40), formats=['svg'])
+        paths = plot_landscape({'': runs}, tmp_path / 'new' / 'figure.png', formats=['svg'])
         assert [path.name for path in paths] == ['figure.png', 'figure.svg']
         assert all(path.stat().st_size > 5000 for path in paths)
