@@ -1,14 +1,13 @@
 """How curved the loss is along trainings: eigenvalues and trace of its Hessian, against epochs.
 
-What ``measure_curvature.py`` leaves in a work directory. Smoothness is the claim of Section 3 of Wang et al. (CVPR
-2020); the largest eigenvalue of the Hessian is its measure where the weights are.
+``measure_curvature.py`` measures them. Smoothness is the claim of Section 3 of Wang et al. (CVPR 2020); the largest
+eigenvalue of the Hessian is its measure in the weights.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
@@ -62,14 +61,11 @@ class CurvatureLog:
 
 
 def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLog:
-    """Read what was measured of a training. A checkpoint that was measured twice keeps its later measurement.
+    """Read the measurements of a training; of a checkpoint that was measured twice, the later one.
 
     Args:
         work_dir (str | Path): Folder with ``curvature.json``.
-        name (str, optional): Name of the run; by default that of the folder.
-
-    Returns:
-        CurvatureLog: The measurements in the order of the training.
+        name (str, optional): Name of the run. Default: that of the folder.
 
     Raises:
         ValueError: If there is no measurement, or the file cannot be read.
@@ -82,13 +78,7 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLo
 
 
 def curvature_of(settings: dict, records: Sequence[dict], name: str) -> CurvatureLog:
-    """Put measurements together.
-
-    Args:
-        settings (dict): On which images and how it was measured.
-        records (Sequence[dict]): The measurements, at least one.
-        name (str): Name of the run.
-    """
+    """Combine the settings and the measurements, at least one, of a training."""
     records = sorted({record['step']: record for record in records}.values(), key=lambda record: record['step'])
 
     def table(key: str, width: int) -> np.ndarray:
@@ -105,14 +95,7 @@ def curvature_of(settings: dict, records: Sequence[dict], name: str) -> Curvatur
 
 
 def check_comparable(settings: Mapping[str, dict]) -> None:
-    """Check that networks are measured on the same images in the same way.
-
-    Args:
-        settings (Mapping[str, dict]): Settings of the measurements by name of the run.
-
-    Raises:
-        ValueError: If some differ; it names the difference.
-    """
+    """Raise a ValueError unless networks, by name, are measured on the same images in the same way."""
     (first, known), *others = settings.items()
     for name, other in others:
         differing = sorted(key for key in {*known, *other} if known.get(key) != other.get(key))
@@ -123,20 +106,19 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
 
 
 def curvature_table(curvatures: Sequence[CurvatureLog]) -> str:
-    """Write the numbers of :func:`curvature_rows` as a Markdown table."""
+    """Write :func:`curvature_rows` as a Markdown table."""
     return markdown_table(*curvature_rows(curvatures))
 
 
 def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:
-    """Measurements in numbers, a row per checkpoint.
+    """Measurements in numbers, a row per checkpoint; what was not found is ``nan``.
 
     Args:
         curvatures (Sequence[CurvatureLog]): The runs.
 
     Returns:
         tuple[list[str], list[list[str]]]: Names of the columns, and cells: steps, loss, eigenvalues and how many of
-        them converged, the largest of their residuals, trace with its standard error, products and seconds. What was
-        not found is ``nan``.
+        them converged, the largest of their residuals, trace with its standard error, products and seconds.
 
     Raises:
         ValueError: As :func:`check_comparable`, or the runs count their steps differently.
@@ -150,45 +132,15 @@ def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[
     return header, [_cells(run, index, bool(smallest)) for run in curvatures for index in range(len(run.step))]
 
 
-def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[CurvatureLog]) -> None:
+def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
+                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Draw the largest eigenvalue and the trace against epochs, with bars of the trace's standard error.
 
     Axes of values are logarithmic where all values are positive. Curves have gaps where a value was not found; the
     legend counts them.
 
     Args:
-        panels (Sequence[Axes]): Two, for eigenvalue and trace.
         curvatures (Sequence[CurvatureLog]): The runs; they may differ in length.
-
-    Raises:
-        ValueError: As :func:`curvature_table`.
-    """
-    _check(curvatures)
-    for ax, quantity in zip(panels, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
-        ax.set_xlabel(curvatures[0].unit.capitalize())
-        ax.set_ylabel(f'{quantity} of the Hessian')
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    lowest = [np.inf, np.inf]
-    for run in curvatures:
-        gaps = int((~np.isfinite(run.largest)).sum())
-        label = run.name + (f' ({gaps} of {len(run.step)} not found)' if gaps else '')
-        panels[0].errorbar(run.step, run.largest, label=label)
-        panels[1].errorbar(run.step, run.trace, run.trace_error, capsize=2, label=label)
-        for panel, values in enumerate((run.largest, run.trace - run.trace_error)):
-            lowest[panel] = min(lowest[panel], *values[np.isfinite(values)], np.inf)
-    for ax, low in zip(panels, lowest, strict=True):
-        if 0 < low < np.inf:
-            ax.set_yscale('log')
-            ax.yaxis.set_major_formatter(LogFormatter())
-            ax.yaxis.set_minor_formatter(LogFormatter())
-
-
-def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
-                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure of :func:`draw_curvature`.
-
-    Args:
-        curvatures (Sequence[CurvatureLog]): The runs.
         path (str | Path): The PNG file to write.
         formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
 
@@ -196,12 +148,28 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
         list[Path]: The files written, the PNG first.
 
     Raises:
-        ValueError: As :func:`curvature_table`, or ``path`` does not end in ``.png``.
+        ValueError: As :func:`curvature_rows`, or ``path`` does not end in ``.png``.
     """
+    _check(curvatures)
     with use_style():
         figure = Figure(figsize=(8.4, 3.6))  # inches: two panels
         panels = figure.subplots(1, 2)
-        draw_curvature(panels, curvatures)
+        for run in curvatures:
+            gaps = int((~np.isfinite(run.largest)).sum())
+            label = run.name + (f' ({gaps} of {len(run.step)} not found)' if gaps else '')
+            panels[0].errorbar(run.step, run.largest, label=label)
+            panels[1].errorbar(run.step, run.trace, run.trace_error, capsize=2, label=label)
+        lowest = (np.concatenate([run.largest for run in curvatures]),
+                  np.concatenate([run.trace - run.trace_error for run in curvatures]))
+        for ax, values, quantity in zip(panels, lowest, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
+            ax.set_xlabel(curvatures[0].unit.capitalize())
+            ax.set_ylabel(f'{quantity} of the Hessian')
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            values = values[np.isfinite(values)]
+            if len(values) and values.min() > 0:
+                ax.set_yscale('log')
+                ax.yaxis.set_major_formatter(LogFormatter())
+                ax.yaxis.set_minor_formatter(LogFormatter())
         add_legends(figure, [panels])
         return save_figure(figure, path, formats)
 

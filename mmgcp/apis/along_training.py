@@ -1,4 +1,4 @@
-"""Measure the checkpoints of a training and append the results to a file, skipping those measured before."""
+"""Measure the checkpoints of a training that have not been measured yet, and append the results to a file."""
 import hashlib
 import time
 from collections.abc import Sequence
@@ -49,9 +49,6 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         seed (int): Seed for images, augmentations, dropout and random vectors.
         **how: Further arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
 
-    Returns:
-        list[MeasuredTraining]: One per config.
-
     Raises:
         SetupError: If there are no checkpoints or no images.
         ValueError: If the trainings do not use the same images.
@@ -71,9 +68,6 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
 
 def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
     """Measure the checkpoints that are not in ``WORK_DIR/curvature.json`` yet.
-
-    Args:
-        trainings (Sequence[MeasuredTraining]): Trainings from :func:`curvatures_to_measure`.
 
     Raises:
         ValueError: If such a file was written with other settings.
@@ -166,12 +160,11 @@ class Progress:
         if now - self.printed < INTERVAL:
             return
         self.printed, each = now, (now - self.began) / products
+        outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         if self.costs:
             usual = sum(self.costs) / len(self.costs)
             left = max(usual - products, 0) + usual * (self.measurements - self.number)
             outlook = f' of about {usual:.0f}, {each:.2g} s each: {timedelta(seconds=round(left * each))} left in all'
-        else:
-            outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         print(f'{self.name}: {products} products{outlook}', flush=True)
 
     def end(self, curvature: Curvature) -> None:
@@ -184,10 +177,9 @@ class Progress:
             print(f'{self.name}: left incomplete, because {curvature.fault}', flush=True)
 
 
-def _fingerprint(batches: list[dict]) -> str:
+def _fingerprint(batches):
     """Short hash of all images in order."""
     digest = hashlib.sha256()
-    for batch in batches:
-        for image in batch['inputs']:
-            digest.update(image.numpy().tobytes())
+    for image in (image for batch in batches for image in batch['inputs']):
+        digest.update(image.numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -2,16 +2,14 @@ import re
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
+from mmgcp.analysis import curvature
 from mmgcp.analysis.curvature import (
     check_comparable,
     curvature_table,
-    draw_curvature,
     plot_curvature,
     read_curvature,
 )
-from mmgcp.analysis.style import use_style
 from mmgcp.utils.records import append_record, open_records
 
 SETTINGS = dict(images=64, fingerprint='a1b2', seed=0, eigenvalues=2, smallest=False, samples=10)
@@ -76,10 +74,16 @@ def test_most_negative_eigenvalue_has_a_column_where_it_was_measured(tmp_path):
     assert lines.splitlines()[2].split('|')[8].strip() == '-0.5'
 
 
-def test_figure_shows_values_errors_and_gaps(gap, gcp, tmp_path):
-    with use_style():
-        panels = Figure().subplots(1, 2)
-        draw_curvature(panels, [gap, gcp])
+@pytest.fixture
+def panels(monkeypatch):
+    """A function that returns the panels of the figure of some runs."""
+    figures = []
+    monkeypatch.setattr(curvature, 'save_figure', lambda figure, *_: figures.append(figure))
+    return lambda runs: plot_curvature(runs, 'figure.png') or figures[-1].axes
+
+
+def test_figure_shows_values_errors_and_gaps(gap, gcp, panels):
+    panels = panels([gap, gcp])
     assert [panel.get_yscale() for panel in panels] == ['log', 'log']
     eigenvalues, traces = (panel.containers for panel in panels)
     np.testing.assert_array_equal(eigenvalues[0].lines[0].get_ydata(), [80, NAN, NAN])
@@ -90,17 +94,17 @@ def test_figure_shows_values_errors_and_gaps(gap, gcp, tmp_path):
     assert eigenvalues[0].lines[0].get_color() == traces[0].lines[0].get_color() != eigenvalues[1].lines[0].get_color()
     assert panels[0].get_xlabel() == 'Epoch'
 
+
+def test_files(gap, gcp, tmp_path):
     paths = plot_curvature([gap, gcp], tmp_path / 'figure.png', ['svg'])
     assert paths == [tmp_path / 'figure.png', tmp_path / 'figure.svg'] and paths[0].stat().st_size > 10000
 
 
-def test_axes_are_linear_where_values_may_be_negative_or_are_missing(tmp_path):
+def test_axes_are_linear_where_values_may_be_negative_or_are_missing(tmp_path, panels):
     negative = write(tmp_path / 'negative', [(1, 2.2, [8., 4.], 3., 5.)])
     missing = write(tmp_path / 'missing', [(1, NAN, [], NAN, NAN)])
     for runs, scales in ((([negative]), ['log', 'linear']), ([missing], ['linear', 'linear'])):
-        panels = Figure().subplots(1, 2)
-        draw_curvature(panels, runs)
-        assert [panel.get_yscale() for panel in panels] == scales
+        assert [panel.get_yscale() for panel in panels(runs)] == scales
 
 
 def test_runs_that_cannot_be_compared(gcp, tmp_path):

@@ -224,7 +224,7 @@ class TestFigure:
         assert [ax.get_ylabel() for ax in made.axes[:2]] == ['Loss along the gradient', 'Gradient distance']
         legend, = made.legends
         assert [text.get_text() for text in legend.get_texts()] == [
-            'gap', 'gap: L(X)', 'gcp', 'gcp: L(X)', f'gap: {NOT_FINITE}']
+            'gap', 'gap: L(X)', f'gap: {NOT_FINITE}', 'gcp', 'gcp: L(X)']
         assert not any(ax.get_legend() for ax in made.axes)
         assert len(figure().axes) == 2
 
