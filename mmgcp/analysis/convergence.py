@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,8 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from mmgcp.utils.logs import Run, read_runs
 from mmgcp.utils.records import read_lines
 
-from .panels import add_legends, looks_of
-from .style import save_figure, use_style
+from .style import label_ends, looks_of, save_figure, use_style
 from .tables import decimals, markdown_table
 
 METRIC_NAMES = {
@@ -141,40 +139,41 @@ def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference:
 
 
 def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None,
-                     looks: Sequence[int] | None = None) -> None:
+                     looks: Mapping[str, dict] | None = None) -> None:
     """Draw a metric against epochs for all runs, and where each first reaches the reference (Fig. 1).
 
     Args:
         ax (matplotlib.axes.Axes): Where to draw: a whole figure, or one panel of several (Fig. 3).
         runs (Sequence[Run]): The runs; they may differ in length.
         metric (str): Name of a validation metric.
-        reference (str, optional): Name of the run to match; by default the first one.
-        looks (Sequence[int], optional): See :func:`draw_curves`.
+        reference (str, optional): Name of the run to match. Default: the first one.
+        looks (Mapping[str, dict], optional): See :func:`draw_curves`.
 
     Raises:
         ValueError: As :func:`convergence_table`.
     """
     reference, target = _target(runs, metric, reference)
+    lines = draw_curves(ax, runs, metric, looks)
+    draw_target(ax, target, f'final of {reference.name}: {target:.{decimals(target)}f}')
     matches = 0
-    for run, line in zip(runs, draw_curves(ax, runs, metric, looks), strict=True):
+    for run, line in zip(runs, lines, strict=True):
         epochs, values = run.curve(metric)
         match = None if run is reference else matching_epoch((epochs, values), target)
         if match is not None:
             _mark_match(ax, match, values[epochs == match][0], line.get_color(), height=0.03 + 0.06 * (matches % 5))
             matches += 1
-    ax.axhline(target, color='0.45', linewidth=0.9, linestyle=':',
-               label=f'final of {reference.name}: {target:.{decimals(target)}f}')
+    label_ends(ax, lines)
 
 
 def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
-                looks: Sequence[int] | None = None) -> list[Line2D]:
+                looks: Mapping[str, dict] | None = None) -> list[Line2D]:
     """Draw a metric against epochs for all runs, and nothing else (Fig. 4, right).
 
     Args:
         ax (Axes): Where to draw.
         runs (Sequence[Run]): The runs; they may differ in length.
         metric (str): Name of a validation metric.
-        looks (Sequence[int], optional): Number of each run's look in the cycle of the style. Default: in order.
+        looks (Mapping[str, dict], optional): From :func:`~mmgcp.analysis.style.looks_of`, by name of the run.
 
     Returns:
         list[Line2D]: A line per run.
@@ -185,29 +184,32 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
     ax.set_xlabel(runs[0].unit.capitalize())
     ax.set_ylabel(METRIC_NAMES.get(metric, metric))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    cycle = list(rcParams['axes.prop_cycle'])
+    looks = looks or looks_of(run.name for run in runs)
     lines = []
-    for index, (run, look) in enumerate(zip(runs, looks or range(len(runs)), strict=True)):
+    for index, run in enumerate(runs):
         epochs, values = run.curve(metric)
         # About a dozen markers a curve, and not all curves at the same epochs: else close curves hide each other.
         spacing = -(-len(epochs) // 12)
-        lines += ax.plot(epochs, values, **cycle[look % len(cycle)], label=run.name,
+        lines += ax.plot(epochs, values, **looks[run.name], label=run.name,
                          markevery=(index * spacing // len(runs), spacing))
     return lines
 
 
-def plot_convergence_panels(panels: Mapping[str, Sequence[Run]],
-                            metric: str,
-                            path: str | Path,
-                            reference: str | None = None,
-                            formats: Sequence[str] = ('pdf', )) -> list[Path]:
+def draw_target(ax: Axes, value: float, text: str) -> None:
+    """Draw a line across the axes at a value to reach, with a text at its left end."""
+    ax.axhline(value, color='0.45', linewidth=0.9, linestyle=':', label=text)
+    ax.text(0, value, f' {text}', color='0.45', fontsize='small', transform=ax.get_yaxis_transform(), va='bottom')
+
+
+def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, path: str | Path,
+                            reference: str | None = None, formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write a figure with the convergence curves of several networks, a panel for each (Fig. 3).
 
     Args:
         panels (Mapping[str, Sequence[Run]]): Runs by title of the panel.
         metric (str): Name of a validation metric.
         path (str | Path): The PNG file to write.
-        reference (str, optional): Name of the run to match in each panel; by default the first one of each.
+        reference (str, optional): Name of the run to match in each panel. Default: the first one of each.
         formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
 
     Returns:
@@ -219,13 +221,12 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]],
     columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
     rows = -(-len(panels) // columns)
     with use_style():
-        figure = Figure(figsize=(6.4 if columns == 1 else 4.2 * columns, 3.7 * rows))  # inches
-        axes = [figure.add_subplot(rows, columns, place) for place in range(1, len(panels) + 1)]
-        looks = looks_of([[run.name for run in runs] for runs in panels.values()])
-        for ax, (title, runs), some in zip(axes, panels.items(), looks, strict=True):
-            draw_convergence(ax, runs, metric, reference, some)
+        figure = Figure(figsize=(6.4 if columns == 1 else 5 * columns, 3.7 * rows))  # inches
+        looks = looks_of(run.name for runs in panels.values() for run in runs)
+        for place, (title, runs) in enumerate(panels.items(), 1):
+            ax = figure.add_subplot(rows, columns, place)
+            draw_convergence(ax, runs, metric, reference, looks)
             ax.set_title(title)
-        add_legends(figure, [[ax] for ax in axes])
         return save_figure(figure, path, formats)
 
 

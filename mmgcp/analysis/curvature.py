@@ -14,7 +14,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
-from .panels import add_legends
+from .panels import add_legend
 from .style import save_figure, use_style
 from .tables import markdown_table
 
@@ -170,7 +170,7 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
                 ax.set_yscale('log')
                 ax.yaxis.set_major_formatter(LogFormatter())
                 ax.yaxis.set_minor_formatter(LogFormatter())
-        add_legends(figure, [panels])
+        add_legend(figure)
         return save_figure(figure, path, formats)
 
 

@@ -17,8 +17,8 @@ from matplotlib.ticker import EngFormatter, LogFormatter
 from mmgcp.utils.logs import read_labelled
 from mmgcp.utils.records import read_records
 
-from .panels import add_legends, looks_of
-from .style import COLORS, DASHES, save_figure, use_style
+from .panels import add_legend
+from .style import looks_of, save_figure, use_style
 from .tables import markdown_table
 
 QUANTITIES = {
@@ -216,7 +216,7 @@ def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[
 
 
 def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, log: bool = False,
-                   looks: Sequence[int] | None = None) -> None:
+                   looks: Mapping[str, dict] | None = None) -> None:
     """Draw a quantity against training steps (a panel of Fig. 2).
 
     Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
@@ -227,7 +227,7 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
         landscapes (Sequence[LandscapeLog]): The runs.
         quantity (str): 'losses', 'distances' or 'smoothness'.
         log (bool): Logarithmic axis of values.
-        looks (Sequence[int], optional): Number of each run's look. Default: in order.
+        looks (Mapping[str, dict], optional): From :func:`~mmgcp.analysis.style.looks_of`, by name of the run.
     """
     ax.set_xlabel('Training step')
     ax.set_ylabel(QUANTITIES[quantity])
@@ -236,9 +236,10 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
         ax.set_yscale('log', nonpositive='mask')
         ax.yaxis.set_major_formatter('{x:g}')
         ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
-    for level, (index, landscape) in enumerate(zip(looks or range(len(landscapes)), landscapes, strict=True)):
-        color, hatch = COLORS[index % len(COLORS)], HATCHES[index % len(HATCHES)]
-        look = dict(color=color, linestyle=DASHES[index % len(DASHES)], marker='' if len(landscape.iters) > 1 else 'o')
+    looks = looks or looks_of(landscape.name for landscape in landscapes)
+    for level, landscape in enumerate(landscapes):
+        look = looks[landscape.name] | dict(marker='' if len(landscape.iters) > 1 else 'o')
+        color, hatch = look['color'], HATCHES[list(looks).index(landscape.name) % len(HATCHES)]
         low, high = landscape.bounds(quantity)
         if quantity == 'smoothness':
             ax.plot(landscape.iters, high, **look, label=landscape.name)
@@ -277,12 +278,12 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Pat
     with use_style():
         figure = Figure(figsize=(4.6 * len(quantities), 3.4 * len(panels)))  # inches
         rows = figure.subplots(len(panels), len(quantities), squeeze=False)
-        looks = looks_of([[landscape.name for landscape in landscapes] for landscapes in panels.values()])
-        for axes, (title, landscapes), some in zip(rows, panels.items(), looks, strict=True):
+        looks = looks_of(landscape.name for landscapes in panels.values() for landscape in landscapes)
+        for axes, (title, landscapes) in zip(rows, panels.items(), strict=True):
             for ax, quantity in zip(axes, quantities, strict=True):
-                draw_landscape(ax, landscapes, quantity, log, some)
+                draw_landscape(ax, landscapes, quantity, log, looks)
                 ax.set_title(title, pad=6 + 3 * len(landscapes))
-        add_legends(figure, rows)
+        add_legend(figure)
         return save_figure(figure, path, formats)
 
 

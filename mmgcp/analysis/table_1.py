@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from .panels import add_legends
+from .panels import add_legend
 from .style import save_figure, use_style
 from .tables import markdown_table
 
@@ -115,7 +115,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
         draw_norm_ratios(axes[1], records)
         draw_spectra(axes[2], records[-1])
         figure.suptitle(title)
-        add_legends(figure, [[ax] for ax in axes])
+        add_legend(figure)
         return save_figure(figure, path, formats)
 
 

@@ -202,7 +202,8 @@ class TestFigure:
     def test_marks_of_matching_epochs(self, runs):
         ax = Figure().add_subplot()
         draw_convergence(ax, runs, 'accuracy/top1')
-        assert [(text.get_text(), text.xy) for text in ax.texts] == [('3', (3, 71.0))]
+        marks = [(text.get_text(), text.xy) for text in ax.texts if text.get_text().isdigit()]
+        assert marks == [('3', (3, 71.0))]
 
     def test_curves_differ_in_colour_and_in_grey(self, tmp_path, runs, monkeypatch):
         # The figure as it is styled, caught when it is saved.
@@ -214,8 +215,11 @@ class TestFigure:
         for look in ('get_color', 'get_linestyle', 'get_marker'):
             assert len({getattr(line, look)() for line in lines}) == len(runs)
         assert ax.get_title() == 'ResNet-18'
-        assert [text.get_text() for text in figures[0].legends[0].get_texts()] == [
-            'gap', 'gcp', 'gap_fast', 'final of gap: 70.10']
+        # Lines are labelled at their ends, with no legend.
+        assert not figures[0].legends and not ax.get_legend()
+        ends = {text.get_text(): (text.xy, text.get_color()) for text in ax.texts if hasattr(text, 'xy')}
+        assert all(ends[line.get_label()] == ((line.get_xdata()[-1], line.get_ydata()[-1]), line.get_color())
+                   for line in lines)
 
     def test_files(self, runs, tmp_path):
         paths = plot_convergence_panels({'': runs}, 'accuracy/top1', tmp_path / 'new' / 'figure.png',
@@ -280,12 +284,9 @@ class TestPanels:
                     look = line.get_color(), line.get_linestyle(), line.get_marker()
                     assert looks.setdefault(line.get_label(), look) == look
         assert len(set(looks.values())) == 3
-        # What panels have in common stands below the figure, the rest below its panel.
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ['GAP', 'GCP']
-        own = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in figure.axes]
-        assert own == [['final of GAP: 70.00'], ['fast', 'final of GAP: 65.00'], ['final of GCP: 72.00']]
         # Marks of the matching epochs are those of each panel.
-        assert [[text.get_text() for text in ax.texts] for ax in figure.axes] == [['2'], ['1'], []]
+        marks = [[text.get_text() for text in ax.texts if text.get_text().isdigit()] for ax in figure.axes]
+        assert marks == [['2'], ['1'], []]
 
     def test_curves_alone(self, runs):
         ax = Figure().add_subplot()
