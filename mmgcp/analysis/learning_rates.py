@@ -15,7 +15,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import Run
 
 from .convergence import draw_curves
-from .style import save_figure, use_style
+from .style import looks_of, save_figure, use_style
 from .tables import markdown_table
 
 Curves = Mapping[str, np.ndarray]
@@ -37,7 +37,7 @@ class Schedule(NamedTuple):
 
 
 def schedules() -> dict[str, dict[str, Schedule]]:
-    """Settings of Table 3, and those of the authors' release: by name, 'LR_norm', by family of networks."""
+    """Return the settings of Table 3 and of the authors' release: by name, 'LR_norm', by family of networks."""
     folder = configs_folder() / '_base_' / 'schedules'
     files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
              for family in FAMILIES}
@@ -49,14 +49,7 @@ def schedules() -> dict[str, dict[str, Schedule]]:
 
 
 def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
-    """Give equal curves one common name: 'a', 'a, b', or 'a and 7 more'.
-
-    Args:
-        curves (Mapping[str, np.ndarray]): Curves by name.
-
-    Returns:
-        dict[str, np.ndarray]: Curves that differ in length or values, in the order in which they first appear.
-    """
+    """Give equal curves one common name, 'a', 'a, b', or 'a and 7 more', in the order in which they first appear."""
     groups = []
     for name, rates in curves.items():
         same = next((group for group in groups if _equal(curves[group[0]], rates)), None)
@@ -64,18 +57,16 @@ def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
             same.append(name)
         else:
             groups.append([name])
-    return {_common_name(names): curves[names[0]] for names in groups}
+    return {', '.join(names) if len(names) <= 2 else f'{names[0]} and {len(names) - 1} more': curves[names[0]]
+            for names in groups}
 
 
 def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> str:
-    """Write chosen values of curves as a Markdown table.
+    """Write rates as a Markdown table: number of epochs, those of chosen epochs, and the last.
 
     Args:
         groups (Mapping[str, Curves]): Curves by name, by title; the title stands before the name.
-        epochs (Sequence[int]): Epochs, counted from 1, whose lr gets a column, empty for curves that end before.
-
-    Returns:
-        str: The table: number of epochs, lr of the chosen ones and of the last.
+        epochs (Sequence[int]): Epochs, counted from 1, with a column each, empty for curves that end before.
     """
     rows = [[' '.join(filter(None, (title, name))), str(len(rates)), *(_cell(rates, epoch) for epoch in epochs),
              _cell(rates, len(rates))] for title, curves in groups.items() for name, rates in curves.items()]
@@ -86,7 +77,7 @@ def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
     """Draw learning rates against epochs.
 
     Args:
-        ax (Axes): Where to draw: a whole figure, or one panel of several.
+        ax (Axes): Where to draw.
         curves (Mapping[str, np.ndarray]): Curves by name; the legend adds their number of epochs.
         log (bool): Logarithmic axis of rates; a curve has a gap where its lr is 0, as at the end of LR_adju.
     """
@@ -94,23 +85,20 @@ def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
     if log:
         ax.set_yscale('log', nonpositive='mask')
+    looks = looks_of(curves)
     for index, (name, rates) in enumerate(curves.items()):
         # Few markers, and not all curves at the same epochs: else close curves hide each other.
         spacing = -(-len(rates) // 8)
-        ax.plot(np.arange(1, len(rates) + 1), rates, label=f'{name}: {len(rates)} epochs',
+        ax.plot(np.arange(1, len(rates) + 1), rates, **looks[name], label=f'{name}: {len(rates)} epochs',
                 markevery=(index * spacing // len(curves), spacing))
 
 
-def plot_learning_rates(groups: Mapping[str, Curves],
-                        path: str | Path,
-                        log: bool = False,
-                        formats: Sequence[str] = ('pdf', ),
-                        runs: Sequence[Run] = (),
+def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: bool = False,
+                        formats: Sequence[str] = ('pdf', ), runs: Sequence[Run] = (),
                         metric: str = 'accuracy/top1') -> list[Path]:
     """Write a figure of learning rates with a panel per group, each with axes of its own.
 
-    With ``runs`` it has one panel more, of their convergence (Fig. 4): the first curve of rates and the first run look
-    the same, and so on.
+    ``runs`` add a panel with their convergence (Fig. 4), in which each looks like the curve of rates at its place.
 
     Args:
         groups (Mapping[str, Curves]): Curves by name, by title of the panel.
@@ -136,7 +124,9 @@ def plot_learning_rates(groups: Mapping[str, Curves],
             draw_learning_rates(ax, curves, log)
             ax.set_title(title)
         if runs:
-            draw_curves(panels[-1], runs, metric)
+            looks = looks_of(name for curves in groups.values() for name in curves).values()
+            named = dict(zip((run.name for run in runs), looks, strict=False)) if len(runs) <= len(looks) else None
+            draw_curves(panels[-1], runs, metric, named)
             panels[-1].set_title('Convergence curves')
         for ax in panels:
             # Below the axes, where it covers no curve.
@@ -146,10 +136,6 @@ def plot_learning_rates(groups: Mapping[str, Curves],
 
 def _equal(first, second):
     return len(first) == len(second) and np.allclose(first, second, rtol=1e-9, atol=0)
-
-
-def _common_name(names):
-    return ', '.join(names) if len(names) <= 2 else f'{names[0]} and {len(names) - 1} more'
 
 
 def _cell(rates, epoch):

@@ -59,19 +59,21 @@ def looks_of(names: Iterable[str]) -> dict[str, dict]:
         dict[str, dict]: Colour, marker and style of the line, as arguments of ``Axes.plot``, by name.
     """
     names = list(dict.fromkeys(names))
-    told = [_look(name) for name in names]
+    told = [_look(name, number) for number, name in enumerate(names)]
     if None in told or len(set(told)) < len(names):
         told = [(number, DASHES[number % len(DASHES)]) for number in range(len(names))]
     return {name: dict(color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], linestyle=dashes)
             for name, (number, dashes) in zip(names, told, strict=True)}
 
 
-def _look(name):
-    """Number of the colour and dashes of a curve, by its name; None if it names no pooling."""
+def _look(name, number):
+    """Number of the colour (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
     name = re.sub(r'w/o |[ -]', lambda match: 'wo_' if match[0] == 'w/o ' else '_', name.lower())
-    pooling = next((number for key, number in POOLINGS.items() if re.search(f'(?<![a-z]){key}(?![a-z])', name)), None)
+    pooling = next((POOLINGS[key] for key in POOLINGS if re.search(f'(?<![a-z]){key}(?![a-z])', name)), None)
     schedule = re.search(f"lr_({'|'.join(SCHEDULES)})", name)
-    return None if pooling is None else (pooling, SCHEDULES[schedule[1]] if schedule else '-')
+    if pooling is None and not schedule:
+        return None
+    return number if pooling is None else pooling, SCHEDULES[schedule[1]] if schedule else '-'
 
 
 def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:

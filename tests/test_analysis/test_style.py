@@ -1,5 +1,6 @@
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from mmgcp.analysis.style import COLORS, label_ends, looks_of, use_style
 
@@ -15,6 +16,12 @@ def test_one_colour_per_pooling_and_one_line_style_per_schedule(names):
     assert gap_norm['linestyle'] != gap_adju['linestyle']
     assert len({look['color'] for look in (gap_norm, gcp_m, gcp)}) == 3
     assert looks_of(names[2:])[names[2]] == gcp_m  # in every figure
+
+
+def test_schedules_alone_differ_in_colour_too():
+    looks = looks_of(['LR_norm', 'LR_adju', 'LR_adju_release'])
+    assert [look['linestyle'] for look in looks.values()] == ['-', '--', '--']
+    assert len({look['color'] for look in looks.values()}) == 3
 
 
 def test_pooling_looks_alike_with_and_without_others():
@@ -36,7 +43,7 @@ def test_labels_at_close_ends_do_not_cover_one_another():
         lines = [ax.plot([1, 2], [0, 10 + 0.01 * i], label=f'line {i}')[0] for i in range(4)]
         label_ends(ax, lines)
         figure.draw_without_rendering()
-    boxes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+    boxes = sorted((Text.get_window_extent(text) for text in ax.texts), key=lambda box: box.y0)
     assert all(below.y1 < above.y0 + 1 for below, above in zip(boxes, boxes[1:], strict=False))
     assert all(box.x0 >= ax.get_window_extent().x1 for box in boxes)
     assert boxes[-1].y1 < figure.bbox.y1
