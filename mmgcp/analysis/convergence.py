@@ -28,8 +28,7 @@ METRIC_NAMES = {
 }
 
 
-def read_validated_runs(work_dirs: Sequence[str | Path],
-                        labels: Sequence[str] | None = None,
+def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                         reference: str | None = None) -> list[Run]:
     """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
 
@@ -83,7 +82,7 @@ class ConvergenceRow:
 
 
 def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int | None:
-    """Find the 'matching epoch' of Table 2.
+    """Find the matching epoch of a curve.
 
     Args:
         curve (tuple[np.ndarray, np.ndarray]): Epochs, (n,) ascending, and values, (n,), as from ``Run.curve``.
@@ -113,7 +112,15 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1',
         ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
     reference, target = _target(runs, metric, reference)
-    return [_row(run.name, run.curve(metric), None if run is reference else target) for run in runs]
+    rows = []
+    for run in runs:
+        epochs, values = run.curve(metric)
+        best = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+        rows.append(ConvergenceRow(
+            name=run.name, epochs=int(epochs[-1]), best=float(values[best]), final=float(values[-1]),
+            best_epoch=None if np.isnan(values[best]) else int(epochs[best]),
+            matching_epoch=None if run is reference else matching_epoch((epochs, values), target)))
+    return rows
 
 
 def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference: str | None = None) -> str:
@@ -124,17 +131,20 @@ def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference:
     Args:
         rows (Sequence[ConvergenceRow]): The rows.
         unit (str): 'epoch' or 'iteration'.
-        reference (str, optional): Name of the reference; by default the first row's.
-
-    Returns:
-        str: The table, one line per row under two lines of header.
+        reference (str, optional): Name of the reference. Default: the first row's.
     """
     reference = next(row for row in rows if reference in (None, row.name))
     digits = decimals(reference.final)
     header = ['run', f'{unit}s', 'best', f'best {unit}', 'final', f'matching {unit}']
-    cells = [[row.name, str(row.epochs), f'{row.best:.{digits}f}',
-              'N/A' if row.best_epoch is None else str(row.best_epoch), f'{row.final:.{digits}f}',
-              'N/A' if row is reference else _matching_cell(row, reference)] for row in rows]
+    cells = []
+    for row in rows:
+        matching = 'not reached'
+        if row is reference:
+            matching = 'N/A'
+        elif row.matching_epoch is not None:
+            matching = f'{row.matching_epoch} ({row.matching_epoch - reference.epochs:+d})'
+        cells.append([row.name, str(row.epochs), f'{row.best:.{digits}f}', str(row.best_epoch or 'N/A'),
+                      f'{row.final:.{digits}f}', matching])
     return markdown_table(header, cells)
 
 
@@ -248,21 +258,6 @@ def _is_validated(work_dir):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
         return not logs or any('iter' not in record for log in logs for record in read_lines(log))
-
-
-def _row(name, curve, target):
-    epochs, values = curve
-    best = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
-    return ConvergenceRow(
-        name=name, epochs=int(epochs[-1]), best=float(values[best]), final=float(values[-1]),
-        best_epoch=None if np.isnan(values[best]) else int(epochs[best]),
-        matching_epoch=None if target is None else matching_epoch(curve, target))
-
-
-def _matching_cell(row, reference):
-    if row.matching_epoch is None:
-        return 'not reached'
-    return f'{row.matching_epoch} ({row.matching_epoch - reference.epochs:+d})'
 
 
 def _mark_match(ax, epoch, value, color, height):

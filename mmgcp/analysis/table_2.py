@@ -35,8 +35,7 @@ class TrainedRun:
     planned: int | None = None
 
 
-def table_2(trainings: Sequence[TrainedRun],
-            metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
+def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Compare trainings as Table 2 does.
 
@@ -68,14 +67,16 @@ def table_2(trainings: Sequence[TrainedRun],
             (training.run, row) for training, row in zip(group, compared, strict=True) if row.name == name)
         reached = [_final(reference_run, metric) for metric in metrics]
         for training, row in zip(group, compared, strict=True):
-            values = [_final(training.run, metric) for metric in metrics]
             is_reference = row is of_reference
+            trained = f'{row.epochs}/{training.planned}' if (training.planned or 0) > row.epochs else str(row.epochs)
+            matching = 'N/A' if is_reference else 'not reached'
+            if row.matching_epoch is not None:
+                matching = f'{row.matching_epoch} ({arrow(row.matching_epoch - of_reference.epochs, 0)})'
             rows[row.name] = [
                 training.network, row.name, training.pooling, training.lr,
-                '' if training.batch is None else f'{training.batch:,}', _epochs(row.epochs, training.planned),
-                'N/A' if is_reference else _matching(row.matching_epoch, of_reference.epochs),
-                *(_value(value, None if is_reference else its) for value, its in zip(values, reached, strict=True))
-            ]
+                '' if training.batch is None else f'{training.batch:,}', trained, matching,
+                *(_value(_final(training.run, metric), None if is_reference else its)
+                  for metric, its in zip(metrics, reached, strict=True))]
     unit = trainings[0].run.unit
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',
               *(METRIC_HEADERS.get(metric, metric) for metric in metrics)]
@@ -91,15 +92,6 @@ def _final(run, metric):
     """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
     value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
     return None if math.isnan(value) else value
-
-
-def _epochs(trained, planned):
-    """Epochs trained, of those planned where it was fewer."""
-    return f'{trained}/{planned}' if planned and trained < planned else str(trained)
-
-
-def _matching(epoch, epochs_of_reference):
-    return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs_of_reference, 0)})'
 
 
 def _value(value, reference):
