@@ -4,7 +4,7 @@
 eigenvalue of the Hessian is its measure in the weights.
 """
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,45 +19,36 @@ from .style import save_figure, use_style
 from .tables import markdown_table
 
 FILE_NAME = 'curvature.json'
-NUMBERS = ('step', 'loss', 'trace', 'trace_error', 'products', 'seconds')
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CurvatureLog:
-    """Curvature along one training: n checkpoints, k eigenvalues. What was not found is NaN.
+    """Curvature along one training.
 
     Attributes:
-        name (str): What tables and legends call the run.
-        unit (str): 'epoch' or 'iteration', whichever the steps count.
+        name (str): Name of the run in tables and legends.
         settings (dict): On which images and how it was measured.
-        step (np.ndarray): (n,), ascending: epochs or iterations trained.
-        loss (np.ndarray): (n,): mean training loss of the images.
-        eigenvalues (np.ndarray): (n, k): largest first. Where not all converged, those that did stand first, and none
-            is known to be the largest.
-        residuals (np.ndarray): (n, k): ``||H v - lambda v|| / |lambda|``.
-        smallest (np.ndarray): (n,): the most negative eigenvalue.
-        trace (np.ndarray): (n,).
-        trace_error (np.ndarray): (n,): its standard error.
-        products (np.ndarray): (n,): Hessian-vector products that the measurement took.
-        seconds (np.ndarray): (n,): time that they took.
+        records (list[dict]): Per checkpoint, in the order of the training: ``step`` in ``unit`` ('epoch' or
+            'iteration'), and the fields of :class:`mmgcp.probes.hessian.Curvature`.
     """
     name: str
-    unit: str
-    settings: dict = field(repr=False)
-    step: np.ndarray = field(repr=False)
-    loss: np.ndarray = field(repr=False)
-    eigenvalues: np.ndarray = field(repr=False)
-    residuals: np.ndarray = field(repr=False)
-    smallest: np.ndarray = field(repr=False)
-    trace: np.ndarray = field(repr=False)
-    trace_error: np.ndarray = field(repr=False)
-    products: np.ndarray = field(repr=False)
-    seconds: np.ndarray = field(repr=False)
+    settings: dict
+    records: list[dict]
+
+    @property
+    def unit(self) -> str:
+        """'epoch' or 'iteration', whichever the steps count."""
+        return self.records[0]['unit']
+
+    def column(self, key: str) -> np.ndarray:
+        """One number per checkpoint, (n,) float64."""
+        return np.array([record[key] for record in self.records], dtype=np.float64)
 
     @property
     def largest(self) -> np.ndarray:
-        """(n,): the largest eigenvalue; NaN where not all converged."""
-        return np.where(np.isfinite(self.eigenvalues).all(axis=1), self.eigenvalues[:, 0], np.nan)
+        """(n,): the largest eigenvalue; NaN where not all converged, so that none is known to be the largest."""
+        return np.array([record['eigenvalues'][0] if len(record['eigenvalues']) == self.settings['eigenvalues']
+                         else np.nan for record in self.records])
 
 
 def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLog:
@@ -79,19 +70,8 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLo
 
 def curvature_of(settings: dict, records: Sequence[dict], name: str) -> CurvatureLog:
     """Combine the settings and the measurements, at least one, of a training."""
-    records = sorted({record['step']: record for record in records}.values(), key=lambda record: record['step'])
-
-    def table(key: str, width: int) -> np.ndarray:
-        return np.array([record[key] + [np.nan] * (width - len(record[key])) for record in records], dtype=np.float64)
-
-    return CurvatureLog(
-        name=name,
-        unit=records[0]['unit'],
-        settings=settings,
-        eigenvalues=table('eigenvalues', settings['eigenvalues']),
-        residuals=table('residuals', settings['eigenvalues']),
-        smallest=table('smallest', 1)[:, 0],
-        **{key: np.array([record[key] for record in records], dtype=np.float64) for key in NUMBERS})
+    last = {record['step']: record for record in records}
+    return CurvatureLog(name, settings, [last[step] for step in sorted(last)])
 
 
 def check_comparable(settings: Mapping[str, dict]) -> None:
@@ -129,7 +109,7 @@ def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[
     smallest = ['smallest'] if settings['smallest'] else []
     header = ['run', curvatures[0].unit, 'loss', *(f'lambda_{index + 1}' for index in range(number)), 'converged',
               'residual', *smallest, 'trace', 'products', 'seconds']
-    return header, [_cells(run, index, bool(smallest)) for run in curvatures for index in range(len(run.step))]
+    return header, [[run.name, *_cells(record, number, bool(smallest))] for run in curvatures for record in run.records]
 
 
 def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
@@ -156,11 +136,11 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
         panels = figure.subplots(1, 2)
         for run in curvatures:
             gaps = int((~np.isfinite(run.largest)).sum())
-            label = run.name + (f' ({gaps} of {len(run.step)} not found)' if gaps else '')
-            panels[0].errorbar(run.step, run.largest, label=label)
-            panels[1].errorbar(run.step, run.trace, run.trace_error, capsize=2, label=label)
+            label = run.name + (f' ({gaps} of {len(run.records)} not found)' if gaps else '')
+            panels[0].errorbar(run.column('step'), run.largest, label=label)
+            panels[1].errorbar(*map(run.column, ('step', 'trace', 'trace_error')), capsize=2, label=label)
         lowest = (np.concatenate([run.largest for run in curvatures]),
-                  np.concatenate([run.trace - run.trace_error for run in curvatures]))
+                  np.concatenate([run.column('trace') - run.column('trace_error') for run in curvatures]))
         for ax, values, quantity in zip(panels, lowest, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
             ax.set_xlabel(curvatures[0].unit.capitalize())
             ax.set_ylabel(f'{quantity} of the Hessian')
@@ -179,12 +159,10 @@ def _check(curvatures):
     check_units(curvatures)
 
 
-def _cells(run, index, with_smallest):
-    values, residuals = run.eigenvalues[index], run.residuals[index]
-    found = np.isfinite(values)
-    residual = residuals[found].max() if found.any() else np.nan
-    return [run.name, f'{run.step[index]:.0f}', f'{run.loss[index]:.4g}', *(f'{value:.4g}' for value in values),
-            f'{found.sum()} of {len(values)}', f'{residual:.0e}',
-            *([f'{run.smallest[index]:.4g}'] if with_smallest else []),
-            f'{run.trace[index]:.4g} ± {run.trace_error[index]:.4g}', f'{run.products[index]:.0f}',
-            f'{run.seconds[index]:.1f}']
+def _cells(record, number, with_smallest):
+    values, nan = record['eigenvalues'], float('nan')
+    return [str(record['step']), f"{record['loss']:.4g}",
+            *(f'{value:.4g}' for value in [*values, *[nan] * (number - len(values))]),
+            f'{len(values)} of {number}', f"{max(record['residuals'], default=nan):.0e}",
+            *([f"{next(iter(record['smallest']), nan):.4g}"] if with_smallest else []),
+            f"{record['trace']:.4g} ± {record['trace_error']:.4g}", str(record['products']), f"{record['seconds']:.1f}"]

@@ -6,7 +6,7 @@ al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and
 """
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LandscapeLog:
     """The landscape along one training, however often it was interrupted: n measurements, k step sizes.
 
@@ -43,9 +43,7 @@ class LandscapeLog:
         step_sizes (np.ndarray): (k,), ascending, in the unit of learning rates.
         iters (np.ndarray): (n,) int64, ascending: iterations trained before each measurement.
         loss (np.ndarray): (n,): the loss L(X) itself.
-        losses (np.ndarray): (n, k): the losses of Eq. 3.
-        distances (np.ndarray): (n, k): the distances of Eq. 4.
-        smoothness (np.ndarray): (n, k): distances over lengths of the steps.
+        losses, distances, smoothness (np.ndarray): (n, k) each: Eq. 3, Eq. 4, and distances over lengths of the steps.
         seconds (np.ndarray): (n,): duration of each measurement.
     """
     name: str
@@ -53,13 +51,13 @@ class LandscapeLog:
     layer: str
     direction: str
     images: int | None
-    step_sizes: np.ndarray = field(repr=False)
-    iters: np.ndarray = field(repr=False)
-    loss: np.ndarray = field(repr=False)
-    losses: np.ndarray = field(repr=False)
-    distances: np.ndarray = field(repr=False)
-    smoothness: np.ndarray = field(repr=False)
-    seconds: np.ndarray = field(repr=False)
+    step_sizes: np.ndarray
+    iters: np.ndarray
+    loss: np.ndarray
+    losses: np.ndarray
+    distances: np.ndarray
+    smoothness: np.ndarray
+    seconds: np.ndarray
 
     @property
     def steps(self) -> str:
@@ -73,11 +71,7 @@ class LandscapeLog:
         return np.isfinite(self.losses) & np.isfinite(self.distances)
 
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and maximum of 'losses', 'distances' or 'smoothness' over the step sizes.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: (n,) each, over the finite values; NaN where there are none.
-        """
+        """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
         values = getattr(self, quantity)
         finite = np.isfinite(values)
         low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
@@ -89,11 +83,7 @@ class LandscapeLog:
         return high if quantity == 'smoothness' else high - low
 
     def later_range(self, quantity: str) -> float:
-        """Geometric mean of :meth:`ranges` after the first measurement, of the untrained network, which is far larger.
-
-        Returns:
-            float: Of the finite positive values; NaN if there are none.
-        """
+        """Geometric mean of :meth:`ranges` after the first one, of the untrained network; NaN if there are none."""
         values = self.ranges(quantity)[1:]
         values = values[np.isfinite(values) & (values > 0)]
         return float(np.exp(np.log(values).mean())) if len(values) else float('nan')

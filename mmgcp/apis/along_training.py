@@ -22,15 +22,7 @@ INTERVAL = 10  # seconds between progress lines
 
 
 class MeasuredTraining(NamedTuple):
-    """Training whose checkpoints are to be measured.
-
-    Attributes:
-        name (str): Name in tables and plots.
-        cfg (Config): Config of the training, including its work directory.
-        checkpoints (list[Path]): Checkpoint files, first to last.
-        batches (list[dict]): Training batches to measure on.
-        settings (dict): Settings of the measurement.
-    """
+    """Training whose checkpoints are to be measured: first to last, on some batches, with the settings to record."""
     name: str
     cfg: Config
     checkpoints: list[Path]
@@ -104,7 +96,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
     Args:
         cfg (Config): Config of the training.
         path (Path): File of the measurements.
-        checkpoints (Sequence[Path]): Checkpoints to measure.
+        checkpoints (Sequence[Path]): Checkpoints.
         number (int): Number of batches of ``train_dataloader.batch_size`` images.
         damping (float): Damping of K-FAC.
         seed (int): Seed for images and augmentations.
@@ -137,13 +129,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
 
 
 class Progress:
-    """Print the progress of a measurement every ten seconds, and estimate the time left for all of them.
-
-    Args:
-        measurements (int): Total number of measurements.
-        samples (int): Products for the trace in each of them.
-        costs (list[int]): Products that earlier measurements took.
-    """
+    """Print the progress of measurements, and the time left for all of them as estimated from earlier ones."""
 
     def __init__(self, measurements: int, samples: int, costs: list[int]) -> None:
         self.measurements, self.samples, self.costs, self.number = measurements, samples, costs, 0

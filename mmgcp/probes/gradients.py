@@ -67,8 +67,7 @@ class Row(NamedTuple):
 
     Attributes:
         norm (float): Frobenius norm.
-        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007):
-            1 for rank 1, the number of singular values if all are equal.
+        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007).
         singular_values (list[float]): Up to 64 largest singular values, relative to the largest.
         cosines (dict[str, float]): Cosine similarity to each row by name, including itself.
     """
@@ -143,24 +142,16 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
 
 
 def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
-    """Compare norms, directions and spectra of gradients.
-
-    Args:
-        rows (dict[str, Tensor]): Nonzero matrices of one shape, by name.
-
-    Returns:
-        dict[str, Row]: Statistics by the same names.
-    """
-    norms = {name: row.norm() for name, row in rows.items()}
+    """Compare norms, directions and spectra of gradients, nonzero matrices of one shape, by name."""
+    unit = {name: row / row.norm() for name, row in rows.items()}
     compared = {}
     for name, row in rows.items():
         values = torch.linalg.svdvals(row)
-        shares = values / values.sum()
         compared[name] = Row(
-            norm=norms[name].item(),
-            effective_rank=torch.special.entr(shares).sum().exp().item(),
+            norm=row.norm().item(),
+            effective_rank=torch.special.entr(values / values.sum()).sum().exp().item(),
             singular_values=(values / values[0])[:SPECTRUM].tolist(),
-            cosines={other: ((row * rows[other]).sum() / (norms[name] * norms[other])).item() for other in rows})
+            cosines={other: (unit[name] * unit[other]).sum().item() for other in rows})
     return compared
 
 
@@ -276,7 +267,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     return _Flow(**seen, loss=loss)
 
 
-def _last(value: Tensor | tuple[Tensor]) -> Tensor:
+def _last(value):
     return value[-1] if isinstance(value, (tuple, list)) else value
 
 
@@ -288,7 +279,7 @@ def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Lin
 
 
 def _targets(samples: Sequence, classes: int) -> Tensor:
-    """Target probabilities of the classes, soft after batch augmentation, else one-hot."""
+    """Probabilities of the classes: soft after batch augmentation, else one-hot."""
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)

@@ -34,12 +34,7 @@ class NonFiniteCurvatureError(SetupError):
 
 
 class Eigenvalues(NamedTuple):
-    """Converged eigenvalues, largest first; where fewer than asked for converged, larger ones may be missing.
-
-    Attributes:
-        values (list[float]): The eigenvalues.
-        residuals (list[float]): ``||H v - lambda v|| / |lambda|`` of each, with eigenvectors of length 1.
-    """
+    """Converged eigenvalues, largest first, and ``||H v - lambda v|| / |lambda|`` of each for ``v`` of length 1."""
     values: list[float]
     residuals: list[float]
 
@@ -55,7 +50,7 @@ class Curvature(NamedTuple):
 
     Attributes:
         loss (float): Mean over the batches.
-        eigenvalues (list[float]): Largest eigenvalues that converged, largest first.
+        eigenvalues (list[float]): Largest ones that converged, in order; if not all did, larger ones may be missing.
         residuals (list[float]): Their residuals; see :class:`Eigenvalues`.
         smallest (list[float]): The most negative eigenvalue, if requested and converged.
         trace (float): Estimate of the trace; NaN if the measurement failed.
@@ -119,15 +114,13 @@ class Hessian(LinearOperator):
             self.progress(self.products)
         return result
 
-    def _faults(self, loss: Tensor, parts: Sequence[Tensor], where: str) -> list[str]:
+    def _faults(self, loss, parts, where):
         if not loss.isfinite():
             return [f'the loss of {where} is {loss.item()}, so it has no curvature: measure weights that were saved '
                     'before the training diverged']
         bad = [name for name, part in zip(self.weights, parts, strict=True) if not part.isfinite().all()]
-        if not bad:
-            return []
         return [f'the Hessian of {where} overflows at {bad[0]} ({len(bad)} of {len(parts)} weights), where the loss is '
-                f'{loss.item():.4g}: measure weights at which the loss is less steep']
+                f'{loss.item():.4g}: measure weights at which the loss is less steep'] if bad else []
 
 
 @contextmanager
@@ -183,7 +176,7 @@ def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tenso
         tuple[Tensor, tuple[Tensor, ...]]: The loss, a scalar, and the product in the shapes of the weights.
 
     Raises:
-        SetupError: If a layer of the network cannot be differentiated twice, or the GPU runs out of memory.
+        SetupError: If a layer cannot be differentiated twice, or the GPU runs out of memory.
     """
     try:
         with torch.enable_grad():
@@ -269,9 +262,6 @@ def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
         hessian (LinearOperator): Symmetric, real.
         samples (int): Number of vectors, at least 2; the error decreases with its square root.
         seed (int): Seed of the vectors.
-
-    Returns:
-        Trace: The mean and its standard error.
 
     Raises:
         ValueError: If ``samples`` is below 2.

@@ -119,16 +119,7 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
 
 def precondition(matrix: Tensor, inverse_input: Tensor, inverse_output: Tensor) -> Tensor:
-    """Multiply a gradient by the inverse block: ``G^-1 matrix A^-1``.
-
-    Args:
-        matrix (Tensor): From :func:`gradient_matrix`, (out, d).
-        inverse_input (Tensor): From :func:`inverses`, (d, d).
-        inverse_output (Tensor): From :func:`inverses`, (out, out).
-
-    Returns:
-        Tensor: The preconditioned gradient, (out, d).
-    """
+    """Multiply a gradient, (out, d), by the inverse block, in factors from :func:`inverses`: ``G^-1 matrix A^-1``."""
     return inverse_output @ matrix @ inverse_input
 
 

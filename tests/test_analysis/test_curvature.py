@@ -42,16 +42,15 @@ def gcp(tmp_path):
 
 def test_what_is_read(gap, gcp):
     assert (gap.name, gap.unit, gap.settings) == ('gap', 'epoch', SETTINGS)
-    np.testing.assert_array_equal(gap.step, [1, 2, 3])
-    np.testing.assert_array_equal(gap.eigenvalues, [[80, 40.125], [60, NAN], [NAN, NAN]])
+    np.testing.assert_array_equal(gap.column('step'), [1, 2, 3])
     np.testing.assert_array_equal(gap.largest, [80, NAN, NAN])  # of one of two none knows whether it is the largest
-    np.testing.assert_array_equal(gap.trace, [1000, 800, NAN])
+    np.testing.assert_array_equal(gap.column('trace'), [1000, 800, NAN])
     np.testing.assert_array_equal(gcp.largest, [8, 6])
 
 
 def test_later_measurements_replace_earlier_ones_and_are_put_in_order(tmp_path):
     run = write(tmp_path, [(10, 1., [3., 2.], 5., 1.), (9, 2., [4., 2.], 6., 1.), (10, 1.5, [7., 2.], 8., 1.)])
-    np.testing.assert_array_equal(run.step, [9, 10])
+    np.testing.assert_array_equal(run.column('step'), [9, 10])
     np.testing.assert_array_equal(run.largest, [4, 7])
 
 

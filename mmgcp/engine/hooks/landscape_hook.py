@@ -48,13 +48,8 @@ class LandscapeHook(Hook):
         ValueError: If a setting is out of range.
     """
 
-    def __init__(self,
-                 step_range: Sequence[float],
-                 num_steps: int = 50,
-                 interval: int = 500,
-                 at: str = 'stem',
-                 direction: str = 'ascent',
-                 steps_at_once: int | None = None) -> None:
+    def __init__(self, step_range: Sequence[float], num_steps: int = 50, interval: int = 500, at: str = 'stem',
+                 direction: str = 'ascent', steps_at_once: int | None = None) -> None:
         low, high = step_range
         if not 0 < low <= high < float('inf') or (low == high) != (num_steps == 1):
             raise ValueError(f'step_range={tuple(step_range)} must be two positive numbers, the smaller first, and '
@@ -65,10 +60,7 @@ class LandscapeHook(Hook):
         if direction not in SIGNS:
             raise ValueError(f"direction={direction!r} must be one of {', '.join(map(repr, SIGNS))}")
         self.step_sizes = np.linspace(low, high, num_steps).tolist()
-        self.interval = interval
-        self.at = at
-        self.direction = direction
-        self.steps_at_once = steps_at_once
+        self.interval, self.at, self.direction, self.steps_at_once = interval, at, direction, steps_at_once
         self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
 
     def before_run(self, runner: Runner) -> None:
@@ -122,7 +114,7 @@ class LandscapeHook(Hook):
             torch.cuda.empty_cache()
             self.steps_at_once = -(-self.steps_at_once // 2)
 
-    def _write(self, runner, images: int, measurement: dict) -> None:
+    def _write(self, runner, images, measurement):
         if self.path is None:
             self.path = Path(runner.log_dir, 'landscape', f'{self.at}.json')
             open_records(self.path, dict(at=self.at, layer=self.place.name, direction=self.direction,

@@ -32,20 +32,14 @@ class MatchingEpochHook(Hook):
         ValueError: If not exactly one of ``target`` and ``reference`` is given, or ``target`` is not finite.
     """
 
-    def __init__(self,
-                 target: float | None = None,
-                 reference: str | None = None,
-                 metric: str = 'accuracy/top1',
+    def __init__(self, target: float | None = None, reference: str | None = None, metric: str = 'accuracy/top1',
                  stop: bool = False) -> None:
         if (target is None) == (reference is None):
             raise ValueError('MatchingEpochHook needs either target, the value to reach, or reference, the work '
                              f'directory of the training to match: got target={target}, reference={reference!r}')
         if target is not None and not math.isfinite(target):
             raise ValueError(f'target={target} must be a finite number')
-        self.target = target
-        self.reference = reference
-        self.metric = metric
-        self.stop = stop
+        self.target, self.reference, self.metric, self.stop = target, reference, metric, stop
         self.unit = None  # known when the training starts
         self.values = {}
 
