@@ -68,7 +68,6 @@ class ConvergenceRow:
         name (str): The run.
         epochs (int): Epochs trained up to the last validation.
         best (float): Highest value of the metric; NaN if all are.
-        best_epoch (int | None): First epoch with this value; None if there is none.
         final (float): Value at the last validation.
         matching_epoch (int | None): First epoch that reaches the final value of the reference; None if none does, and
             for the reference itself.
@@ -76,7 +75,6 @@ class ConvergenceRow:
     name: str
     epochs: int
     best: float
-    best_epoch: int | None
     final: float
     matching_epoch: int | None
 
@@ -115,10 +113,9 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1',
     rows = []
     for run in runs:
         epochs, values = run.curve(metric)
-        best = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+        finite = values[~np.isnan(values)]
         rows.append(ConvergenceRow(
-            name=run.name, epochs=int(epochs[-1]), best=float(values[best]), final=float(values[-1]),
-            best_epoch=None if np.isnan(values[best]) else int(epochs[best]),
+            name=run.name, epochs=int(epochs[-1]), best=float(max(finite, default=np.nan)), final=float(values[-1]),
             matching_epoch=None if run is reference else matching_epoch((epochs, values), target)))
     return rows
 
@@ -135,7 +132,7 @@ def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference:
     """
     reference = next(row for row in rows if reference in (None, row.name))
     digits = decimals(reference.final)
-    header = ['run', f'{unit}s', 'best', f'best {unit}', 'final', f'matching {unit}']
+    header = ['run', f'{unit}s', 'best', 'final', f'matching {unit}']
     cells = []
     for row in rows:
         matching = 'not reached'
@@ -143,8 +140,7 @@ def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference:
             matching = 'N/A'
         elif row.matching_epoch is not None:
             matching = f'{row.matching_epoch} ({row.matching_epoch - reference.epochs:+d})'
-        cells.append([row.name, str(row.epochs), f'{row.best:.{digits}f}', str(row.best_epoch or 'N/A'),
-                      f'{row.final:.{digits}f}', matching])
+        cells.append([row.name, str(row.epochs), f'{row.best:.{digits}f}', f'{row.final:.{digits}f}', matching])
     return markdown_table(header, cells)
 
 
@@ -220,10 +216,7 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
         metric (str): Name of a validation metric.
         path (str | Path): The PNG file to write.
         reference (str, optional): Name of the run to match in each panel. Default: the first one of each.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
         ValueError: As :func:`convergence_table`, or if ``path`` does not end in ``.png``.

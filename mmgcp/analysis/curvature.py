@@ -122,10 +122,7 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
     Args:
         curvatures (Sequence[CurvatureLog]): The runs; they may differ in length.
         path (str | Path): The PNG file to write.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
         ValueError: As :func:`curvature_rows`, or ``path`` does not end in ``.png``.

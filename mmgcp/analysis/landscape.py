@@ -256,10 +256,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Pat
         path (str | Path): The PNG file to write.
         beta (bool): Effective beta-smoothness as a third column.
         log (bool): Logarithmic axes of values.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
         ValueError: If ``path`` does not end in ``.png``.

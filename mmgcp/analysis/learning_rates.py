@@ -104,12 +104,9 @@ def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: boo
         groups (Mapping[str, Curves]): Curves by name, by title of the panel.
         path (str | Path): The PNG file to write.
         log (bool): Logarithmic axes of rates.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
         runs (Sequence[Run]): Trainings with these rates, in the order of the curves.
         metric (str): Validation metric to draw of them.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
 
     Raises:
         ValueError: If ``path`` does not end in ``.png``, or a run lacks the metric.

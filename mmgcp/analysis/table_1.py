@@ -59,10 +59,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
         records (Sequence[dict]): Measurements of one training, see this module.
         path (str | Path): The PNG file to write.
         title (str): Title, often the network.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
         ValueError: If there are no records, or ``path`` does not end in ``.png``.
