@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mmcv.transforms import CenterCrop, LoadImageFromFile
+from mmcv.transforms import LoadImageFromFile
 from mmengine.utils import ProgressBar
 from mmpretrain.datasets.transforms import ResizeEdge
 
@@ -88,7 +88,7 @@ def make_folder(
     for version in sets:
         version.check(recipe)
     images = source_images(recipe.source)
-    loaded = (load_image(path, recipe.resize, recipe.backend, recipe.crop) for path in images)
+    loaded = (load_image(path, recipe) for path in images)
     first = next((image for image in loaded if image is not None), None)
     if first is None:
         raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
@@ -96,7 +96,7 @@ def make_folder(
     _keep_settings(folder, recipe)
     number = len(images) * len(sets) - present
     log(f'{len(images)} images x {len(sets)} sets: {number} to write to {folder}, {present} are there')
-    log(_disk_space(folder, recipe, number, first))
+    log(_disk_space(folder, recipe, number, recipe.cropped(first)))
     written, seconds, unreadable = Counter(), Counter(), []
     bar = ProgressBar(len(tasks), file=sys.stdout)
     for took, problem in _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers, sets):
@@ -179,7 +179,7 @@ def _missing(folder, recipe, sets, images):
 
 
 def _disk_space(folder, recipe, number, image):
-    frames = recipe.frames if recipe.benchmark == 'imagenet-p' else 1
+    frames = recipe.frames or 32 if recipe.benchmark == 'imagenet-p' else 1
     needed = number * frames * image[..., 0].size * _BYTES_PER_PIXEL[recipe.format]
     return f'They take about {needed / 1e9:.2g} GB; {shutil.disk_usage(folder).free / 1e9:.3g} GB are free'
 
@@ -207,7 +207,7 @@ def _start_worker(sets):
 def _write_versions(folder, recipe, task):
     """Write the versions of one image; return the seconds that each took, and the path if it cannot be read."""
     path, sets = task
-    image = load_image(path, recipe.resize, recipe.backend, recipe.crop)
+    image = load_image(path, recipe)
     if image is None:
         return [], str(path)
     took = []
@@ -223,14 +223,8 @@ def _write_versions(folder, recipe, task):
     return took, None
 
 
-def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray | None:
-    """Read, resize and crop an image with the transforms of MMPretrain's test pipeline.
-
-    Args:
-        path (Path): Image file.
-        resize (int): See :class:`~mmgcp.datasets.recipe.Recipe`.
-        backend (str): Likewise.
-        crop (int): Likewise.
+def load_image(path: Path, recipe: Recipe) -> np.ndarray | None:
+    """Read and resize an image with the transforms of MMPretrain's test pipeline.
 
     Returns:
         np.ndarray | None: RGB image of uint8 (H, W, 3); None if it cannot be read.
@@ -242,12 +236,11 @@ def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray |
         results = read_image(LoadImageFromFile(), dict(img_path=str(path)))
     except UnreadableError:
         return None
-    if resize:
-        results = ResizeEdge(resize, edge='short', backend=backend)(results)
+    if recipe.resize:
+        results = ResizeEdge(recipe.resize, edge='short', backend=recipe.backend)(results)
     height, width = results['img'].shape[:2]
-    if min(height, width) < max(crop, SMALLEST_SIDE):
-        raise SetupError(f"'{path}' has {width} x {height} pixels, fewer than {max(crop, SMALLEST_SIDE)} a side: "
-                         'enlarge images with --resize.')
-    if crop:
-        results = CenterCrop(crop)(results)
+    smallest = max(recipe.crop, SMALLEST_SIDE)
+    if min(height, width) < smallest:
+        raise SetupError(f"'{path}' has {width} x {height} pixels, fewer than {smallest} a side: enlarge images with "
+                         '--resize.')
     return np.ascontiguousarray(results['img'][..., ::-1])

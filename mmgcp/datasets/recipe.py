@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmcv.transforms import CenterCrop
 from PIL import Image
 
 from mmgcp.utils.errors import SetupError
@@ -28,7 +29,7 @@ class Recipe:
         crop (int): Side in pixels of the square centre crop; 0 skips cropping. Default: 224.
         format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
         quality (int): Quality of JPEG, from 1 to 100. Default: 85.
-        frames (int): Frames per sequence. Default: 30.
+        frames (int | None): Frames per sequence. Default: None, the published number.
         seed (int): Random seed. Default: 0.
 
     Raises:
@@ -41,7 +42,7 @@ class Recipe:
     crop: int = 224
     format: str = 'jpeg'
     quality: int = 85
-    frames: int = 30
+    frames: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,8 +60,12 @@ class Recipe:
             raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
         if not 1 <= self.quality <= 100:
             raise SetupError(f'quality={self.quality} must be between 1 and 100.')
-        if self.frames < 2:
+        if self.frames is not None and self.frames < 2:
             raise SetupError(f'frames={self.frames} must be at least 2.')
+
+    def cropped(self, image: np.ndarray) -> np.ndarray:
+        """Crop an image (H, W, 3)."""
+        return np.ascontiguousarray(CenterCrop(self.crop)(dict(img=image))['img']) if self.crop else image
 
 
 class CorruptedSet(NamedTuple):
@@ -83,9 +88,9 @@ class CorruptedSet(NamedTuple):
         return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
 
     def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
-        """Corrupt an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
+        """Crop and corrupt an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, self.severity, key)
-        return corrupt_image(image, self.name, self.severity, seed)
+        return corrupt_image(recipe.cropped(image), self.name, self.severity, seed)
 
     def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
         """Write a corrupted image."""
@@ -113,7 +118,7 @@ class PerturbedSet(NamedTuple):
     def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
         """Make the sequence of an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, key)
-        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed)
+        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed, recipe.cropped)
 
     def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
         """Write a sequence as a video or a folder of frames."""

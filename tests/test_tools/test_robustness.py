@@ -288,9 +288,9 @@ def test_pretrained_weights_are_those_that_the_config_names(measure, trained, ph
                   network=('configs/robustness/alexnet_imagenet.py', 'pretrained'))
     distances = []
     for _, _, image in photos:
-        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))[16:240, 16:240]
+        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))
         ranks = []
-        for frame in perturb_image(large, 'scale', frames=2):
+        for frame in perturb_image(large, 'scale', frames=2, crop=lambda array: array[16:240, 16:240]):
             scaled = (torch.from_numpy(frame).float() - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
                 [58.395, 57.12, 57.375])
             with torch.no_grad():

@@ -36,7 +36,8 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group('ImageNet-P')
     group.add_argument('--perturbations', nargs='+', default=PERTURBATIONS, metavar='NAME')
     group.add_argument('--difficulty', type=int, choices=DIFFICULTIES, default=1, help='strength of noise')
-    group.add_argument('--frames', type=int, default=30, help='length of a sequence')
+    group.add_argument('--frames', type=int, help='length of a sequence; as published, 41 of translate and else 31, '
+                       'if not given')
     args = parser.parse_args()
     unused = (('perturbations', 'difficulty', 'frames') if args.benchmark == 'imagenet-c' else
               ('corruptions', 'extra', 'severities'))

@@ -1,6 +1,7 @@
 """Build the data sets of a robustness benchmark from the settings of the clean test data."""
 import copy
 import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,12 @@ from pathlib import Path
 from mmgcp.datasets.class_folders import class_names
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, missing_sets
-from mmgcp.datasets.perturbations import check_perturbation, perturbation_folder
+from mmgcp.datasets.perturbations import STRENGTHS, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
 
 PACK = {'imagenet-c': 'PackInputs', 'imagenet-p': 'PackInputs', 'coco-c': 'PackDetInputs'}
-FRAMES = 30  # per sequence, about as many as in the published set
 META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
 
 
@@ -28,7 +28,7 @@ class Benchmark:
         kinds (Sequence[str]): Corruptions, or perturbations for ImageNet-P. Default: all of the benchmark.
         severities (Sequence[int]): Severities of ImageNet-C and COCO-C.
         difficulty (int): Difficulty of ImageNet-P, 1 to 3.
-        frames (int): Frames per sequence generated on the fly.
+        frames (int | None): Frames per sequence generated on the fly; None takes the published number.
         seed (int): Seed for images generated on the fly.
         unreadable (str): ``'stop'`` or ``'skip'``, see :class:`~mmgcp.datasets.ImageNetC`.
         partial (bool): Leave out the sets that are missing from ``data_root``.
@@ -41,7 +41,7 @@ class Benchmark:
     kinds: Sequence[str] = ()
     severities: Sequence[int] = SEVERITIES
     difficulty: int = 1
-    frames: int = FRAMES
+    frames: int | None = None
     seed: int = 0
     unreadable: str = 'stop'
     partial: bool = False
@@ -82,7 +82,7 @@ class Benchmark:
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
             if not self.data_root:
-                made['frames'] = self.frames
+                made |= dict(frames=self.frames, strengths=zlib.crc32(repr(STRENGTHS).encode()))
         return dict(benchmark=self.name, **made)
 
 
@@ -222,7 +222,8 @@ def _perturbed_sets(benchmark, dataloader):
             dataset = dict(type='mmgcp.ImageNetP', data_root=benchmark.data_root, perturbation=kind,
                            difficulty=benchmark.difficulty, classes=class_folders(clean),
                            unreadable=benchmark.unreadable, pipeline=[_split(clean, 'PackInputs')[1]])
-        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // benchmark.frames),
+        frames = sequence_length(kind, benchmark.frames)
+        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))
         sets[kind] = dict(loader=loader, evaluator=dict(type='mmgcp.PerturbationStability', partial=True))
     return sets
