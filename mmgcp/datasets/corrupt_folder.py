@@ -122,14 +122,12 @@ def source_images(source: str | Path) -> list[Path]:
     Raises:
         SetupError: If there are no classes, a class has no images, or two images of a class have the same stem.
     """
-    classes = sorted(entry for entry in Path(source).iterdir() if entry.is_dir())
+    classes = [entry for entry in _visible(source) if entry.is_dir()]
     if not classes:
         raise SetupError(f"'{source}' has no class folders: images must be in SOURCE/CLASS/.")
     images = []
     for folder in classes:
-        # macOS leaves files such as ._x.jpg beside images.
-        found = sorted(path for path in folder.iterdir()
-                       if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.'))
+        found = [path for path in _visible(folder) if path.suffix.lower() in _SUFFIXES]
         if not found:
             raise SetupError(f"the class folder '{folder}' holds no images: images must be in SOURCE/CLASS/.")
         stem, number = Counter(path.stem for path in found).most_common(1)[0]
@@ -138,6 +136,11 @@ def source_images(source: str | Path) -> list[Path]:
                              'name; rename them.')
         images += found
     return images
+
+
+def _visible(folder):
+    """Sorted entries of a folder, without hidden ones: macOS leaves ._x.jpg beside images, Jupyter a folder."""
+    return sorted(entry for entry in Path(folder).iterdir() if not entry.name.startswith('.'))
 
 
 def _keep_settings(folder, recipe):

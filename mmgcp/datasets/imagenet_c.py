@@ -2,6 +2,7 @@
 
 Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations, ICLR 2019.
 """
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -55,8 +56,22 @@ def check_sets(
     missing = missing_sets(root, corruptions, severities)
     if missing:
         raise SetupError(f'{root} lacks {", ".join(missing)}: put the folders there, or ask for the others alone')
-    return class_names(
+    return labelled_classes(
         [root / corruption / str(severity) for corruption, severity in product(corruptions, severities)], classes)
+
+
+def labelled_classes(folders: Sequence[Path], classes: Sequence[str] | None) -> tuple[str, ...]:
+    """List the class folders of several folders in label order.
+
+    Raises:
+        SetupError: As :func:`class_names`, and if ``classes`` is None where folders are part of ImageNet's: their place
+            among themselves is not that among the 1,000.
+    """
+    names = class_names(folders, classes)
+    if classes is None and len(names) != 1000 and all(re.fullmatch(r'n\d{8}', name) for name in names):
+        raise SetupError(f"{folders[0]} holds {len(names)} of ImageNet's 1,000 class folders, and labels cannot be "
+                         'told from them: set classes to those that the network was trained on, in label order')
+    return names
 
 
 @DATASETS.register_module()
@@ -71,7 +86,7 @@ class ImageNetC(CustomDataset):
         corruptions (Sequence[str] | None): Corruptions; None means the 15 of ImageNet-C.
         severities (Sequence[int] | None): Severities; None means 1 to 5.
         classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
-            line. None takes the sorted folders.
+            line. None takes the sorted folders, unless they are part of ImageNet's 1,000.
         unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
             instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms; the first loads the image, the last packs it. The published images have

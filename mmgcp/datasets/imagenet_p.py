@@ -17,7 +17,7 @@ from mmpretrain.datasets import CustomDataset
 from mmgcp.registry import DATASETS, FUNCTIONS
 from mmgcp.utils.errors import SetupError
 
-from .class_folders import class_names
+from .imagenet_c import labelled_classes
 from .perturbations import check_perturbation, perturbation_folder
 from .unreadable import UnreadableError, check_policy, read_image, read_or_stand_in
 
@@ -61,7 +61,7 @@ class ImageNetP(CustomDataset):
         perturbation (str): Name of the perturbation.
         difficulty (int): 1, 2 or 3. Noise has a folder for each, such as ``shot_noise_2``.
         classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
-            line. None takes the sorted folders.
+            line. None takes the sorted folders, unless they are part of ImageNet's 1,000.
         unreadable (str): ``'stop'`` raises an error for an unreadable or truncated sequence. ``'skip'`` returns the
             next readable one instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms of a loaded frame; the last one packs it.
@@ -101,10 +101,11 @@ class ImageNetP(CustomDataset):
                 twice.
         """
         root = Path(self.img_prefix)
-        self._metainfo['classes'] = class_names([root], self.CLASSES)
+        self._metainfo['classes'] = labelled_classes([root], self.CLASSES)
         samples = []
         for label, name in sorted(enumerate(self.CLASSES), key=lambda item: item[1]):
-            paths = sorted(path for path in (root / name).iterdir() if path.suffix == '.mp4' or path.is_dir())
+            paths = sorted(path for path in (root / name).iterdir()
+                           if (path.suffix == '.mp4' or path.is_dir()) and not path.name.startswith('.'))
             if not paths:
                 raise SetupError(f'{root / name} holds no sequences, neither .mp4 files nor folders of frames')
             samples += [dict(img_path=str(path), gt_label=label, sequence=f'{name}/{path.name.removesuffix(".mp4")}')
@@ -144,7 +145,8 @@ class ImageNetP(CustomDataset):
         return self._decode_folder(path) if path.is_dir() else _decode_video(path)
 
     def _decode_folder(self, folder: Path) -> list[np.ndarray]:
-        files = sorted((file for file in folder.iterdir() if self.is_valid_file(file.name)), key=_natural_order)
+        files = sorted((file for file in folder.iterdir()
+                        if self.is_valid_file(file.name) and not file.name.startswith('.')), key=_natural_order)
         if not files:
             raise UnreadableError(f'the sequence {folder} holds no images')
         return [read_image(LoadImageFromFile(), dict(img_path=str(file)))['img'] for file in files]

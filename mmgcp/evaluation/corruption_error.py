@@ -69,7 +69,8 @@ class CorruptionError(BaseMetric):
                 the reference, or a label beyond the network's classes.
         """
         sets = [self._set_of(sample) for sample in data_samples]
-        wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
+        classes = (self.dataset_meta or {}).get('classes')
+        wrong = iter(_wrong(classes, [sample for sample in data_samples if not sample.get('unreadable')]))
         # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = None if sample.get('unreadable') else next(wrong)
@@ -131,11 +132,14 @@ class CorruptionError(BaseMetric):
         }
 
 
-def _wrong(samples: Sequence[dict]) -> list[bool]:
+def _wrong(classes: Sequence[str] | None, samples: Sequence[dict]) -> list[bool]:
     """Whether the class with the highest score (the first of equal ones) is not the label."""
     if not samples:
         return []
     scores = stack_scores(samples)
+    if classes and len(classes) != scores.shape[1]:
+        raise SetupError(f'the data have {len(classes)} classes and the network {scores.shape[1]}, so that labels do '
+                         'not mean the same: test on the classes that it was trained on')
     labels = torch.cat([sample['gt_label'] for sample in samples]).to(scores.device)
     if labels.max() >= scores.shape[1]:
         raise SetupError(f'the data have the label {int(labels.max())}, but the network knows {scores.shape[1]} '

@@ -118,7 +118,7 @@ def test_pipelines_that_have_no_place_for_corruptions():
 
 
 def test_classes(tmp_path):
-    folders(tmp_path, 'val/dog', 'val/cat')
+    folders(tmp_path, 'val/dog', 'val/cat', 'val/.ipynb_checkpoints')
     dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='val')
     assert class_folders(dataset) == ['cat', 'dog']
     assert class_folders(dict(dataset, type=CustomDataset)) == ['cat', 'dog']

@@ -139,6 +139,7 @@ def test_unreadable_images_are_named_after_all_others_are_written(source, tmp_pa
     (source / 'cat/bad.jpg').write_bytes(b'no image')
     (source / 'cat/empty.png').touch()
     (source / 'cat/._one.jpg').write_bytes(b'left by macOS')
+    (source / '.ipynb_checkpoints').mkdir()
     recipe, sets = Recipe(source, 'imagenet-c', **SIZES), [CorruptedSet('contrast', 1)]
     with pytest.raises(SetupError, match=r'^2 of 6 images cannot be read: .*bad\.jpg, .*empty\.png; all others'):
         make_folder(tmp_path / 'c', recipe, sets, log=str)

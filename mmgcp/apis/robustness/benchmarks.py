@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmgcp.datasets.class_folders import class_names
 from mmgcp.datasets.corruptions import check_corruption, load_library
-from mmgcp.datasets.imagenet_c import check_sets, missing_sets
+from mmgcp.datasets.imagenet_c import check_sets, labelled_classes, missing_sets
 from mmgcp.datasets.perturbations import STRENGTHS, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
@@ -119,7 +118,9 @@ def class_folders(dataset: dict) -> list[str] | None:
         return None
     prefix = dataset.get('data_prefix', '')
     folder = Path(dataset.get('data_root') or '', prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else None
+    if not folder.is_dir():
+        return None
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
 
 
 def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: str) -> dict:
@@ -191,7 +192,7 @@ def _check_folders(benchmark, classes):
     if benchmark.name == 'imagenet-c':
         check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
     else:
-        class_names(_perturbations(benchmark, *benchmark.kinds), classes)
+        labelled_classes(_perturbations(benchmark, *benchmark.kinds), classes)
 
 
 def _corrupted_sets(benchmark, clean):
