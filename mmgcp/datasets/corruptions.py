@@ -1,8 +1,6 @@
 """Corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
 
-The library ``imagecorruptions`` makes them. It deviates from the published code: ``frost`` chooses among six pictures
-instead of five, ``elastic_transform`` has no affine part, and newer versions of SciPy, scikit-image and Pillow round
-differently. Errors therefore differ slightly from those on the published files.
+The library ``imagecorruptions`` makes them; docs/robustness.md measures by how much they differ from the published ones.
 """
 import inspect
 import zlib

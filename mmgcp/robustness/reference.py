@@ -1,4 +1,4 @@
-"""Reference networks, and helpers for both benchmarks."""
+"""Reference networks, and helpers of both benchmarks."""
 import json
 import math
 from collections.abc import Iterable, Sequence
