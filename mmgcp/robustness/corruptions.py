@@ -25,7 +25,7 @@ class CorruptionErrors(NamedTuple):
 
     Attributes:
         ce (dict[str, float]): Corruption error (CE) of each corruption.
-        mce (float | None): Its mean over the measured ones of the 15 corruptions; None if there are none.
+        mce (float | None): Its mean over those of the 15 corruptions that were measured; None without any.
         relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is unknown.
         relative_mce (float | None): Its mean, likewise.
     """
@@ -62,21 +62,21 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]],
     ce, relative_ce = {}, {}
     for corruption, shares in errors.items():
         _check_errors(corruption, shares)
-        total, base, relative_base = sum(shares.values()), len(shares), len(shares)
+        base = relative_base = len(shares)
         if reference is not None:
-            theirs = _errors_of_reference(reference, corruption, shares)
-            base = _positive(sum(theirs), corruption, 'error')
-            relative_base = sum(share - reference['clean'] for share in theirs)
-        ce[corruption] = 100 * total / base
+            if corruption not in reference['errors']:
+                raise ValueError(f"the reference has no errors on '{corruption}': it has "
+                                 f"{', '.join(reference['errors'])}")
+            theirs = [reference['errors'][corruption][severity - 1] for severity in shares]
+            base, relative_base = sum(theirs), sum(share - reference['clean'] for share in theirs)
+        ce[corruption] = 100 * sum(shares.values()) / _positive(base, corruption, 'error')
         if clean is not None:
             rise = sum(share - clean for share in shares.values())
             # A negative base would flip the sign, and a worse network would look better.
             relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
-    return CorruptionErrors(ce, _mean(ce), relative_ce if clean is not None else None, _mean(relative_ce))
-
-
-def _mean(values: Mapping[str, float]) -> float | None:
-    return mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+    mce, relative_mce = (mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+                         for values in (ce, relative_ce))
+    return CorruptionErrors(ce, mce, relative_ce if clean is not None else None, relative_mce)
 
 
 def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
@@ -86,13 +86,6 @@ def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
         if not is_share(share):
             raise ValueError(f"the error on '{corruption}' at severity {severity} must be a share in [0, 1], but is "
                              f'{share!r}')
-
-
-def _errors_of_reference(reference: Mapping, corruption: str, severities: Mapping[int, float]) -> list[float]:
-    known = reference['errors']
-    if corruption not in known:
-        raise ValueError(f"the reference has no errors on '{corruption}': it has {', '.join(known)}")
-    return [known[corruption][severity - 1] for severity in severities]
 
 
 def _positive(base: float, corruption: str, what: str) -> float:

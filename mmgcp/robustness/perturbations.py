@@ -87,11 +87,9 @@ class Stability(NamedTuple):
     """Stability of a network; lower is better.
 
     Attributes:
-        fr (dict[str, float]): Flip rate of each perturbation in % of the reference's; without a reference, flip
-            probability in %.
-        mfr (float | None): Its mean over the measured ones of the 10 perturbations; None if there are none.
-        t5d (dict[str, float]): Top-5 distance of each perturbation in % of the reference's; without a reference, the
-            plain distance.
+        fr (dict[str, float]): Flip rate of each perturbation in % of the reference's, or flip probability in %.
+        mfr (float | None): Its mean over the measured perturbations; None without any.
+        t5d (dict[str, float]): Top-5 distance of each perturbation in % of the reference's, or the distance itself.
         mt5d (float | None): Its mean, likewise.
     """
     fr: dict[str, float]

@@ -9,14 +9,7 @@ from mmgcp.utils.errors import SetupError
 
 
 def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
-    """Read the results of another network from a plain JSON file or a file of ``tools/test_robustness.py``.
-
-    Args:
-        path (str | Path): The file.
-        keys (Sequence[str]): Required keys.
-
-    Returns:
-        dict: The results.
+    """Read a network's results with some keys from a plain JSON file or a file of ``tools/test_robustness.py``.
 
     Raises:
         SetupError: If the file cannot be read, is not a JSON object, or lacks a key.
