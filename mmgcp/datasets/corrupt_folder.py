@@ -6,10 +6,10 @@ Each image ``CLASS/NAME.*`` gives
     PERTURBATION/CLASS/NAME/000.jpg, 001.jpg, ... (or .png), or
     PERTURBATION/CLASS/NAME.mp4                                         ImageNet-P
 
-An image is resized by its short side, cropped and corrupted as in MMPretrain's pipeline ``LoadImageFromFile,
-ResizeEdge, CenterCrop, mmgcp.Corrupt``, so that PNG files have exactly the same pixels. The published files are JPEG of
-quality 85, as far as known; JPEG, and even more MP4, change the pixels. Pillow resizes by default, as for the published
-images and in the configs for ImageNet; choose OpenCV if the ``ResizeEdge`` of the test pipeline uses it.
+Images are resized, cropped and corrupted as in the pipeline ``LoadImageFromFile, ResizeEdge, CenterCrop,
+mmgcp.Corrupt``, so that PNG files have exactly the same pixels. JPEG of quality 85, as published, and even more MP4
+change them. Pillow resizes by default, as published and in the configs for ImageNet; choose OpenCV if the
+``ResizeEdge`` of the test pipeline uses it.
 
 Files are written to a folder ``.part-*`` and moved to their place when they are complete.
 """
@@ -36,6 +36,7 @@ from mmpretrain.datasets.transforms import ResizeEdge
 from mmgcp.utils.errors import SetupError
 
 from .corruptions import SMALLEST_SIDE, corrupt_image, image_key
+from .perturbations import DEFINITION
 from .recipe import CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
 
@@ -51,8 +52,7 @@ class Report(NamedTuple):
         written (int): Number of images or sequences written.
         present (int): Number of those that existed before.
         unreadable (list[str]): Source images that could not be read, in order.
-        rates (dict[str, float]): Images or sequences made and written per second and process, by corruption or
-            perturbation, without reading the source.
+        rates (dict[str, float]): Images or sequences made and written per second and process, by kind.
     """
     written: int
     present: int
@@ -60,10 +60,8 @@ class Report(NamedTuple):
     rates: dict[str, float]
 
 
-def make_folder(
-    folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
-    skip_unreadable: bool = False, log: Callable[[str], None] = print,
-) -> Report:
+def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
+                skip_unreadable: bool = False, log: Callable[[str], None] = print) -> Report:
     """Write corrupted versions of all images of ``recipe.source``, except those that exist already.
 
     Args:
@@ -71,8 +69,7 @@ def make_folder(
         recipe (Recipe): Settings.
         sets (Sequence[CorruptedSet | PerturbedSet]): Sets to write.
         workers (int): Number of processes; 0 uses this one. Default: 0.
-        skip_unreadable (bool): Leave out source images that cannot be read, instead of raising an error once all others
-            are written.
+        skip_unreadable (bool): Leave out images that cannot be read; otherwise raise an error after all others.
         log (Callable[[str], None]): Called with lines of progress.
 
     Returns:
@@ -88,8 +85,7 @@ def make_folder(
     for version in sets:
         version.check(recipe)
     images = source_images(recipe.source)
-    loaded = (load_image(path, recipe) for path in images)
-    first = next((image for image in loaded if image is not None), None)
+    first = next((image for path in images if (image := load_image(path, recipe)) is not None), None)
     if first is None:
         raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
     tasks, present = _missing(folder, recipe, sets, images)
@@ -144,8 +140,10 @@ def _visible(folder):
 
 
 def _keep_settings(folder, recipe):
-    """Write the settings of a folder, or check that it was made with the same ones."""
+    """Write the settings of a folder, or compare them with those that it was made with."""
     path, settings = folder / 'settings.json', asdict(recipe)
+    if recipe.benchmark == 'imagenet-p':
+        settings['definition'] = DEFINITION
     if path.is_file():
         try:
             known = dict(json.loads(path.read_text()))
@@ -160,10 +158,9 @@ def _keep_settings(folder, recipe):
         raise SetupError(f"'{folder}' holds something else (it has no settings.json): choose an empty folder.")
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
-            part = Path(workshop) / path.name
-            part.write_text(json.dumps(settings, indent=2) + '\n')
-            part.replace(path)
+        part = folder / '.part-settings.json'
+        part.write_text(json.dumps(settings, indent=2) + '\n')
+        part.replace(path)
 
 
 def _missing(folder, recipe, sets, images):
@@ -188,7 +185,7 @@ def _disk_space(folder, recipe, number, image):
 
 
 def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> Iterator:
-    """Results of all tasks in order, computed in this or in several processes."""
+    """Results of all tasks in order, of this or of several processes."""
     if not workers:
         yield from map(work, tasks)
         return
@@ -227,10 +224,7 @@ def _write_versions(folder, recipe, task):
 
 
 def load_image(path: Path, recipe: Recipe) -> np.ndarray | None:
-    """Read and resize an image with the transforms of MMPretrain's test pipeline.
-
-    Returns:
-        np.ndarray | None: RGB image of uint8 (H, W, 3); None if it cannot be read.
+    """Read and resize an image as MMPretrain does: RGB, uint8 (H, W, 3), or None if it cannot be read.
 
     Raises:
         SetupError: If it is smaller than the crop, or too small to be corrupted.

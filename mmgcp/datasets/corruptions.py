@@ -1,6 +1,6 @@
 """Corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
 
-The library ``imagecorruptions`` makes them; docs/robustness.md measures by how much they differ from the published ones.
+The library ``imagecorruptions`` makes them; docs/robustness.md says by how much they differ from the published ones.
 """
 import inspect
 import zlib
@@ -19,15 +19,7 @@ _INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
 
 
 def image_seed(seed: int, *parts: object) -> int:
-    """Derive the seed of one image, independent of the machine and the order of images.
-
-    Args:
-        seed (int): Seed of the whole set.
-        *parts (object): Identity of the image, such as corruption, severity and :func:`image_key`.
-
-    Returns:
-        int: Seed in [0, 2^32).
-    """
+    """Derive the seed in [0, 2^32) of one image from that of its set and its identity, as by :func:`image_key`."""
     return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
 
 
@@ -38,11 +30,7 @@ def image_key(path: str | Path) -> str:
 
 
 def check_corruption(corruption: str, severity: int) -> None:
-    """Check that a corruption exists.
-
-    Raises:
-        SetupError: If name or severity is unknown.
-    """
+    """Raise SetupError if a corruption or its severity is unknown."""
     if corruption not in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
         raise SetupError(f"there is no corruption '{corruption}': choose from {', '.join(CORRUPTIONS)}, and the extra "
                          f"{', '.join(EXTRA_CORRUPTIONS)}.")
@@ -51,11 +39,7 @@ def check_corruption(corruption: str, severity: int) -> None:
 
 
 def check_image(image: np.ndarray) -> None:
-    """Check that an image can be corrupted.
-
-    Raises:
-        SetupError: If it is not uint8 of shape (H, W, 3), or a side is below 32 pixels.
-    """
+    """Raise SetupError if an image is not uint8 of shape (H, W, 3), or has a side below 32 pixels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise SetupError(f'an image to corrupt must be uint8 of shape (H, W, 3), but is {image.dtype} of shape '
                          f'{image.shape}: corrupt before normalising.')

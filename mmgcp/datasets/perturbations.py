@@ -2,6 +2,7 @@
 
 The strengths, lengths and definitions are those of the published generator; see docs/robustness.md for what differs.
 """
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 
 import cv2
@@ -25,6 +26,7 @@ STRENGTHS = {
     'scale': 0.025,                        # zoom
     'snow': 4.,                            # degrees by which the direction of the fall turns
 }
+DEFINITION = zlib.crc32(repr(STRENGTHS).encode())  # for files that must not mix sequences of several definitions
 _SMALLEST_SCALE = 0.4
 _FIRST_BLUR, _FIRST_FALL = -120., -150.  # degrees
 # These bring in what is outside the crop.
@@ -42,11 +44,7 @@ def sequence_length(perturbation: str, frames: int | None = None) -> int:
 
 
 def check_perturbation(perturbation: str, frames: int | None = None, difficulty: int = 1) -> None:
-    """Check that a perturbation exists.
-
-    Raises:
-        SetupError: If the name is unknown, there are fewer than 2 frames, or the difficulty is not 1, 2 or 3.
-    """
+    """Raise SetupError if the name is unknown, there are fewer than 2 frames, or the difficulty is not 1, 2 or 3."""
     if perturbation not in PERTURBATIONS:
         raise SetupError(f"there is no perturbation '{perturbation}': choose from {', '.join(PERTURBATIONS)}.")
     if frames is not None and (not isinstance(frames, int) or frames < 2):
@@ -113,13 +111,13 @@ def _warp(image: np.ndarray, matrices: Iterable[Sequence]) -> list[np.ndarray]:
 
 
 def _gaussian_noise(image, frames, strength, rng):
-    noisy = [_to_uint8(image + 255 * strength * rng.standard_normal(image.shape)) for _ in range(frames - 1)]
-    return [image.copy(), *noisy]
+    noisy = (_to_uint8(image + 255 * strength * rng.standard_normal(image.shape)) for _ in range(frames - 1))
+    return image.copy(), *noisy
 
 
 def _shot_noise(image, frames, strength, rng):
-    noisy = [_to_uint8(rng.poisson(image * (strength / 255)) * (255 / strength)) for _ in range(frames - 1)]
-    return [image.copy(), *noisy]
+    noisy = (_to_uint8(rng.poisson(image * (strength / 255)) * (255 / strength)) for _ in range(frames - 1))
+    return image.copy(), *noisy
 
 
 def _blur_along_line(image, length, sigma, degrees):

@@ -37,16 +37,8 @@ class PerturbedDataset(Dataset):
             unreadable.
     """
 
-    def __init__(
-        self,
-        dataset: dict | BaseDataset,
-        perturbation: str,
-        frames: int | None = None,
-        difficulty: int = 1,
-        seed: int = 0,
-        unreadable: str = 'stop',
-        lazy_init: bool = False,
-    ) -> None:
+    def __init__(self, dataset: dict | BaseDataset, perturbation: str, frames: int | None = None, difficulty: int = 1,
+                 seed: int = 0, unreadable: str = 'stop', lazy_init: bool = False) -> None:
         check_perturbation(perturbation, frames, difficulty)
         check_policy(unreadable)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -74,11 +66,7 @@ class PerturbedDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, idx: int) -> list[dict]:
-        """Make the packed frames of a sequence.
-
-        Raises:
-            SetupError: If the image cannot be read and the policy is 'stop', or if no image can be read.
-        """
+        """Make the packed frames of a sequence."""
         info = self.dataset.get_data_info(idx)
         results, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
         sequence = image_key(info['img_path'])

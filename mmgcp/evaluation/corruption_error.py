@@ -28,7 +28,7 @@ class CorruptionError(BaseMetric):
 
     Args:
         reference (str, optional): Argument of :func:`~mmgcp.robustness.corruptions.load_corruption_reference`; None for
-            plain means. Default: ``'alexnet'``.
+            plain means. Default: ``'alexnet'``, which was measured on the published files: set None for other images.
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.

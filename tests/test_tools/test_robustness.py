@@ -162,7 +162,7 @@ def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     files = [Path(f'checkpoints/robustness/imagenet-c_made_epoch_{epoch}.json') for epoch in (3, 1)]
     last, first = (json.loads(file.read_text().splitlines()[2])['metrics']['error/contrast/1'] for file in files)
     row, = (line for line in tables(out) if line.startswith('| first'))
-    assert ' ± ' in row and 'Differences ± their standard error over photos' in out
+    assert ' ± ' in row and 'Differences ± their standard error over photos (paired)' in out
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
     # AlexNet's errors are at hand for ImageNet.

@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', choices=FORMATS['imagenet-p'], default='jpeg',
                         help='format of images and frames; mp4 gives one lossy video per sequence')
     parser.add_argument('--quality', type=int, default=85,
-                        help='JPEG quality; 85 is that of ImageNet-C, as far as known')
+                        help='JPEG quality; 85 is that of ImageNet-C')
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='number of processes; 0 uses this one')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')

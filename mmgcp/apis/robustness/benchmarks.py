@@ -1,14 +1,13 @@
 """Build the data sets of a robustness benchmark from the settings of the clean test data."""
 import copy
 import itertools
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, labelled_classes, missing_sets
-from mmgcp.datasets.perturbations import STRENGTHS, check_perturbation, perturbation_folder, sequence_length
+from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
@@ -81,17 +80,12 @@ class Benchmark:
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
             if not self.data_root:
-                made |= dict(frames=self.frames, strengths=zlib.crc32(repr(STRENGTHS).encode()))
+                made |= dict(frames=self.frames, definition=DEFINITION)
         return dict(benchmark=self.name, **made)
 
 
 def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:
-    """Build the settings of all data sets of a benchmark and of their evaluators.
-
-    Args:
-        benchmark (Benchmark): The benchmark.
-        dataloader (dict): Data loader of the clean test images.
-        evaluator (list | dict): Evaluator of the clean test images; used for detectors.
+    """Build the settings of all data sets from the loader and, for detectors, the evaluator of the clean images.
 
     Returns:
         dict[str, dict]: For each set (``'clean'``, ``'fog/3'``; ``'tilt'`` in ImageNet-P) the settings ``loader``,
@@ -127,20 +121,7 @@ def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: st
     """Insert a corruption into the pipeline of a data set.
 
     Classifiers' images are corrupted after resizing and cropping, as in ImageNet-C; detectors' images right after
-    loading, as in COCO-C (Michaelis et al., arXiv:1907.07484).
-
-    Args:
-        dataset (dict): Settings of the clean data set.
-        corruption (str): Name of the corruption.
-        severity (int): Severity, 1 to 5.
-        seed (int): Seed of the corruption.
-        pack (str): Type of the last transform.
-
-    Returns:
-        dict: Settings of the corrupted data set.
-
-    Raises:
-        SetupError: If the pipeline does not end with the transform ``pack``.
+    loading, as in COCO-C (Michaelis et al., arXiv:1907.07484). ``pack`` is the type of the last transform.
     """
     dataset = copy.deepcopy(dataset)
     pipeline, last = _split(dataset, pack)
@@ -153,15 +134,7 @@ def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: st
 
 
 def check_classes(cfg: dict, benchmark: Benchmark) -> None:
-    """Compare the classes of a network with those of its clean test images.
-
-    Args:
-        cfg (Config): Config of the network.
-        benchmark (Benchmark): Benchmark to test it on.
-
-    Raises:
-        SetupError: If their numbers differ.
-    """
+    """Raise SetupError if a network has another number of classes than its clean test images."""
     folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
     if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
         raise SetupError(f'the network has {classes} classes, but the clean images of test_dataloader have '
