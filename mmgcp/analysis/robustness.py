@@ -152,38 +152,16 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
         np.ndarray | None: (n,) values whose mean is the metric, in its unit, sorted by the photos' file names. None if
         a set is missing, was recorded without outcomes or has other photos, and for metrics of detectors.
     """
-    known = {record['set']: record for record in records}
-    key = {'mean FP': 'flip', 'mFR': 'flip', 'mean uT5D': 'top5', 'mT5D': 'top5'}.get(metric, 'error')
-    weights = (_error_weights if key == 'error' else _flip_weights)(metric, key, known, reference)
-    outcomes = [known.get(name, {}).get('outcomes') for name in weights]
+    return _by_image(records, reference).get(metric)
+
+
+def _by_image(records, reference):
+    """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
+    outcomes = [record.get('outcomes') for record in records]
     if not outcomes or None in outcomes or len({entry['photos'] for entry in outcomes}) > 1:
-        return None
-    return sum(weight * unpack(known[name]['outcomes'], known[name]['items'])[key] for name, weight in weights.items())
-
-
-def _error_weights(metric, key, sets, reference):
-    """Weight of each set in a metric of ImageNet-C."""
-    if metric == 'clean error':
-        return {'clean': 100}
-    if metric not in ('mean error', 'relative mean error', 'mCE', 'relative mCE'):
         return {}
-    relative = metric.startswith('relative')
-    errors = _by_corruption({name: {key: 1} for name in sets if name.split('/')[0] in CORRUPTIONS}, key)
-    weights = {}
-    for corruption, severities in errors.items():
-        base = len(severities)
-        if reference:
-            clean = reference['clean'] if relative else 0
-            base = sum(reference['errors'][corruption][severity - 1] - clean for severity in severities)
-        weights |= {f'{corruption}/{severity}': 100 / base / len(errors) for severity in severities}
-    return {**weights, 'clean': -sum(weights.values())} if relative and weights else weights
-
-
-def _flip_weights(metric, key, sets, reference):
-    """Weight of each set in a metric of ImageNet-P."""
-    names = [name for name in sets if name in PERTURBATIONS]
-    factor = 1 if metric == 'mean uT5D' else 100
-    return {name: factor / (reference[key][name] if reference else 1) / len(names) for name in names}
+    sets = {record['set']: unpack(record['outcomes'], record['items']) for record in records}
+    return (_stability if 'flip' in outcomes[0] else _corruption_errors)(sets, reference)[0]
 
 
 def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str) -> float | None:
@@ -262,37 +240,36 @@ def _needed_sets(benchmark):
 
 
 def _summarise(result, reference, measured):
-    sets = {name: _reported(entry) for name, entry in result.sets.items()}
-    summarise = {'imagenet-c': _corruption_errors, 'imagenet-p': _stability, 'coco-c': _precision}[result.benchmark]
-    metrics, corruptions = summarise(result, sets, reference)
+    if result.benchmark == 'coco-c':
+        metrics, corruptions = _precision(result)
+    else:
+        summarise = _corruption_errors if result.benchmark == 'imagenet-c' else _stability
+        metrics, corruptions = summarise(result.sets, reference)
     corruptions = {name: corruptions[name] for name in _in_order(corruptions)}
-    images = {metric: per_image(result.records, metric, reference) for metric in metrics}
+    sets = {name: _reported(entry) for name, entry in result.sets.items()}
     return RobustnessSummary(result, reference and reference['source'], metrics, corruptions, sets, measured,
-                             len(_needed_sets(result.benchmark)),
-                             {metric: values for metric, values in images.items() if values is not None})
+                             len(_needed_sets(result.benchmark)), _by_image(result.records, reference))
 
 
-def _corruption_errors(result, sets, reference):
-    errors = _by_corruption(result.sets, 'error')
-    clean = result.sets.get('clean', {}).get('error')
+def _corruption_errors(sets, reference):
+    errors = _by_corruption(sets, 'error')
+    clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
-    corruptions = {c: {'error': fmean(values.values())} for c, values in _by_corruption(sets, 'error').items()}
+    corruptions = {c: {'error': 100 * _mean(values)} for c, values in errors.items()}
     if reference:  # extra corruptions that it lacks keep their error alone
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
     scores = corruption_errors(errors, clean, reference)
     for c in errors:
-        corruptions[c][name] = scores.ce[c]
+        corruptions[c] |= {name: scores.ce[c]} | ({} if clean is None else {f'relative {name}': scores.relative_ce[c]})
     if clean is None:
         return {mean: scores.mce}, corruptions
-    for c in errors:
-        corruptions[c][f'relative {name}'] = scores.relative_ce[c]
     return {'clean error': 100 * clean, mean: scores.mce, f'relative {mean}': scores.relative_mce}, corruptions
 
 
-def _stability(result, sets, reference):
-    scores = stability(*({p: entry[key] for p, entry in result.sets.items()} for key in ('flip', 'top5')), reference)
-    perturbations = {p: {metric: entry[metric] for metric in ('FP', 'uT5D')} for p, entry in sets.items()}
+def _stability(sets, reference):
+    scores = stability(*({p: entry[key] for p, entry in sets.items()} for key in ('flip', 'top5')), reference)
+    perturbations = {p: {'FP': 100 * entry['flip'], 'uT5D': entry['top5']} for p, entry in sets.items()}
     if not reference:
         return {'mean FP': scores.mfr, 'mean uT5D': scores.mt5d}, perturbations
     for p in perturbations:
@@ -300,24 +277,29 @@ def _stability(result, sets, reference):
     return {'mFR': scores.mfr, 'mT5D': scores.mt5d}, perturbations
 
 
-def _precision(result, sets, reference):
+def _precision(result):
     """P (clean), mPC (mean over corruptions) and rPC (their quotient in %) of Michaelis et al., arXiv:1907.07484."""
+    sets = {name: _reported(entry) for name, entry in result.sets.items()}
     names = [metric for metric in next(iter(sets.values()))
              if 'mAP' in metric and all(metric in entry for entry in sets.values())]
     if not names:
         raise ValueError(f"'{result.name}' has no mAP that all its sets have: measure it with one CocoMetric.")
     metrics, corruptions = {}, {}
     for metric in names:
-        means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
+        means = {c: _mean(values) for c, values in _by_corruption(sets, metric).items()}
         for c, mean in means.items():
             corruptions.setdefault(c, {})[metric] = mean
-        mean = fmean(mean for c, mean in means.items() if _group(c) != 'extra')
-        if 'clean' in sets:
-            metrics[f'{metric} P'] = sets['clean'][metric]
+        mean, clean = fmean(mean for c, mean in means.items() if _group(c) != 'extra'), sets.get('clean')
+        if clean:
+            metrics[f'{metric} P'] = clean[metric]
         metrics[f'{metric} mPC'] = mean
-        if 'clean' in sets and sets['clean'][metric]:
-            metrics[f'{metric} rPC'] = 100 * mean / sets['clean'][metric]
+        if clean and clean[metric]:
+            metrics[f'{metric} rPC'] = 100 * mean / clean[metric]
     return metrics, corruptions
+
+
+def _mean(by_severity):
+    return sum(by_severity.values()) / len(by_severity)
 
 
 def _reported(entry):

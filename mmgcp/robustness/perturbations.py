@@ -2,9 +2,8 @@
 
 Hendrycks & Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019.
 """
-import math
+import sys
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -99,7 +98,7 @@ class Stability(NamedTuple):
 
 
 def stability(flip: Mapping[str, float], top5: Mapping[str, float], reference: Mapping | None = None) -> Stability:
-    """Compute flip rates, top-5 distances and their means.
+    """Compute flip rates, top-5 distances and their means; as arrays over photos if those of the arguments are.
 
     Args:
         flip (Mapping[str, float]): Mean flip probability in [0, 1] over the sequences, by perturbation.
@@ -137,7 +136,7 @@ def _percent_of(reference: Mapping, key: str, values: Mapping[str, float]) -> di
 
 
 def _is_distance(value: object) -> bool:
-    return isinstance(value, Real) and 0 <= value < math.inf
+    return is_share(value, sys.float_info.max)
 
 
 def load_perturbation_reference(path: str | Path) -> dict:
