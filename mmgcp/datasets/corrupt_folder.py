@@ -19,7 +19,6 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -35,7 +34,7 @@ from mmpretrain.datasets.transforms import ResizeEdge
 
 from mmgcp.utils.errors import SetupError
 
-from .corruptions import SMALLEST_SIDE, corrupt_image, image_key
+from .corruptions import SMALLEST_SIDE, image_key
 from .perturbations import DEFINITION
 from .recipe import CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
@@ -52,12 +51,10 @@ class Report(NamedTuple):
         written (int): Number of images or sequences written.
         present (int): Number of those that existed before.
         unreadable (list[str]): Source images that could not be read, in order.
-        rates (dict[str, float]): Images or sequences made and written per second and process, by kind.
     """
     written: int
     present: int
     unreadable: list[str]
-    rates: dict[str, float]
 
 
 def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
@@ -90,17 +87,15 @@ def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet 
         raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
     tasks, present = _missing(folder, recipe, sets, images)
     _keep_settings(folder, recipe)
-    number = len(images) * len(sets) - present
+    number = len(images) * len(sets) - present  # to write
     log(f'{len(images)} images x {len(sets)} sets: {number} to write to {folder}, {present} are there')
     log(_disk_space(folder, recipe, number, recipe.cropped(first)))
-    written, seconds, unreadable = Counter(), Counter(), []
-    bar = ProgressBar(len(tasks), file=sys.stdout)
-    for took, problem in _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers, sets):
-        for name, elapsed in took:
-            written[name] += 1
-            seconds[name] += elapsed
-        if problem:
-            unreadable.append(problem)
+    unreadable, bar = [], ProgressBar(len(tasks), file=sys.stdout)
+    for (path, versions), readable in zip(
+            tasks, _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers), strict=True):
+        if not readable:
+            unreadable.append(str(path))
+            number -= len(versions)
         bar.update()
     log('')
     if unreadable:
@@ -109,7 +104,7 @@ def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet 
             raise SetupError(f'{sentence}; all others are written: replace these, or leave them out with '
                              '--skip-unreadable.')
         log(f'Left out: {sentence}')
-    return Report(written.total(), present, unreadable, {name: written[name] / seconds[name] for name in written})
+    return Report(number, present, unreadable)
 
 
 def source_images(source: str | Path) -> list[Path]:
@@ -184,43 +179,33 @@ def _disk_space(folder, recipe, number, image):
     return f'They take about {needed / 1e9:.2g} GB; {shutil.disk_usage(folder).free / 1e9:.3g} GB are free'
 
 
-def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> Iterator:
+def _outcomes(work: Callable, tasks: Iterable, workers: int) -> Iterator:
     """Results of all tasks in order, of this or of several processes."""
     if not workers:
         yield from map(work, tasks)
         return
     # Spawned, not forked: a fork lacks the threads of OpenCV and Numba.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _start_worker, (sets,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), cv2.setNumThreads, (0,))
     try:
         yield from pool.map(work, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(sets):
-    cv2.setNumThreads(0)
-    if any(version.name == 'glass_blur' for version in sets):
-        # Compile it here, which takes seconds, so that the measured rate does not include it.
-        corrupt_image(np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8), 'glass_blur', 1, seed=0)
-
-
 def _write_versions(folder, recipe, task):
-    """Write the versions of one image; return the seconds that each took, and the path if it cannot be read."""
+    """Write the versions of one image; return whether it can be read."""
     path, sets = task
     image = load_image(path, recipe)
     if image is None:
-        return [], str(path)
-    took = []
+        return False
     with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
         for version in sets:
-            start = time.perf_counter()
             target = folder / version.folder / path.parent.name / version.file_name(path.stem, recipe)
             part = Path(workshop) / target.name
             version.write(version.make(image, image_key(path), recipe), part, recipe)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
-            took.append((version.name, time.perf_counter() - start))
-    return took, None
+    return True
 
 
 def load_image(path: Path, recipe: Recipe) -> np.ndarray | None:

@@ -67,6 +67,11 @@ class Recipe:
         """Crop an image (H, W, 3)."""
         return np.ascontiguousarray(CenterCrop(self.crop)(dict(img=image))['img']) if self.crop else image
 
+    def save(self, image: np.ndarray, path: Path) -> None:
+        """Write an image, as PNG or JPEG."""
+        options = dict(quality=self.quality, optimize=True) if self.format == 'jpeg' else {}
+        Image.fromarray(image).save(path, self.format, **options)
+
 
 class CorruptedSet(NamedTuple):
     """One set of ImageNet-C: a corruption at a severity."""
@@ -94,7 +99,7 @@ class CorruptedSet(NamedTuple):
 
     def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
         """Write a corrupted image."""
-        _save_image(made, path, recipe)
+        recipe.save(made, path)
 
 
 class PerturbedSet(NamedTuple):
@@ -127,14 +132,7 @@ class PerturbedSet(NamedTuple):
         path.mkdir()
         suffix = {'jpeg': '.jpg', 'png': '.png'}[recipe.format]
         for index, frame in enumerate(made):
-            _save_image(frame, path / f'{index:03d}{suffix}', recipe)
-
-
-def _save_image(image, path, recipe):
-    if recipe.format == 'jpeg':
-        Image.fromarray(image).save(path, 'JPEG', quality=recipe.quality, optimize=True)
-    else:
-        Image.fromarray(image).save(path, 'PNG')
+            recipe.save(frame, path / f'{index:03d}{suffix}')
 
 
 def _save_video(frames, path):

@@ -42,7 +42,6 @@ def test_png_files_are_what_the_pipeline_gives(source, tmp_path, backend):
     recipe = Recipe(source, 'imagenet-c', **SIZES, backend=backend, format='png', seed=3)
     report = make_folder(tmp_path / 'c', recipe, sets, log=str)
     assert (report.written, report.present, report.unreadable) == (4 * len(sets), 0, [])
-    assert set(report.rates) == {*CORRUPTIONS, *EXTRA_CORRUPTIONS} and min(report.rates.values()) > 0
     for corruption, severity in sets:
         pipeline = Compose([
             dict(type='LoadImageFromFile'), dict(type='ResizeEdge', scale=48, edge='short', backend=backend),

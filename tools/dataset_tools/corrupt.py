@@ -5,7 +5,6 @@ Existing files are skipped. JPEG and MP4 are lossy; PNG files have exactly the p
 import argparse
 import os
 
-from mmgcp.analysis.tables import markdown_table
 from mmgcp.datasets.corrupt_folder import make_folder
 from mmgcp.datasets.recipe import FORMATS, CorruptedSet, PerturbedSet, Recipe
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
@@ -64,10 +63,6 @@ def main() -> None:
                         args.frames, args.seed)
         report = make_folder(args.out, recipe, sets_to_make(args), args.workers, args.skip_unreadable)
     print(f'{report.written} written, {report.present} existed.')
-    if report.rates:
-        unit = 'images' if args.benchmark == 'imagenet-c' else 'sequences'
-        print(markdown_table(['made', f'{unit} per second and process'],
-                             [[name, f'{rate:.1f}'] for name, rate in report.rates.items()]))
 
 
 if __name__ == '__main__':

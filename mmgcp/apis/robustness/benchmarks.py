@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmgcp.apis.preflight import class_root
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, labelled_classes, missing_sets
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
@@ -108,11 +109,8 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
 
 def class_folders(dataset: dict) -> list[str] | None:
     """List the class folders of a ``CustomDataset`` in label order; None for other data sets."""
-    if _type(dataset) != 'CustomDataset' or dataset.get('ann_file'):
-        return None
-    prefix = dataset.get('data_prefix', '')
-    folder = Path(dataset.get('data_root') or '', prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
-    if not folder.is_dir():
+    folder = class_root({**dataset, 'type': _type(dataset)})
+    if folder is None or not folder.is_dir():
         return None
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
 
