@@ -47,9 +47,7 @@ class RobustnessResult(NamedTuple):
     @property
     def photos(self) -> int | None:
         """Number of photos that all sets are made of; None if unknown."""
-        counts = [sum(entry.get(key, 0) for key in ('images', 'sequences', 'unreadable'))
-                  for entry in self.sets.values()]
-        return round(max(counts, default=0)) or None
+        return max((record['items'] for record in self.records), default=None)
 
 
 class RobustnessSummary(NamedTuple):

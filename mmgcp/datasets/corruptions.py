@@ -65,16 +65,7 @@ def load_library() -> Callable[..., np.ndarray]:
 
 
 def corrupt_image(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """Corrupt one image, deterministically and without changing NumPy's global state.
-
-    Args:
-        image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
-        corruption (str): One of ``CORRUPTIONS`` or ``EXTRA_CORRUPTIONS``.
-        severity (int): From 1 to 5.
-        seed (int): Seed in [0, 2^32), for example from :func:`image_seed`.
-
-    Returns:
-        np.ndarray: RGB image of uint8 (H, W, 3).
+    """Corrupt an RGB image of uint8 (H, W, 3), by a seed in [0, 2^32); leaves NumPy's global state alone.
 
     Raises:
         SetupError: If the image is too small or of another type, the corruption unknown or the library missing.

@@ -45,13 +45,8 @@ class CorruptionError(BaseMetric):
     """
     default_prefix = ''
 
-    def __init__(self,
-                 reference: str | None = 'alexnet',
-                 clean_error: float | None = None,
-                 partial: bool = False,
-                 clean: bool = False,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(self, reference: str | None = 'alexnet', clean_error: float | None = None, partial: bool = False,
+                 clean: bool = False, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if clean_error is not None and not is_share(clean_error):
             raise SetupError(f'clean_error must be a share in [0, 1], but is {clean_error!r}')

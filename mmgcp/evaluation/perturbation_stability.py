@@ -55,10 +55,7 @@ class PerturbationStability(BaseMetric):
     """
     default_prefix = ''
 
-    def __init__(self,
-                 reference: str | None = None,
-                 partial: bool = False,
-                 collect_device: str = 'cpu',
+    def __init__(self, reference: str | None = None, partial: bool = False, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.reference = None if reference is None else load_perturbation_reference(reference)

@@ -52,9 +52,6 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]],
         clean (float, optional): Error on clean images in [0, 1].
         reference (Mapping, optional): Errors of another network, from :func:`load_corruption_reference`.
 
-    Returns:
-        CorruptionErrors: The errors in %.
-
     Raises:
         ValueError: If an error or severity is invalid, or the reference lacks a corruption or has no error on it.
     """
@@ -96,14 +93,9 @@ def _positive(base: float, corruption: str, what: str) -> float:
 
 
 def load_corruption_reference(name_or_path: str | Path) -> dict:
-    """Load the errors of a reference network.
+    """Load the errors of ``'alexnet'``, the paper's reference, or of a network from a JSON file.
 
-    Args:
-        name_or_path (str | Path): ``'alexnet'``, the reference of the paper, or a JSON file ``{"source": text,
-            "clean": error, "errors": {corruption: [error at severity 1, ..., 5]}}``.
-
-    Returns:
-        dict: Contents of the file.
+    The file has ``{"source": text, "clean": error, "errors": {corruption: [error at severity 1, ..., 5]}}``.
 
     Raises:
         SetupError: If the file cannot be read or has another format.

@@ -22,18 +22,10 @@ DIFFICULTIES = (1, 2, 3)
 
 
 def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    """Compute the fraction of frames of a sequence whose class differs from the frame they are compared with.
+    """Compute the share of frames, given as (T,) class ids, whose class differs from the frame they are compared with.
 
-    A frame is compared with the one ``difficulty`` frames earlier or, under noise, with the first frame, because the
+    This is the frame ``difficulty`` (1 to 3) frames earlier or, with one of the :data:`NOISES`, the first, because the
     difficulty of noise is in the images.
-
-    Args:
-        top1 (ArrayLike): (T,) class ids.
-        noise (bool): Whether the perturbation is one of :data:`NOISES`.
-        difficulty (int): From 1 to 3. Default: 1.
-
-    Returns:
-        float: Flip probability in [0, 1].
 
     Raises:
         ValueError: If the difficulty is invalid, or there are too few frames to compare.
@@ -43,19 +35,12 @@ def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float
 
 
 def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    r"""Compute the mean top-5 distance between the frames of a sequence and those they are compared with.
+    r"""Compute the mean top-5 distance between frames, given as (T, 5) class ids, and those they are compared with.
 
     With :math:`\sigma(i)` the rank in the later frame of the class that has rank i in the earlier one, the distance
     :math:`\sum_{i=1}^5 \sum_{j=\min(i,\sigma(i))+1}^{\max(i,\sigma(i))} 1(1 \le j - 1 \le 5)` equals
-    :math:`\sum_{i=1}^5 |\min(i - 1, 5) - \min(\sigma(i) - 1, 5)|`, for which the first five ranks suffice.
-
-    Args:
-        top5 (ArrayLike): (T, 5) class ids, best first; fewer columns if there are fewer classes in all.
-        noise (bool): Whether the perturbation is one of :data:`NOISES`.
-        difficulty (int): From 1 to 3, as in :func:`flip_probability`. Default: 1.
-
-    Returns:
-        float: Distance, at least 0.
+    :math:`\sum_{i=1}^5 |\min(i - 1, 5) - \min(\sigma(i) - 1, 5)|`, for which the first five ranks suffice. There are
+    fewer columns if there are fewer classes. Other arguments are those of :func:`flip_probability`.
 
     Raises:
         ValueError: If the difficulty is invalid, there are too few frames to compare, or more than five columns.
@@ -105,9 +90,6 @@ def stability(flip: Mapping[str, float], top5: Mapping[str, float], reference: M
         top5 (Mapping[str, float]): Mean top-5 distance, likewise.
         reference (Mapping, optional): Values of another network, from :func:`load_perturbation_reference`.
 
-    Returns:
-        Stability: Rates and distances.
-
     Raises:
         ValueError: If both have different or unknown perturbations, a value is invalid, or the reference lacks a
             perturbation or never changes its predictions on it.
@@ -140,18 +122,13 @@ def _is_distance(value: object) -> bool:
 
 
 def load_perturbation_reference(path: str | Path) -> dict:
-    """Load the stability of a reference network.
+    """Load the stability of a reference network from a JSON file.
 
-    Args:
-        path (str | Path): JSON file ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: probability},
-            "top5": {perturbation: distance}}``.
-
-    Returns:
-        dict: Contents of the file.
+    The file has ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: probability}, "top5": {perturbation:
+    distance}}``.
 
     Raises:
-        SetupError: If the file cannot be read or has another format, or for ``'alexnet'``, whose values are not
-            published.
+        SetupError: If it cannot be read or has another format, or for ``'alexnet'``, whose values are not published.
     """
     if path == 'alexnet':
         raise SetupError("AlexNet's values on ImageNet-P are not published: measure them by "
