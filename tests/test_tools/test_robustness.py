@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmgcp.analysis.robustness import per_image
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
@@ -122,6 +123,12 @@ def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrup
     expected = tables(measure('fly_0', *SETS))
     assert tables(measure('disk', *SETS, '--data-root', corrupted)) == expected
     assert measured(trained.folder / 'disk') == measured(trained.folder / 'fly_0')
+    assert outcomes(trained.folder / 'disk') == outcomes(trained.folder / 'fly_0')
+    records = read_records(trained.folder / 'disk/robustness/imagenet-c_epoch_3.json').records
+    metrics = json.loads((trained.folder / 'disk/figure.json').read_text())['networks'][0]['metrics']
+    values = per_image(records, 'relative mean error')
+    assert values.shape == (24, ) and values.mean() == pytest.approx(
+        metrics['partial relative mean error (4 of 75 sets)'])
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted):
@@ -183,6 +190,8 @@ def test_flips_are_those_of_a_loop(measure, trained, model, photos):
         found = measured(trained.folder / 'sequences', 'imagenet-p')[kind]
         assert found[f'flip/{kind}'] == pytest.approx(100 * np.mean(flips))
         assert found[f'sequences/{kind}'] == len(photos)
+        kept = outcomes(trained.folder / 'sequences', 'imagenet-p')[kind]
+        assert (kept['pairs'], len(kept['flip']), sum(kept['flip'])) == (5, len(photos), sum(flips))
     assert 'partial mean FP (2 of 10 sets)' in out
 
     trained.run('dataset_tools/corrupt.py', IMAGES, 'data/shapes-p', '--benchmark', 'imagenet-p', '--perturbations',

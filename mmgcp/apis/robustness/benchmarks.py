@@ -2,7 +2,9 @@
 import copy
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmgcp.apis.preflight import class_root
@@ -82,6 +84,9 @@ class Benchmark:
             made['difficulty'] = self.difficulty
             if not self.data_root:
                 made |= dict(frames=self.frames, definition=DEFINITION)
+        elif not self.data_root:
+            with suppress(PackageNotFoundError):
+                made['imagecorruptions'] = version('imagecorruptions-imaug')
         return dict(benchmark=self.name, **made)
 
 
