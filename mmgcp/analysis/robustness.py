@@ -25,24 +25,17 @@ REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  
 
 
 class RobustnessResult(NamedTuple):
-    """Measurements of a network.
+    """Measurements of a network, by set ('clean', 'fog/3'; 'tilt' of ImageNet-P).
 
-    Attributes:
-        name (str): Name of the network.
-        benchmark (str): 'imagenet-c', 'imagenet-p' or 'coco-c'.
-        sets (dict[str, dict[str, float]]): Measurements by set ('clean', 'fog/3'; 'tilt' of ImageNet-P). Those of
-            ImageNet-C are 'error' in [0, 1] and 'images'; of ImageNet-P 'flip' in [0, 1], 'top5' (a distance) and
-            'sequences'; of COCO-C the metrics of MMDetection's ``CocoMetric``.
-        unreadable (Sequence[str]): Files that were left out.
-        difficulty (int): Difficulty of ImageNet-P, 1 to 3.
-        records (Sequence[Mapping]): Records of the sets, for :func:`per_image`.
+    Those of ImageNet-C are 'error' in [0, 1] and 'images'; of ImageNet-P 'flip' in [0, 1], 'top5' (a distance) and
+    'sequences'; of COCO-C the metrics of MMDetection's ``CocoMetric``.
     """
-    name: str
-    benchmark: str
+    name: str  # of the network
+    benchmark: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
     sets: dict[str, dict[str, float]]
-    unreadable: Sequence[str] = ()
-    difficulty: int = 1
-    records: Sequence[Mapping] = ()
+    unreadable: Sequence[str] = ()  # files that were left out
+    difficulty: int = 1  # of ImageNet-P, 1 to 3
+    records: Sequence[Mapping] = ()  # of the sets, for per_image()
 
     @property
     def photos(self) -> int | None:
@@ -53,27 +46,19 @@ class RobustnessResult(NamedTuple):
 class RobustnessSummary(NamedTuple):
     """Numbers of a network; those that need clean images are missing without them.
 
-    Attributes:
-        result (RobustnessResult): The measurements.
-        reference (str | None): Source of the reference that divides errors.
-        metrics (dict[str, float]): Means over the corruptions. ImageNet-C: 'clean error', 'mCE', 'relative mCE'
-            (without a reference 'mean error', 'relative mean error'). ImageNet-P: 'mFR', 'mT5D' ('mean FP',
-            'mean uT5D'). COCO-C, per metric: 'bbox_mAP P' (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'.
-        corruptions (dict[str, dict[str, float]]): Means over the severities by corruption, in the order of
-            :data:`GROUPS`: 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
-        sets (dict[str, dict[str, float]]): The measurements in the units of this module.
-        measured (int): Number of sets that the means are over.
-        needed (int): Number of sets of the benchmark.
-        images (dict[str, np.ndarray]): (n,) values of the photos, whose means are ``metrics``; see :func:`per_image`.
+    The metrics of ImageNet-C are 'clean error', 'mCE', 'relative mCE' (without a reference 'mean error', 'relative mean
+    error'); of ImageNet-P 'mFR', 'mT5D' ('mean FP', 'mean uT5D'); of COCO-C, for each average precision, 'bbox_mAP P'
+    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'. Those of a corruption are 'error', 'relative error', 'CE', 'relative CE';
+    'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
     """
     result: RobustnessResult
-    reference: str | None
+    reference: str | None  # source of the reference that divides errors
     metrics: dict[str, float]
-    corruptions: dict[str, dict[str, float]]
-    sets: dict[str, dict[str, float]]
-    measured: int
-    needed: int
-    images: dict[str, np.ndarray]
+    corruptions: dict[str, dict[str, float]]  # means over the severities, in the order of GROUPS
+    sets: dict[str, dict[str, float]]  # measurements in the units of this module
+    measured: int  # sets that the means are over
+    needed: int  # sets of the benchmark
+    images: dict[str, np.ndarray]  # (n,) values of the photos, whose means are the metrics, as of per_image()
 
     def label(self, metric: str) -> str:
         """Name of a metric, marked as partial if it is not over all sets."""

@@ -51,16 +51,7 @@ def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: st
 
 def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, title: str = '',
                     formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write the figure of a benchmark: a row for each of :func:`~mmgcp.analysis.robustness.main_metrics`.
-
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
-        path (str | Path): The PNG file to write.
-        title (str): Title.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+    """Write the figure of networks on one benchmark as PNG and vector formats, a row of panels per main metric.
 
     Raises:
         ValueError: If the networks were not measured on one benchmark, or ``path`` does not end in ``.png``.

@@ -45,32 +45,18 @@ _BYTES_PER_PIXEL = {'jpeg': 0.3, 'png': 1.5, 'mp4': 0.075}
 
 
 class Report(NamedTuple):
-    """Result of :func:`make_folder`.
-
-    Attributes:
-        written (int): Number of images or sequences written.
-        present (int): Number of those that existed before.
-        unreadable (list[str]): Source images that could not be read, in order.
-    """
-    written: int
-    present: int
-    unreadable: list[str]
+    """Result of :func:`make_folder`."""
+    written: int  # images or sequences
+    present: int  # those that existed before
+    unreadable: list[str]  # source images, in order
 
 
 def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
                 skip_unreadable: bool = False, log: Callable[[str], None] = print) -> Report:
     """Write corrupted versions of all images of ``recipe.source``, except those that exist already.
 
-    Args:
-        folder (str | Path): Target folder.
-        recipe (Recipe): Settings.
-        sets (Sequence[CorruptedSet | PerturbedSet]): Sets to write.
-        workers (int): Number of processes; 0 uses this one. Default: 0.
-        skip_unreadable (bool): Leave out images that cannot be read; otherwise raise an error after all others.
-        log (Callable[[str], None]): Called with lines of progress.
-
-    Returns:
-        Report: What was written.
+    Images that cannot be read are left out; unless ``skip_unreadable`` is set, they raise an error once all others are
+    written. ``workers`` is the number of processes, 0 for this one; ``log`` gets lines of progress.
 
     Raises:
         SetupError: If the folder holds something else or was made with another recipe, the source is not an image

@@ -21,28 +21,17 @@ _FRAMES_PER_SECOND = 10
 class Recipe:
     """Settings that determine the pixels of a folder, stored there as ``settings.json``.
 
-    Attributes:
-        source (str): Folder with a folder of images per class.
-        benchmark (str): ``'imagenet-c'`` or ``'imagenet-p'``.
-        resize (int): Short side in pixels to resize to first; 0 skips resizing. Default: 256.
-        backend (str): Backend of ``ResizeEdge``, ``'pillow'`` or ``'cv2'``. Default: ``'pillow'``.
-        crop (int): Side in pixels of the square centre crop; 0 skips cropping. Default: 224.
-        format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
-        quality (int): Quality of JPEG, from 1 to 100. Default: 85.
-        frames (int | None): Frames per sequence. Default: None, the published number.
-        seed (int): Random seed. Default: 0.
-
     Raises:
         SetupError: If the folder does not exist or a value is out of range.
     """
-    source: str
-    benchmark: str
-    resize: int = 256
-    backend: str = 'pillow'
-    crop: int = 224
-    format: str = 'jpeg'
-    quality: int = 85
-    frames: int | None = None
+    source: str  # folder with a folder of images per class
+    benchmark: str  # 'imagenet-c' or 'imagenet-p'
+    resize: int = 256  # short side in pixels; 0 skips resizing
+    backend: str = 'pillow'  # of ResizeEdge, or 'cv2'
+    crop: int = 224  # side in pixels of the centre crop; 0 skips cropping
+    format: str = 'jpeg'  # or 'png'; of sequences also 'mp4'
+    quality: int = 85  # of JPEG, from 1 to 100
+    frames: int | None = None  # per sequence; None takes the published number
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -84,7 +73,7 @@ class CorruptedSet(NamedTuple):
         return f'{self.name}/{self.severity}'
 
     def check(self, recipe: Recipe) -> None:
-        """Raise SetupError if the set does not exist or cannot be made."""
+        """Raise SetupError if the set cannot be made."""
         check_corruption(self.name, self.severity)
         load_library()
 

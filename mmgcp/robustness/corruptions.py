@@ -21,17 +21,10 @@ _ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
 
 
 class CorruptionErrors(NamedTuple):
-    """Errors in %, relative to the reference if there is one.
-
-    Attributes:
-        ce (dict[str, float]): Corruption error (CE) of each corruption.
-        mce (float | None): Its mean over those of the 15 corruptions that were measured; None without any.
-        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is unknown.
-        relative_mce (float | None): Its mean, likewise.
-    """
-    ce: dict[str, float]
-    mce: float | None
-    relative_ce: dict[str, float] | None
+    """Errors in %, relative to the reference if there is one."""
+    ce: dict[str, float]  # corruption error (CE) by corruption
+    mce: float | None  # its mean over the measured ones of the 15 corruptions
+    relative_ce: dict[str, float] | None  # None if the clean error is unknown
     relative_mce: float | None
 
 

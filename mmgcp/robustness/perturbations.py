@@ -68,17 +68,10 @@ def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[
 
 
 class Stability(NamedTuple):
-    """Stability of a network; lower is better.
-
-    Attributes:
-        fr (dict[str, float]): Flip rate of each perturbation in % of the reference's, or flip probability in %.
-        mfr (float | None): Its mean over the measured perturbations; None without any.
-        t5d (dict[str, float]): Top-5 distance of each perturbation in % of the reference's, or the distance itself.
-        mt5d (float | None): Its mean, likewise.
-    """
-    fr: dict[str, float]
-    mfr: float | None
-    t5d: dict[str, float]
+    """Stability of a network; lower is better."""
+    fr: dict[str, float]  # flip rate by perturbation in % of the reference's, or flip probability in %
+    mfr: float | None  # its mean over the measured perturbations
+    t5d: dict[str, float]  # top-5 distance in % of the reference's, or the distance itself
     mt5d: float | None
 
 

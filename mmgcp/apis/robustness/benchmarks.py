@@ -23,29 +23,18 @@ META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', '
 class Benchmark:
     """Robustness benchmark and the part of it to test on.
 
-    Attributes:
-        name (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
-        data_root (str | None): Folder of the corrupted images; None corrupts the clean images on the fly.
-        kinds (Sequence[str]): Corruptions, or perturbations for ImageNet-P. Default: all of the benchmark.
-        severities (Sequence[int]): Severities of ImageNet-C and COCO-C.
-        difficulty (int): Difficulty of ImageNet-P, 1 to 3.
-        frames (int | None): Frames per sequence generated on the fly; None takes the published number.
-        seed (int): Seed for images generated on the fly.
-        unreadable (str): ``'stop'`` or ``'skip'``, see :class:`~mmgcp.datasets.ImageNetC`.
-        partial (bool): Leave out the sets that are missing from ``data_root``.
-
     Raises:
         SetupError: If there is no such benchmark, corruption, perturbation, severity or difficulty.
     """
-    name: str
-    data_root: str | None = None
-    kinds: Sequence[str] = ()
-    severities: Sequence[int] = SEVERITIES
-    difficulty: int = 1
-    frames: int | None = None
-    seed: int = 0
-    unreadable: str = 'stop'
-    partial: bool = False
+    name: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
+    data_root: str | None = None  # folder of the corrupted images; None corrupts the clean images on the fly
+    kinds: Sequence[str] = ()  # corruptions, or perturbations of ImageNet-P; all if empty
+    severities: Sequence[int] = SEVERITIES  # of ImageNet-C and COCO-C
+    difficulty: int = 1  # of ImageNet-P, 1 to 3
+    frames: int | None = None  # per sequence generated on the fly; None takes the published number
+    seed: int = 0  # of images generated on the fly
+    unreadable: str = 'stop'  # or 'skip', see mmgcp.datasets.ImageNetC
+    partial: bool = False  # leave out the sets that are missing from data_root
 
     def __post_init__(self) -> None:
         if self.name not in PACK:

@@ -28,18 +28,15 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
 
 def write_report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
                  formats: Sequence[str]) -> str:
-    """Write the results as a figure, as CSV and as JSON, under one name.
+    """Write the results on one benchmark as a figure, as CSV and as JSON, and return the tables as text.
 
     Args:
-        results (Sequence[RobustnessResult]): Results of the networks on one benchmark.
+        results (Sequence[RobustnessResult]): Results of the networks.
         reference (str): Network whose errors count as 100: ``'none'``, ``'alexnet'``, the name of one of the networks,
             or a JSON file of another test.
-        partial (bool): Allow averages over part of the sets, marked as such.
-        out (str | Path): The figure, a PNG file.
-        formats (Sequence[str]): Additional vector formats.
-
-    Returns:
-        str: The tables and the names of the files.
+        partial (bool): Allow means over part of the sets, marked as such.
+        out (str | Path): The figure, a PNG file; the others are named after it.
+        formats (Sequence[str]): Additional vector formats of the figure.
 
     Raises:
         SetupError: If the reference cannot be read.
