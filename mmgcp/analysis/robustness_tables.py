@@ -11,15 +11,10 @@ from .tables import arrow, markdown_table
 
 
 def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
-    """Write the means of networks as Table 4 does, with the differences to the first.
+    """Write a Markdown table like Table 4: a row per network, with the differences to the first.
 
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks. Those of several benchmarks may stand one after the
-            other: the rows of a name become one.
-
-    Returns:
-        str: Markdown table, a row per network. Differences have their standard error over photos where outcomes are
-        known. Of COCO-C it has the mean average precisions, without those of a size or an overlap.
+    Differences have their standard error over photos where outcomes are known. Networks of one name, measured on
+    several benchmarks, share a row. Average precisions of a size or an overlap are left out.
     """
     rows, errors = {}, {}
     for summary in summaries:
@@ -32,30 +27,25 @@ def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
 
 
 def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict[str, float]:
-    """Standard errors over photos of the differences of two networks, by label of the metric, where they are known."""
+    """Compute the standard errors over photos of the differences of two networks, by label of the metric."""
     errors = {metric: paired_error(summary, base, metric) for metric in summary.metrics}
     return {summary.label(metric): error for metric, error in errors.items() if error is not None}
 
 
 def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
-    """Say in a sentence how many photos the numbers come from, and what stands behind ±."""
+    """Say how many photos the numbers come from, and what ± means."""
     photos = summaries[0].result.photos
     note = 'Number of photos not recorded.' if photos is None else f'Measured on {photos} photos.'
     if len(summaries) > 1 and all(standard_errors(summary, summaries[0]) for summary in summaries[1:]):
-        return (f'{note} Differences ± their standard error over photos, each of which both networks see; the spread '
-                'over trainings is not in it.')
+        return (f'{note} Differences ± their standard error over photos (paired), without the spread between '
+                'trainings.')
     return note
 
 
 def table_4(paths: Sequence[str | Path]) -> str:
-    """Write the means of networks in one table, from files of :func:`write_json` for several networks or benchmarks.
+    """Join files of :func:`write_json` in one Markdown table, with a row per network.
 
-    Args:
-        paths (Sequence[str | Path]): The files. What they tell of networks of one name becomes one row. Differences are
-            to the first network of the file in which a network comes first: GCP to GAP, architecture by architecture.
-
-    Returns:
-        str: Markdown table, a row per network.
+    Differences are to the first network of the file in which a network comes first: GCP to GAP, by architecture.
 
     Raises:
         ValueError: If a file is missing or of another kind, or two files differ in a number.
@@ -77,14 +67,7 @@ def table_4(paths: Sequence[str | Path]) -> str:
 
 
 def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
-    """Write what networks reach on each corruption or perturbation.
-
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
-
-    Returns:
-        str: A Markdown table for each of :func:`~mmgcp.analysis.robustness.main_metrics`, a row per corruption, a
-        column per network.
+    """Write a Markdown table for each main metric: a row per corruption or perturbation, a column per network.
 
     Raises:
         ValueError: If the networks were not measured on one benchmark.
@@ -97,21 +80,14 @@ def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
 
 
 def corruption_rows(summaries: Sequence[RobustnessSummary], metric: str) -> list[list[str]]:
-    """Cells of a table of one metric: name of the corruption, and a value per network."""
+    """List the rows of a table of one metric: name of the corruption, and a value per network."""
     return [[f"{group}: {name.replace('_', ' ')}",
              *(_cell(summary.corruptions.get(name, {}).get(metric), None, digits_of(metric)) for summary in summaries)]
             for group, name in rows_of(summaries, metric)]
 
 
 def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
-    """Write all numbers, one a line: network, corruption, severity, metric, value.
-
-    The severity is empty for what is over severities, the corruption too for what is over corruptions.
-
-    Args:
-        path (str | Path): File to write; missing folders are made. It is replaced as a whole.
-        summaries (Sequence[RobustnessSummary]): The networks.
-    """
+    """Write all numbers as CSV: network, corruption, severity, metric, value; means have empty cells."""
     rows = {}
     for summary in summaries:
         for name, values in summary.sets.items():
@@ -130,13 +106,7 @@ def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
 
 
 def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
-    """Write all numbers, and what was measured.
-
-    Args:
-        path (str | Path): File to write; missing folders are made. It is replaced as a whole.
-        summaries (Sequence[RobustnessSummary]): The networks. The entry of one that was measured on all sets is a
-            reference too, see :func:`reference_of`.
-    """
+    """Write all numbers and measurements; the entry of a network with all sets is a reference, too."""
     networks = []
     for summary in summaries:
         result = summary.result
@@ -172,7 +142,7 @@ def _table_of_means(rows, firsts, errors):
 
 
 def digits_of(metric: str) -> int:
-    """Decimals as in the papers: one for percentages, three for precisions as shares."""
+    """Return the decimals of a metric as in the papers."""
     if 'uT5D' in metric:
         return 2
     return 3 if 'mAP' in metric and 'rPC' not in metric else 1

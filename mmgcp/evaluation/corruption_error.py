@@ -28,7 +28,7 @@ class CorruptionError(BaseMetric):
 
     Args:
         reference (str, optional): Argument of :func:`~mmgcp.robustness.corruptions.load_corruption_reference`; None for
-            plain means. Default: ``'alexnet'``.
+            plain means. Default: ``'alexnet'``, which was measured on the published files: set None for other images.
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.
@@ -45,13 +45,8 @@ class CorruptionError(BaseMetric):
     """
     default_prefix = ''
 
-    def __init__(self,
-                 reference: str | None = 'alexnet',
-                 clean_error: float | None = None,
-                 partial: bool = False,
-                 clean: bool = False,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(self, reference: str | None = 'alexnet', clean_error: float | None = None, partial: bool = False,
+                 clean: bool = False, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if clean_error is not None and not is_share(clean_error):
             raise SetupError(f'clean_error must be a share in [0, 1], but is {clean_error!r}')
@@ -62,14 +57,10 @@ class CorruptionError(BaseMetric):
         self.outcomes = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Record for each image its set and whether it is misclassified, or its file if it is unreadable.
-
-        Raises:
-            SetupError: If a sample lacks a tag or scores, has an invalid severity, a corruption that is missing from
-                the reference, or a label beyond the network's classes.
-        """
+        """Record the set and file of each image, and whether it is misclassified (None if it is unreadable)."""
         sets = [self._set_of(sample) for sample in data_samples]
-        wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
+        classes = (self.dataset_meta or {}).get('classes')
+        wrong = iter(_wrong(classes, [sample for sample in data_samples if not sample.get('unreadable')]))
         # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = None if sample.get('unreadable') else next(wrong)
@@ -88,11 +79,7 @@ class CorruptionError(BaseMetric):
         return corruption, severity
 
     def compute_metrics(self, results: list[tuple[str, int, str, bool | None]]) -> dict[str, float]:
-        """Compute percentages and counts.
-
-        Raises:
-            SetupError: If there is no image at all.
-        """
+        """Compute percentages and counts."""
         if not results:
             raise SetupError('CorruptionError has seen no images: check the data set')
         sets, metrics, errors = {}, {}, {}
@@ -112,30 +99,25 @@ class CorruptionError(BaseMetric):
                 metrics[f'error/{name}'] = 100 * error
                 errors.setdefault(corruption, {})[severity] = error
         clean = errors.pop('clean', {0: self.clean_error})[0]
-        return {**metrics, **self._normalised(errors, clean)}
-
-    def _normalised(self, errors: dict[str, dict[int, float]], clean: float | None) -> dict[str, float]:
-        """Compute CE, relative CE and their means."""
         if not errors:  # clean images alone
-            return {}
+            return metrics
         measured = {corruption: shares for corruption, shares in errors.items()
                     if self.reference is None or corruption in self.reference['errors']}
-        result = corruption_errors(measured, clean, self.reference)
-        means = {'mCE': result.mce}
-        if clean is not None:
-            means['relative_mCE'] = result.relative_mce
-        return {
-            **{f'CE/{corruption}': value for corruption, value in result.ce.items()},
-            **{f'relative_CE/{corruption}': value for corruption, value in (result.relative_ce or {}).items()},
-            **name_means(means, _missing(errors), self.partial),
-        }
+        ce, mce, relative_ce, relative_mce = corruption_errors(measured, clean, self.reference)
+        metrics |= {f'CE/{corruption}': value for corruption, value in ce.items()}
+        metrics |= {f'relative_CE/{corruption}': value for corruption, value in (relative_ce or {}).items()}
+        means = {'mCE': mce} if clean is None else {'mCE': mce, 'relative_mCE': relative_mce}
+        return metrics | name_means(means, _missing(errors), self.partial)
 
 
-def _wrong(samples: Sequence[dict]) -> list[bool]:
-    """Whether the class with the highest score (the first of equal ones) is not the label."""
+def _wrong(classes: Sequence[str] | None, samples: Sequence[dict]) -> list[bool]:
+    """Whether the class with the highest score, the first of equal ones, is not the label."""
     if not samples:
         return []
     scores = stack_scores(samples)
+    if classes and len(classes) != scores.shape[1]:
+        raise SetupError(f'the data have {len(classes)} classes and the network {scores.shape[1]}, so that labels do '
+                         'not mean the same: test on the classes that it was trained on')
     labels = torch.cat([sample['gt_label'] for sample in samples]).to(scores.device)
     if labels.max() >= scores.shape[1]:
         raise SetupError(f'the data have the label {int(labels.max())}, but the network knows {scores.shape[1]} '

@@ -325,7 +325,7 @@ class TestPhotos:
         records = recorded(ERRORS).records
         assert per_image([{**records[0], 'outcomes': None}], 'clean error') is None
         assert per_image([dict(set='clean', items=5), *records[1:]], 'relative mean error') is None
-        assert per_image(records[1:], 'relative mean error') is None
+        assert per_image(records[1:], 'relative mean error') is None and per_image([], 'mean error') is None
         assert per_image(records[1:], 'mean error') is not None
         assert per_image(records, 'mean FP') is None and per_image(records, 'bbox_mAP mPC') is None
         others = recorded({'clean': ERRORS['clean']}, photos='vwxyz').records

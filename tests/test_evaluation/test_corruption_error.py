@@ -256,6 +256,12 @@ class TestMetric:
         with pytest.raises(SetupError, match=message):
             evaluate([*images('fog', 1, 1, 2), sample] if 'pred_score' in sample else [sample])
 
+    def test_other_classes_than_those_of_the_network(self):
+        evaluator = Evaluator(dict(type='mmgcp.CorruptionError'))
+        evaluator.dataset_meta = dict(classes=('cat', 'dog', 'emu'))
+        with pytest.raises(SetupError, match='the data have 3 classes and the network 2, so that labels do not mean'):
+            evaluator.process(images('fog', 1, 1, 2))
+
     def test_bad_settings(self, file):
         with pytest.raises(SetupError, match='clean_error must be a share in .0, 1., but is 43.5'):
             evaluate([], clean_error=43.5)

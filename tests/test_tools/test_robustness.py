@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmgcp.analysis.robustness import per_image
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
@@ -122,6 +123,12 @@ def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrup
     expected = tables(measure('fly_0', *SETS))
     assert tables(measure('disk', *SETS, '--data-root', corrupted)) == expected
     assert measured(trained.folder / 'disk') == measured(trained.folder / 'fly_0')
+    assert outcomes(trained.folder / 'disk') == outcomes(trained.folder / 'fly_0')
+    records = read_records(trained.folder / 'disk/robustness/imagenet-c_epoch_3.json').records
+    metrics = json.loads((trained.folder / 'disk/figure.json').read_text())['networks'][0]['metrics']
+    values = per_image(records, 'relative mean error')
+    assert values.shape == (24, ) and values.mean() == pytest.approx(
+        metrics['partial relative mean error (4 of 75 sets)'])
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted):
@@ -162,7 +169,7 @@ def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     files = [Path(f'checkpoints/robustness/imagenet-c_made_epoch_{epoch}.json') for epoch in (3, 1)]
     last, first = (json.loads(file.read_text().splitlines()[2])['metrics']['error/contrast/1'] for file in files)
     row, = (line for line in tables(out) if line.startswith('| first'))
-    assert ' ± ' in row and 'Differences ± their standard error over photos' in out
+    assert ' ± ' in row and 'Differences ± their standard error over photos (paired)' in out
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
     # AlexNet's errors are at hand for ImageNet.
@@ -183,6 +190,8 @@ def test_flips_are_those_of_a_loop(measure, trained, model, photos):
         found = measured(trained.folder / 'sequences', 'imagenet-p')[kind]
         assert found[f'flip/{kind}'] == pytest.approx(100 * np.mean(flips))
         assert found[f'sequences/{kind}'] == len(photos)
+        kept = outcomes(trained.folder / 'sequences', 'imagenet-p')[kind]
+        assert (kept['pairs'], len(kept['flip']), sum(kept['flip'])) == (5, len(photos), sum(flips))
     assert 'partial mean FP (2 of 10 sets)' in out
 
     trained.run('dataset_tools/corrupt.py', IMAGES, 'data/shapes-p', '--benchmark', 'imagenet-p', '--perturbations',
@@ -288,9 +297,9 @@ def test_pretrained_weights_are_those_that_the_config_names(measure, trained, ph
                   network=('configs/robustness/alexnet_imagenet.py', 'pretrained'))
     distances = []
     for _, _, image in photos:
-        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))[16:240, 16:240]
+        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))
         ranks = []
-        for frame in perturb_image(large, 'scale', frames=2):
+        for frame in perturb_image(large, 'scale', frames=2, crop=lambda array: array[16:240, 16:240]):
             scaled = (torch.from_numpy(frame).float() - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
                 [58.395, 57.12, 57.375])
             with torch.no_grad():

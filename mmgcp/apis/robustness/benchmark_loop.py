@@ -43,14 +43,7 @@ class BenchmarkLoop(BaseLoop):
         self.shared, self.path, self.settings, self.fp16 = dataloader, path, settings, fp16
 
     def run(self) -> dict[str, dict]:
-        """Test on all sets that are not recorded yet.
-
-        Returns:
-            dict[str, dict]: Metrics of the sets tested by this call, by set name.
-
-        Raises:
-            SetupError: If the file was written with other settings, or data are missing or cannot be read.
-        """
+        """Test on all sets that are not recorded yet, and return their metrics by name of the set."""
         tested = {record['set']: record['items'] for record in on_main_process(open_records, self.path, self.settings)}
         missing = [name for name in self.sets if name not in tested]
         self._say(f'{len(self.sets)} sets, {len(self.sets) - len(missing)} of them tested before ({self.path})')
