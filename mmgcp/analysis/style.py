@@ -19,7 +19,7 @@ COLORS = ['#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56
 MARKERS = ['o', 's', '^', 'D', 'v', 'P', 'X']
 DASHES = ['-', '--', '-.', ':']
 # Of a pooling, wherever it is drawn: number of its colour and marker. Of a schedule: its dashes.
-POOLINGS = {'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0}
+POOLINGS = {'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0, 'covariance': 2, 'average': 0}
 SCHEDULES = {'norm': '-', 'adju': '--', 'fast': ':', 'short': '-.'}
 
 STYLE = {
