@@ -5,7 +5,6 @@ epoch. Metrics are better when higher.
 """
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from mmgcp.utils.logs import Run, read_runs
 from mmgcp.utils.records import read_lines
 
 from .style import label_ends, looks_of, save_figure, use_style
-from .tables import decimals, markdown_table
+from .tables import arrow, decimals, markdown_table
 
 METRIC_NAMES = {
     'accuracy/top1': 'Top-1 accuracy (%)',
@@ -36,9 +35,6 @@ def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] |
         work_dirs (Sequence[str | Path]): One work directory per run.
         labels (Sequence[str], optional): One name per run. Default: names of the folders.
         reference (str, optional): Name of the run to match. Default: the first one.
-
-    Returns:
-        list[Run]: The runs, in the given order.
 
     Raises:
         ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
@@ -60,25 +56,6 @@ def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] |
     return runs
 
 
-@dataclass(frozen=True)
-class ConvergenceRow:
-    """One run in the manner of Table 2; epochs are iterations where the training counts these.
-
-    Attributes:
-        name (str): The run.
-        epochs (int): Epochs trained up to the last validation.
-        best (float): Highest value of the metric; NaN if all are.
-        final (float): Value at the last validation.
-        matching_epoch (int | None): First epoch that reaches the final value of the reference; None if none does, and
-            for the reference itself.
-    """
-    name: str
-    epochs: int
-    best: float
-    final: float
-    matching_epoch: int | None
-
-
 def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int | None:
     """Find the matching epoch of a curve.
 
@@ -94,54 +71,52 @@ def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int |
     return int(reached[0]) if len(reached) else None
 
 
-def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1',
-                      reference: str | None = None) -> list[ConvergenceRow]:
-    """Compare runs as Table 2 does: what they reach, and when they match the final value of the reference.
+def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None) -> str:
+    """Compare runs in a Markdown table: what they reach, and when they match the final value of the reference.
 
     Args:
         runs (Sequence[Run]): The runs.
         metric (str): Name of a validation metric.
         reference (str, optional): Name of the run to match. Default: the first one.
 
-    Returns:
-        list[ConvergenceRow]: One row per run, in the given order.
-
     Raises:
         ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
-    reference, target = _target(runs, metric, reference)
-    rows = []
+    reference, target = reference_of(runs, metric, reference)
+    digits = decimals(target)
+    cells = []
     for run in runs:
         epochs, values = run.curve(metric)
-        finite = values[~np.isnan(values)]
-        rows.append(ConvergenceRow(
-            name=run.name, epochs=int(epochs[-1]), best=float(max(finite, default=np.nan)), final=float(values[-1]),
-            matching_epoch=None if run is reference else matching_epoch((epochs, values), target)))
-    return rows
+        best = max(values[~np.isnan(values)], default=np.nan)
+        cells.append([run.name, str(epochs[-1]), f'{best:.{digits}f}', f'{values[-1]:.{digits}f}',
+                      matching_cell(run, reference, metric)])
+    unit = runs[0].unit
+    return markdown_table(['run', f'{unit}s', 'best', 'final', f'matching {unit}'], cells)
 
 
-def format_table(rows: Sequence[ConvergenceRow], unit: str = 'epoch', reference: str | None = None) -> str:
-    """Write rows of :func:`convergence_table` as a Markdown table.
+def matching_cell(run: Run, reference: Run, metric: str) -> str:
+    """The matching epoch of a run, and its difference from the full training of the reference, as in Table 2."""
+    if run is reference:
+        return 'N/A'
+    epochs, values = reference.curve(metric)
+    epoch = matching_epoch(run.curve(metric), values[-1])
+    return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs[-1], 0)})'
 
-    A matching epoch is followed by its difference from the full training of the reference, as in Table 2.
 
-    Args:
-        rows (Sequence[ConvergenceRow]): The rows.
-        unit (str): 'epoch' or 'iteration'.
-        reference (str, optional): Name of the reference. Default: the first row's.
+def reference_of(runs: Sequence[Run], metric: str, reference: str | None = None) -> tuple[Run, float]:
+    """Return the run of a name, by default the first one, and its final value, which the others are to match.
+
+    Raises:
+        ValueError: As :func:`convergence_table`.
     """
-    reference = next(row for row in rows if reference in (None, row.name))
-    digits = decimals(reference.final)
-    header = ['run', f'{unit}s', 'best', 'final', f'matching {unit}']
-    cells = []
-    for row in rows:
-        matching = 'not reached'
-        if row is reference:
-            matching = 'N/A'
-        elif row.matching_epoch is not None:
-            matching = f'{row.matching_epoch} ({row.matching_epoch - reference.epochs:+d})'
-        cells.append([row.name, str(row.epochs), f'{row.best:.{digits}f}', f'{row.final:.{digits}f}', matching])
-    return markdown_table(header, cells)
+    run = next((run for run in runs if reference in (None, run.name)), None)
+    if run is None:
+        names = ', '.join(f"'{run.name}'" for run in runs)
+        raise ValueError(f"No run is called '{reference}': choose the reference from {names}.")
+    final = float(run.curve(metric)[1][-1])
+    if np.isnan(final):
+        raise ValueError(f"The reference '{run.name}' ends with NaN for '{metric}': choose another reference.")
+    return run, final
 
 
 def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None,
@@ -158,7 +133,7 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
     Raises:
         ValueError: As :func:`convergence_table`.
     """
-    reference, target = _target(runs, metric, reference)
+    reference, target = reference_of(runs, metric, reference)
     lines = draw_curves(ax, runs, metric, looks)
     draw_target(ax, target, f'final of {reference.name}: {target:.{decimals(target)}f}')
     matches = 0
@@ -231,18 +206,6 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
             draw_convergence(ax, runs, metric, reference, looks)
             ax.set_title(title)
         return save_figure(figure, path, formats)
-
-
-def _target(runs, metric, reference):
-    """Return the reference run and the last value of its curve."""
-    run = next((run for run in runs if reference in (None, run.name)), None)
-    if run is None:
-        names = ', '.join(f"'{run.name}'" for run in runs)
-        raise ValueError(f"No run is called '{reference}': choose the reference from {names}.")
-    final = float(run.curve(metric)[1][-1])
-    if np.isnan(final):
-        raise ValueError(f"The reference '{run.name}' ends with NaN for '{metric}': choose another reference.")
-    return run, final
 
 
 def _is_validated(work_dir):

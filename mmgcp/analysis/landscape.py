@@ -100,9 +100,6 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
         at (str, optional): Place in the network. Default: the only one.
         name (str, optional): Name of the run. Default: that of the folder.
 
-    Returns:
-        LandscapeLog: The merged measurements.
-
     Raises:
         ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
             with different settings, or a file that cannot be read.
@@ -154,12 +151,8 @@ def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | Non
         labels (Sequence[str], optional): One name per run. Default: names of the folders.
         at (str, optional): Place in the networks; see :func:`read_landscape`.
 
-    Returns:
-        list[LandscapeLog]: One per run, in the given order.
-
     Raises:
-        ValueError: If one cannot be read, labels do not fit the runs, two runs have one name, or the runs differ in
-            step sizes, batch, direction or place.
+        ValueError: If one cannot be read, names do not fit, or runs differ in step sizes, batch, direction or place.
     """
     landscapes = read_labelled(lambda work_dir, label: read_landscape(work_dir, at, label), work_dirs, labels)
     first, *others = landscapes
@@ -183,16 +176,10 @@ def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
 
 
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
-    """The figure in numbers: a row per run.
+    """The figure in numbers: names of the columns, and a row per run.
 
     Ranges are maximum minus minimum over the step sizes, beta is the maximum: 'first' at the first measurement, 'later'
     the geometric mean over all others. They are of finite values; the share of the others has a column.
-
-    Args:
-        landscapes (Sequence[LandscapeLog]): The runs.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells.
     """
     columns = [f'{when} {what}' for what in ('loss range', 'gradient range', 'beta') for when in ('first', 'later')]
     rows = []

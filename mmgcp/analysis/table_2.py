@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mmgcp.utils.logs import Run
 
-from .convergence import convergence_table
+from .convergence import matching_cell, reference_of
 from .tables import arrow, decimals
 
 METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
@@ -62,20 +62,16 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     rows = {}
     for group in [list(trainings)] if reference else _by_network(trainings):
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
-        compared = convergence_table([training.run for training in group], metrics[0], name)
-        reference_run, of_reference = next(
-            (training.run, row) for training, row in zip(group, compared, strict=True) if row.name == name)
-        reached = [_final(reference_run, metric) for metric in metrics]
-        for training, row in zip(group, compared, strict=True):
-            is_reference = row is of_reference
-            trained = f'{row.epochs}/{training.planned}' if (training.planned or 0) > row.epochs else str(row.epochs)
-            matching = 'N/A' if is_reference else 'not reached'
-            if row.matching_epoch is not None:
-                matching = f'{row.matching_epoch} ({arrow(row.matching_epoch - of_reference.epochs, 0)})'
-            rows[row.name] = [
-                training.network, row.name, training.pooling, training.lr,
-                '' if training.batch is None else f'{training.batch:,}', trained, matching,
-                *(_value(_final(training.run, metric), None if is_reference else its)
+        matched, _ = reference_of([training.run for training in group], metrics[0], name)
+        reached = [_final(matched, metric) for metric in metrics]
+        for run, training in ((training.run, training) for training in group):
+            epochs = int(run.curve(metrics[0])[0][-1])
+            rows[run.name] = [
+                training.network, run.name, training.pooling, training.lr,
+                '' if training.batch is None else f'{training.batch:,}',
+                f'{epochs}/{training.planned}' if (training.planned or 0) > epochs else str(epochs),
+                matching_cell(run, matched, metrics[0]),
+                *(_value(_final(run, metric), None if run is matched else its)
                   for metric, its in zip(metrics, reached, strict=True))]
     unit = trainings[0].run.unit
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',

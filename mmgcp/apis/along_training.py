@@ -32,7 +32,7 @@ class MeasuredTraining(NamedTuple):
 
 def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int,
                           **how) -> list[MeasuredTraining]:
-    """Collect the checkpoints and images for :func:`measure_curvatures`.
+    """Collect checkpoints and training images for :func:`measure_curvatures`.
 
     Args:
         cfgs (dict[str, Config]): Configs of the trainings by name.
@@ -62,8 +62,8 @@ def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
     """Measure the checkpoints that are not in ``WORK_DIR/curvature.json`` yet.
 
     Raises:
-        ValueError: If such a file was written with other settings.
         SetupError: If a checkpoint cannot be read.
+        ValueError: If such a file was written with other settings.
     """
     missing, costs = [], []
     for training in trainings:

@@ -97,10 +97,8 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
 
     Args:
         model (nn.Module): Classifier of MMPretrain in training mode, not inside a wrapper such as DDP.
-        batches (Sequence[dict]): Batches from the data loader, all held in memory. More images give a better estimate
-            of the Fisher matrix.
-        damping (float): Damping of K-FAC, added to the eigenvalues of the Fisher block, in the unit of the squared
-            gradient.
+        batches (Sequence[dict]): Batches from the data loader; more images give a better Fisher matrix.
+        damping (float): Added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
 
     Returns:
         WeightGradients: The rows, in the order of this module's description.
@@ -160,12 +158,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
     It minimises the cross-entropy summed over the images, plus half the squared length of all weights and biases, for
     features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
-    prior.
-
-    The penalty sets the size of the gradients: with more channels than images and no penalty, some weights classify all
-    images correctly, and the gradient vanishes. At the optimum, the weights of a class are the sum of its residuals
-    times features of length about 1, so that one image changes its own scores by no more than its residuals, whatever
-    the number of channels. Classes without images get low but finite scores.
+    prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
+    image changes its own scores by no more than its residuals, whatever the number of channels.
 
     Args:
         features (Tensor): Averaged features, (n, D).

@@ -35,8 +35,8 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
             in between are positions. float16 and bfloat16 are computed in float32.
 
     Returns:
-        Tensor: (d, d), where ``d`` is in * kernel height * kernel width, plus one, for a constant 1, if there is a
-        bias; ordered as ``weight.flatten(1)``, then the bias.
+        Tensor: (d, d) with d = in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more
+        for a constant 1 if there is a bias.
 
     Raises:
         ValueError: If there is no example.

@@ -1,7 +1,7 @@
 """Plot the accuracy of trainings over epochs (Figs. 1 and 3 of the paper), and print matching epochs."""
 import argparse
 
-from mmgcp.analysis.convergence import convergence_table, format_table, plot_convergence_panels, read_validated_runs
+from mmgcp.analysis.convergence import convergence_table, plot_convergence_panels, read_validated_runs
 from mmgcp.analysis.panels import panels_of
 from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
 from mmgcp.utils.logs import read_runs
@@ -29,9 +29,8 @@ def main() -> None:
                              read_runs(work_dirs, labels))
         tables = {title: convergence_table(runs, args.metric, args.reference) for title, runs in panels.items()}
         paths = plot_convergence_panels(panels, args.metric, args.out, args.reference, args.formats)
-    for title, rows in tables.items():
-        heading = f'{title}\n' if args.panels else ''
-        print(heading + format_table(rows, panels[title][0].unit, args.reference) + '\n')
+    for title, table in tables.items():
+        print(*filter(None, (args.panels and title, table)), '', sep='\n')
     print('Figure:', *paths)
 
 
