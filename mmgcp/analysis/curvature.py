@@ -16,7 +16,6 @@ from mmgcp.utils.records import read_records
 
 from .panels import add_legend
 from .style import save_figure, use_style
-from .tables import markdown_table
 
 FILE_NAME = 'curvature.json'
 
@@ -83,11 +82,6 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
             differences = ', '.join(f'{key} {known.get(key)} and {other.get(key)}' for key in differing)
             raise ValueError(f"'{first}' and '{name}' cannot be compared, for they differ in what is measured "
                              f'({differences}): measure both with the same settings on the same images.')
-
-
-def curvature_table(curvatures: Sequence[CurvatureLog]) -> str:
-    """Write :func:`curvature_rows` as a Markdown table."""
-    return markdown_table(*curvature_rows(curvatures))
 
 
 def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:

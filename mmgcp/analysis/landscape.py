@@ -19,7 +19,6 @@ from mmgcp.utils.records import read_records
 
 from .panels import add_legend
 from .style import looks_of, save_figure, use_style
-from .tables import markdown_table
 
 QUANTITIES = {
     'losses': 'Loss along the gradient',
@@ -168,11 +167,6 @@ def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | Non
             warnings.warn(f"'{landscape.name}' ends at iteration {landscape.iters[-1]}, '{longest.name}' at "
                           f'{longest.iters[-1]}: compare the part that both have.', stacklevel=2)
     return landscapes
-
-
-def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
-    """Write :func:`landscape_rows` as a Markdown table."""
-    return markdown_table(*landscape_rows(landscapes))
 
 
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:

@@ -12,7 +12,6 @@ from matplotlib.ticker import EngFormatter
 
 from .panels import add_legend
 from .style import save_figure, use_style
-from .tables import markdown_table
 
 TRAINED = 'GCP as trained'
 EXACT = 'GCP, Eq. 6'
@@ -20,11 +19,6 @@ TRIMMED = 'GCP, Eq. 7'
 COVARIANCE = 'covariance, no root'
 GAP = 'GAP'
 KFAC = 'GAP with K-FAC'
-
-
-def gradient_table(records: Sequence[dict]) -> str:
-    """Write :func:`gradient_rows` as a Markdown table."""
-    return markdown_table(*gradient_rows(records))
 
 
 def gradient_rows(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:

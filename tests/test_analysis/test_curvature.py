@@ -6,10 +6,11 @@ import pytest
 from mmgcp.analysis import curvature
 from mmgcp.analysis.curvature import (
     check_comparable,
-    curvature_table,
+    curvature_rows,
     plot_curvature,
     read_curvature,
 )
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.utils.records import append_record, open_records
 
 SETTINGS = dict(images=64, fingerprint='a1b2', seed=0, eigenvalues=2, smallest=False, samples=10)
@@ -55,7 +56,7 @@ def test_later_measurements_replace_earlier_ones_and_are_put_in_order(tmp_path):
 
 
 def test_table(gap, gcp):
-    assert curvature_table([gap, gcp]).splitlines() == [
+    assert markdown_table(*curvature_rows([gap, gcp])).splitlines() == [
         '| run | epoch | loss | lambda_1 | lambda_2 | converged | residual |     trace | products | seconds |',
         '| --- | ----: | ---: | -------: | -------: | --------: | -------: | --------: | -------: | ------: |',
         '| gap |     1 | 2.25 |       80 |    40.12 |    2 of 2 |    1e-04 | 1000 ± 50 |       35 |    70.3 |',
@@ -67,10 +68,10 @@ def test_table(gap, gcp):
 
 
 def test_most_negative_eigenvalue_has_a_column_where_it_was_measured(tmp_path):
-    lines = curvature_table([write(tmp_path, [(5, 1., [3., 2.], 5., 1.)], smallest=True, unit='iteration')])
-    assert [cell.strip() for cell in lines.splitlines()[0].split('|')[2:9]] == [
-        'iteration', 'loss', 'lambda_1', 'lambda_2', 'converged', 'residual', 'smallest']
-    assert lines.splitlines()[2].split('|')[8].strip() == '-0.5'
+    run = write(tmp_path, [(5, 1., [3., 2.], 5., 1.)], smallest=True, unit='iteration')
+    header, (row, ) = curvature_rows([run])
+    assert header[1:8] == ['iteration', 'loss', 'lambda_1', 'lambda_2', 'converged', 'residual', 'smallest']
+    assert row[7] == '-0.5'
 
 
 @pytest.fixture
@@ -110,14 +111,14 @@ def test_runs_that_cannot_be_compared(gcp, tmp_path):
     other = write(tmp_path / 'other', [(1, 2.2, [8., 4.], 3., 5.)], fingerprint='c3d4', seed=1)
     sentence = (r"'gcp' and 'other' cannot be compared, for they differ in what is measured \(fingerprint a1b2 and "
                 r'c3d4, seed 0 and 1\): measure both with the same settings on the same images\.$')
-    for function in (curvature_table, lambda runs: plot_curvature(runs, tmp_path / 'figure.png')):
+    for function in (curvature_rows, lambda runs: plot_curvature(runs, tmp_path / 'figure.png')):
         with pytest.raises(ValueError, match=sentence):
             function([gcp, other])
     assert not (tmp_path / 'figure.png').exists()
     check_comparable(dict(gcp=gcp.settings, same=dict(gcp.settings)))
     iterations = write(tmp_path / 'iterations', [(1, 2.2, [8., 4.], 3., 5.)], unit='iteration')
     with pytest.raises(ValueError, match=r"no common axis \('gcp' by epoch, 'iterations' by iteration\)"):
-        curvature_table([gcp, iterations])
+        curvature_rows([gcp, iterations])
 
 
 def test_nothing_measured_yet(tmp_path):

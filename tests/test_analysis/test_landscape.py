@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 from mmgcp.analysis.landscape import (
     NOT_FINITE,
     draw_landscape,
-    landscape_table,
+    landscape_rows,
     plot_landscape,
     read_landscape,
     read_landscapes,
 )
+from mmgcp.analysis.tables import markdown_table
 
 NAN, INF = float('nan'), float('inf')
 SETTINGS = dict(at='stem', layer='backbone.maxpool', direction='ascent', step_sizes=[1.0, 2.0, 4.0], interval=10,
@@ -143,7 +144,7 @@ def test_table_tells_the_first_measurement_from_the_others(tmp_path):
                measurement(30, losses=(NAN, ) * 3, distances=(NAN, ) * 3)]
     run = read_landscape(write(tmp_path / 'gap', records))
     header, row = (dict(enumerate(map(str.strip, line.split('|')[1:-1])))
-                   for line in landscape_table([run]).splitlines()[::2])
+                   for line in markdown_table(*landscape_rows([run])).splitlines()[::2])
     assert dict(zip(header.values(), row.values(), strict=True)) == {
         'run': 'gap', 'measurements': '4', 'last iteration': '30', 'first loss range': '3', 'later loss range': '2',
         'first gradient range': '2', 'later gradient range': '0.02', 'first beta': '3', 'later beta': '0.01095',
@@ -153,7 +154,7 @@ def test_table_tells_the_first_measurement_from_the_others(tmp_path):
 
 def test_a_single_measurement_has_no_later_range(tmp_path):
     run = read_landscape(write(tmp_path, [measurement(0)]))
-    assert np.isnan(run.later_range('losses')) and '| N/A |' in ' '.join(landscape_table([run]).split())
+    assert np.isnan(run.later_range('losses')) and '| N/A |' in ' '.join(markdown_table(*landscape_rows([run])).split())
 
 
 class TestFigure:

@@ -6,9 +6,10 @@ from mmgcp.analysis.table_1 import (
     GAP,
     KFAC,
     TRAINED,
-    gradient_table,
+    gradient_rows,
     plot_gradients,
 )
+from mmgcp.analysis.tables import markdown_table
 
 
 def record(iteration, norms, cosine, names=(TRAINED, EXACT, GAP)):
@@ -23,7 +24,7 @@ RECORDS = [record(20, (2, 3, 1), 0.25), record(10, (4, 2, 8), -0.5)]
 
 
 def test_table():
-    assert gradient_table(RECORDS).splitlines() == [
+    assert markdown_table(*gradient_rows(RECORDS)).splitlines() == [
         '| gradient       | iteration | norm ratio | effective rank | cos GCP as trained | cos GCP, Eq. 6 | cos GAP |',
         '| -------------- | --------: | ---------: | -------------: | -----------------: | -------------: | ------: |',
         '| GCP as trained |        10 |          1 |           40.2 |              1.000 |         -0.500 |  -0.500 |',
@@ -37,7 +38,7 @@ def test_table():
 
 def test_a_repeated_training_replaces_its_forerunner():
     first = record(10, (1, 5, 5), 0.5)
-    assert gradient_table([first, *RECORDS]) == gradient_table(RECORDS) != gradient_table([*RECORDS, first])
+    assert gradient_rows([first, *RECORDS]) == gradient_rows(RECORDS) != gradient_rows([*RECORDS, first])
 
 
 def lines(ax):
@@ -84,7 +85,7 @@ class TestFigure:
         assert all(path.stat().st_size > 5000 for path in paths)
 
 
-@pytest.mark.parametrize('function', [gradient_table, lambda records: plot_gradients(records, 'gradients.png')])
+@pytest.mark.parametrize('function', [gradient_rows, lambda records: plot_gradients(records, 'gradients.png')])
 def test_mistakes(function):
     with pytest.raises(ValueError, match='no measured gradients'):
         function([])

@@ -1,8 +1,9 @@
 """Compare the smoothness of the loss during trainings: plot Fig. 2 of the paper and print its numbers."""
 import argparse
 
-from mmgcp.analysis.landscape import landscape_table, plot_landscape, read_landscapes
+from mmgcp.analysis.landscape import landscape_rows, plot_landscape, read_landscapes
 from mmgcp.analysis.panels import panels_of
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
 from mmgcp.utils.reported import reported
 
@@ -26,7 +27,7 @@ def main() -> None:
                   for panel in panels_of(args.work_dirs, args.panels, args.labels, args.title)}
         paths = plot_landscape(panels, args.out, args.beta, args.log, args.formats)
     for title, landscapes in panels.items():
-        print(*filter(None, (title, landscape_table(landscapes))), '', sep='\n')
+        print(*filter(None, (title, markdown_table(*landscape_rows(landscapes)))), '', sep='\n')
     print('Figure:', *paths)
 
 
