@@ -26,12 +26,7 @@ SETTINGS = ('norm', 'fast', 'adju', 'adju_release')
 
 
 class Schedule(NamedTuple):
-    """A config, and settings that replace some of its own.
-
-    Attributes:
-        file (Path): The config.
-        options (dict): Values by key, as in ``--cfg-options``.
-    """
+    """A config, and settings that replace some of its own, by key as in ``--cfg-options``."""
     file: Path
     options: dict
 
@@ -52,7 +47,8 @@ def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
     """Give equal curves one common name, 'a', 'a, b', or 'a and 7 more', in the order in which they first appear."""
     groups = []
     for name, rates in curves.items():
-        same = next((group for group in groups if _equal(curves[group[0]], rates)), None)
+        same = next((group for group in groups if len(curves[group[0]]) == len(rates)
+                     and np.allclose(curves[group[0]], rates, rtol=1e-9, atol=0)), None)
         if same:
             same.append(name)
         else:
@@ -129,10 +125,6 @@ def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: boo
             # Below the axes, where it covers no curve.
             ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), handlelength=4)
         return save_figure(figure, path, formats)
-
-
-def _equal(first, second):
-    return len(first) == len(second) and np.allclose(first, second, rtol=1e-9, atol=0)
 
 
 def _cell(rates, epoch):

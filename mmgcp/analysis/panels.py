@@ -8,13 +8,7 @@ LINE = 0.19  # inches that a line of a legend takes
 
 
 class Panel(NamedTuple):
-    """What a panel is to show.
-
-    Attributes:
-        title (str): Title, often the network; may be empty.
-        work_dirs (list[str]): Work directories of the runs.
-        labels (list[str] | None): Names of the runs; None for those of their folders.
-    """
+    """A panel: its title, work directories of its runs, and their names (None for those of the folders)."""
     title: str
     work_dirs: list[str]
     labels: list[str] | None

@@ -286,10 +286,10 @@ def measure_curvature(model: nn.Module, batches: Sequence[dict], eigenvalues: in
         batches (Sequence[dict]): As in :func:`loss_hessian`.
         eigenvalues (int): Number of largest eigenvalues.
         smallest (bool): Also compute the most negative one.
-        samples (int): Number of vectors for the trace, which is measured first.
+        samples (int): Number of vectors for the trace.
         tolerance (float): Relative accuracy of eigenvalues.
         seed (int): Seed of start vectors, samples, dropout and batch augmentations.
-        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
+        progress (Callable[[int], None], optional): As in :func:`loss_hessian`.
 
     Returns:
         Curvature: The measurement; incomplete if values were not finite.

@@ -29,7 +29,7 @@ SIGNS = {'ascent': 1, 'descent': -1}
 
 
 class Landscape(NamedTuple):
-    """One measurement, with a list entry per step size, NaN or infinite where the network overflows.
+    """One measurement; lists have an entry per step size, NaN or infinite where the network overflows.
 
     Attributes:
         loss (float): ``L(x)``.
