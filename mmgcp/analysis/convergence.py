@@ -179,7 +179,8 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
 def draw_target(ax: Axes, value: float, text: str) -> None:
     """Draw a line across the axes at a value to reach, with a text at its left end."""
     ax.axhline(value, color='0.45', linewidth=0.9, linestyle=':', label=text)
-    ax.text(0, value, f' {text}', color='0.45', fontsize='small', transform=ax.get_yaxis_transform(), va='bottom')
+    ax.text(0.01, value, text, color='0.4', fontsize='small', transform=ax.get_yaxis_transform(), va='bottom',
+            bbox=dict(facecolor='white', edgecolor='none', alpha=0.8, pad=0.5))
 
 
 def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, path: str | Path,
