@@ -17,16 +17,19 @@ from reproduction.imagenette import (
 )
 from reproduction.trainings import PaperPlan
 
-LANDSCAPE = landscape(step_range=[0.1, 75], num_steps=10, interval=74)
+# In the mean loss over a batch of 64 an image weighs four times as much as in the paper's batch of 256: a quarter of the
+# steps [0.1, 75] of Fig. 2 moves its features as far.
+LANDSCAPE = landscape(step_range=[0.1 / 4, 75 / 4], num_steps=10, interval=74)
 GAP, GCP_D, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_d', 'gcp_m'))
 
 plan = PaperPlan(
     title="ResNet-18 on Imagenette at 80 px, in a tenth of the paper's epochs",
-    seeds=(0, 1),
+    seeds=(0, 1, 2),
     test_images=TEST_IMAGES,
     options={**COMMON, 'randomness.deterministic': True, **size(80)},
     trainings=[
-        training('resnet18', 'gap', 'norm'),
+        training('resnet18', 'gap', 'norm', options=LANDSCAPE),
+        training('resnet18', 'gcp', 'norm', options=LANDSCAPE),
         training('resnet18', 'gcp_m', 'adju', options=LANDSCAPE),
         training('resnet18', 'gap', 'adju', options=LANDSCAPE),
         training('resnet18', 'gcp_d', 'adju', options=LANDSCAPE),
