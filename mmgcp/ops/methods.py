@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import Tensor
 
 from .covariance import covariance_factor, unit_factor
-from .dropcov import drop_channels
+from .dropcov import draw_gate, dropped_factor
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
 from .numerics import identity_like, zero_as_one
@@ -25,18 +25,20 @@ PRE_NORMS = ('trace', 'none')
 
 @dataclass(frozen=True)
 class State:
-    """Tensors that a method draws once and keeps: buffers of :class:`mmgcp.ops.CovariancePooling`.
+    """Tensors that a method draws once and keeps: buffers or parameters of :class:`mmgcp.ops.CovariancePooling`.
 
     Attributes:
         option (str): Argument of the method that takes them, as a tuple.
-        buffers (tuple[str, ...]): Their names in checkpoints.
+        names (tuple[str, ...]): Their names in checkpoints.
         draw (Callable): Takes the number of channels and the values of ``settings``, returns a tuple of tensors.
         settings (tuple[str, ...]): Options of the method that ``draw`` takes.
+        learned (bool): Whether they are trained.
     """
     option: str
-    buffers: tuple[str, ...]
+    names: tuple[str, ...]
     draw: Callable[..., tuple[Tensor, ...]]
     settings: tuple[str, ...] = ()
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,18 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
     return unit_norm(signed_power(tensor_sketch(product(factor, factor.transpose(1, 2)), *sketch, out_channels), alpha))
 
 
-def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
-            center: bool = True) -> Tensor:
-    """``'dropcov'``: plain covariance, with channels dropped at random in training, see :mod:`mmgcp.ops.dropcov`."""
-    factor = covariance_factor(features, mask, center)
-    if training:
-        factor = drop_channels(factor, drop_rate)
+def dropcov(features: Tensor, mask: Tensor | None, vector: bool, gate: tuple[Tensor] | None = None,
+            training: bool = False, center: bool = True) -> Tensor:
+    """``'dropcov'``: plain covariance; in training of gated channels, some dropped, see :mod:`mmgcp.ops.dropcov`.
+
+    ``gate`` holds what :func:`mmgcp.ops.draw_gate` returns; :class:`mmgcp.ops.CovariancePooling` trains it.
+    """
+    if not training:
+        return plain(features, mask, vector, center)
+    if gate is None:
+        raise ValueError("method='dropcov' needs a gate in training: draw it once by mmgcp.ops.draw_gate and train it, "
+                         'or use mmgcp.ops.CovariancePooling')
+    factor = dropped_factor(features, mask, *gate, center)
     return _as_asked(product(factor, factor.transpose(1, 2)), vector)
 
 
@@ -191,7 +199,8 @@ METHODS = {
     'compact_bilinear': Method(
         compact_bilinear, returns='vector',
         state=State('sketch', ('sketch_hashes', 'sketch_signs'), draw_sketch, settings=('out_channels', ))),
-    'dropcov': Method(dropcov, random=True),
+    'dropcov': Method(
+        dropcov, random=True, state=State('gate', ('gate', ), lambda channels: (draw_gate(), ), learned=True)),
 }
 
 
@@ -209,7 +218,6 @@ CHECKS = {
     'out_channels': (_is_count, 'an integer of at least 1'),
     'alpha': (lambda value: _is_number(value, 0, 1) and value > 0, 'a number above 0, at most 1'),
     'shrinkage': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
-    'drop_rate': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
     'beta': (lambda value: _is_number(value, 0, math.inf), 'a number of at least 0'),
     'center': (lambda value: isinstance(value, bool), 'True or False'),
     'side': (lambda value: value in SIDES, f'one of {", ".join(SIDES)}'),

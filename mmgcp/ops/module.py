@@ -72,19 +72,22 @@ class CovariancePooling(nn.Module):
         options = dict(self.options)
         declared = METHODS[self.method]
         if declared.state:
-            options[declared.state.option] = tuple(getattr(self, name) for name in declared.state.buffers)
+            options[declared.state.option] = tuple(getattr(self, name) for name in declared.state.names)
         if declared.random:
             options['training'] = self.training
         return covariance_pool(x, self.method, mask=mask, vector=True, scale_off_diagonal=self.scale_off_diagonal,
                                check_finite=self.check_finite, **options)
 
     def _draw(self, state: State, channels: int, defaults: dict) -> None:
-        """Draw the method's state into buffers, and write down the options that it depends on, defaults too."""
+        """Draw the method's state, and record the options that it depends on, defaults too."""
         for name in state.settings:
             self.options.setdefault(name, defaults[name])
         drawn = state.draw(channels, *(self.options[name] for name in state.settings))
-        for name, tensor in zip(state.buffers, drawn, strict=True):
-            self.register_buffer(name, tensor)
+        for name, tensor in zip(state.names, drawn, strict=True):
+            if state.learned:
+                self.register_parameter(name, nn.Parameter(tensor))
+            else:
+                self.register_buffer(name, tensor)
 
     def extra_repr(self) -> str:
         """Method and options, for ``print(model)``."""
