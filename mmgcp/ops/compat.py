@@ -14,7 +14,7 @@ else:
 
 
 def autocast_type(device: torch.device) -> str:
-    """Device type to query autocast for; ``meta`` has no autocast of its own."""
+    """Device type to query autocast for: ``meta`` has none."""
     return 'cpu' if device.type == 'meta' else device.type
 
 
@@ -31,10 +31,7 @@ def forward_mode(function: type) -> type:
 
 
 def without_autocast(tensor: torch.Tensor) -> torch.autocast:
-    """Context in which operations on the tensor's device keep their dtypes.
-
-    Backward passes need their own: ``backward()`` may be called inside autocast.
-    """
+    """Context without autocast; backward passes need their own, as ``backward()`` may be called inside autocast."""
     return torch.autocast(autocast_type(tensor.device), enabled=False)
 
 

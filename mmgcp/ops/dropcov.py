@@ -23,13 +23,10 @@ GATE_WIDTH = 3
 
 
 def draw_gate(generator: torch.Generator | None = None) -> Tensor:
-    """Draw the initial weights ``k`` of the gate as those of any convolution in PyTorch: uniform.
+    """Draw the initial weights ``k`` of the gate, (3, ), as PyTorch draws those of a convolution: uniform.
 
     Args:
         generator (torch.Generator, optional): Source of random numbers. Default: PyTorch's.
-
-    Returns:
-        Tensor: (3, ), float32, between -1 / sqrt(3) and 1 / sqrt(3).
 
     Examples:
         >>> from mmgcp.ops import covariance_pool
@@ -41,14 +38,7 @@ def draw_gate(generator: torch.Generator | None = None) -> Tensor:
 
 
 def dropped_factor(features: Tensor, mask: Tensor | None, gate: Tensor, center: bool) -> Tensor:
-    """Factor ``F`` (B, C, N) of the covariance of the gated features, after dropout.
-
-    Args:
-        features (Tensor): (B, C, N), float32 or float64.
-        mask (Tensor, optional): (B, 1, N), boolean.
-        gate (Tensor): ``k``, (3, ).
-        center (bool): Whether to subtract the mean.
-    """
+    """:func:`mmgcp.ops.covariance.covariance_factor` of the gated features, after dropout."""
     weights = channel_weights(features, mask, gate)
     factor = covariance_factor(features, mask, center) * (1 + weights)
     rate = drop_rate(factor, weights)
@@ -64,13 +54,9 @@ def channel_weights(features: Tensor, mask: Tensor | None, gate: Tensor) -> Tens
 
 
 def drop_rate(factor: Tensor, weights: Tensor) -> Tensor:
-    """Rate of the batch, a scalar, in time linear in C.
+    """Rate of the batch, a scalar, from the factor (B, C, N) of the gated features and ``y`` (B, C, 1).
 
     Images without variance or with features that are not finite, whose cosine is not defined, do not count.
-
-    Args:
-        factor (Tensor): (B, C, N) of the gated features.
-        weights (Tensor): ``y``, (B, C, 1).
     """
     factor, weights = factor.detach() / magnitude(factor, center=False), weights.detach()
     sums = (factor * factor.sum(1, keepdim=True)).sum(-1, keepdim=True)

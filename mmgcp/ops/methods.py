@@ -48,8 +48,7 @@ class Method:
     Attributes:
         pool (Callable): ``pool(features, mask, vector, **options)`` takes features (B, C, N), float32 or float64, and
             a boolean mask (B, 1, N) or None. Every option has a default.
-        returns (str): ``'matrix'`` for a symmetric matrix, of which ``vector`` asks for the upper triangle, or
-            ``'vector'``, whatever ``vector`` says.
+        returns (str): ``'matrix'``, of which ``vector`` asks for the upper triangle, or always a ``'vector'``.
         state (State, optional): What it keeps from one call to the next.
         random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
         factorises (bool): Whether it needs eigenvalues or Cholesky factors, which ONNX and torch.compile before
@@ -111,9 +110,8 @@ def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto'
 def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, side: str = 'auto',
           center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'power'``: the matrix power ``S^alpha`` (MPN-COV, Li et al., ICCV 2017), see :mod:`mmgcp.ops.spectral`."""
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    pooled = spectral_pool(normed, Power(alpha), _smaller(side, features), shift)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    pooled = spectral_pool(factor, Power(alpha), _smaller(side, features), shift)
     return _scaled(_as_asked(pooled, vector), trace, scale, alpha)
 
 
@@ -125,9 +123,8 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
     """
     if shrinkage == 0:
         raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    pooled = spectral_pool(normed, Log(), _smaller(side, features), shift)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    pooled = spectral_pool(factor, Log(), _smaller(side, features), shift)
     size = zero_as_one(trace).log() + 2 * scale.log() * (trace != 0)
     return _as_asked(pooled + size * identity_like(pooled), vector)
 
@@ -135,9 +132,8 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
 def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, num_iters: int = 8,
          center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    return _scaled(_as_asked(pade_pool(normed, shift, degree, num_iters), vector), trace, scale, 0.5)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    return _scaled(_as_asked(pade_pool(factor, shift, degree, num_iters), vector), trace, scale, 0.5)
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
@@ -162,8 +158,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
                      center: bool = True) -> Tensor:
     """``'compact_bilinear'``: tensor sketch, signed power and l2 norm, see :mod:`mmgcp.ops.tensor_sketch`.
 
-    Returns a vector of ``out_channels`` whatever ``vector`` says. ``sketch`` is what :func:`mmgcp.ops.draw_sketch`
-    returns; :class:`mmgcp.ops.CovariancePooling` draws and keeps it.
+    ``sketch`` is what :func:`mmgcp.ops.draw_sketch` returns; :class:`mmgcp.ops.CovariancePooling` keeps it.
     """
     if sketch is None:
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
@@ -213,9 +208,7 @@ def _is_count(value: object) -> bool:
 
 
 CHECKS = {
-    'num_iters': (_is_count, 'an integer of at least 1'),
-    'degree': (_is_count, 'an integer of at least 1'),
-    'out_channels': (_is_count, 'an integer of at least 1'),
+    **dict.fromkeys(('num_iters', 'degree', 'out_channels'), (_is_count, 'an integer of at least 1')),
     'alpha': (lambda value: _is_number(value, 0, 1) and value > 0, 'a number above 0, at most 1'),
     'shrinkage': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
     'beta': (lambda value: _is_number(value, 0, math.inf), 'a number of at least 0'),
@@ -226,15 +219,7 @@ CHECKS = {
 
 
 def check_settings(method: str, **options) -> None:
-    """Check that the method exists and its options are in range.
-
-    Args:
-        method (str): Its name.
-        **options: Options, checked by their names alone.
-
-    Raises:
-        ValueError: If it does not exist or an option is out of range.
-    """
+    """Raise a ValueError if the method does not exist or an option, known by its name alone, is out of range."""
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown: choose one of {', '.join(METHODS)}")
     for name, value in options.items():
@@ -259,15 +244,17 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariance + shrinkage * mean * identity_like(covariance)
 
 
-def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor | None, float]:
-    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (B, 1, 1), and ``gamma / C``, to add to the diagonal.
+def _unit_trace(features: Tensor, mask: Tensor | None, center: bool, shrinkage: float) -> tuple:
+    """Factor of ``(1 - gamma) S / (t scale^2)``, ``scale`` (B, 1, 1), ``t`` (B, 1, 1) and ``gamma / C``.
 
-    The sum times ``t`` is the shrunk covariance. Without shrinkage, the factor of ``S``, None and 0.
+    The shrunk covariance is ``t scale^2`` times the sum of the first's square and the last's identity. Without
+    shrinkage, ``t`` is not taken out: it is None.
     """
+    factor, scale = unit_factor(features, mask, center)
     if not shrinkage:
-        return factor, None, 0.
+        return factor, scale, None, 0.
     trace = factor.square().sum((-2, -1), keepdim=True)
-    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), trace, shrinkage / factor.shape[1]
+    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), scale, trace, shrinkage / factor.shape[1]
 
 
 def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:

@@ -58,5 +58,6 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def jvp(ctx, da: Tensor | None, db: Tensor | None) -> Tensor:
         a, b = ctx.saved_tensors
-        parts = ([] if da is None else [da @ b]) + ([] if db is None else [a @ db])
-        return sum(parts[1:], parts[0])
+        if da is None or db is None:
+            return a @ db if da is None else da @ b
+        return da @ b + a @ db
