@@ -25,19 +25,11 @@ PRE_NORMS = ('trace', 'none')
 
 @dataclass(frozen=True)
 class State:
-    """Tensors that a method draws once and keeps: buffers or parameters of :class:`mmgcp.ops.CovariancePooling`.
-
-    Attributes:
-        option (str): Argument of the method that takes them, as a tuple.
-        names (tuple[str, ...]): Their names in checkpoints.
-        draw (Callable): Takes the number of channels and the values of ``settings``, returns a tuple of tensors.
-        settings (tuple[str, ...]): Options of the method that ``draw`` takes.
-        learned (bool): Whether they are trained.
-    """
-    option: str
-    names: tuple[str, ...]
-    draw: Callable[..., tuple[Tensor, ...]]
-    settings: tuple[str, ...] = ()
+    """Tensors that a method draws once and keeps: buffers or parameters of :class:`mmgcp.ops.CovariancePooling`."""
+    option: str  # the method's argument that takes them, as a tuple
+    names: tuple[str, ...]  # in checkpoints
+    draw: Callable[..., tuple[Tensor, ...]]  # takes the number of channels and the values of the settings
+    settings: tuple[str, ...] = ()  # options of the method on which they depend
     learned: bool = False
 
 
@@ -51,8 +43,8 @@ class Method:
         returns (str): ``'matrix'``, of which ``vector`` asks for the upper triangle, or always a ``'vector'``.
         state (State, optional): What it keeps from one call to the next.
         random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
-        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which ONNX and torch.compile before
-            torch 2.7 do not support.
+        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which neither ONNX nor torch.compile
+            before torch 2.7 has.
         forward_mode (bool): Whether it has forward-mode derivatives.
 
     Examples:
@@ -199,16 +191,13 @@ METHODS = {
 }
 
 
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_number(value: object, low: float, high: float, kind: type | tuple = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
 
 
 CHECKS = {
-    **dict.fromkeys(('num_iters', 'degree', 'out_channels'), (_is_count, 'an integer of at least 1')),
+    **dict.fromkeys(('num_iters', 'degree', 'out_channels'),
+                    (lambda value: _is_number(value, 1, math.inf, int), 'an integer of at least 1')),
     'alpha': (lambda value: _is_number(value, 0, 1) and value > 0, 'a number above 0, at most 1'),
     'shrinkage': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
     'beta': (lambda value: _is_number(value, 0, math.inf), 'a number of at least 0'),
