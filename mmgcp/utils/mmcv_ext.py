@@ -59,16 +59,19 @@ def get_compiling_cuda_version() -> str:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    boxes, scores = _wide(boxes), _wide(scores)
-    # mmcv computes lengths as x2 - x1 + offset, and compares in float32.
-    boxes = boxes + offset * boxes.new_tensor([0, 0, 1, 1])
-    suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())
+    boxes, scores = _extended(_wide(boxes), offset), _wide(scores)
+    suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())  # mmcv has it in float32
     scores = scores.to(boxes.dtype)
     if boxes.is_cuda or len(boxes) < MANY:
         return suppress(boxes, scores)
     kept = [group[suppress(boxes[group], scores[group])] for group in _apart(boxes)]
     kept = torch.cat(kept).sort().values  # equal scores in the order of the boxes, as without groups
     return kept[scores[kept].argsort(descending=True, stable=True)]
+
+
+def _extended(boxes: Tensor, offset: int) -> Tensor:
+    """Boxes whose lengths are ``x2 - x1 + offset``, as mmcv computes them."""
+    return boxes + offset * boxes.new_tensor([0, 0, 1, 1])
 
 
 def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
@@ -92,26 +95,21 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
     The first K rows of ``dets`` (N, 5) become boxes and new scores; returned are the K indices.
     """
     left, scores = torch.arange(len(boxes), device=boxes.device), scores.clone()
-    kept = []
+    extended, kept = _extended(boxes, offset), []
     while len(left):
         best = scores[left].argmax()
         kept.append(left[best].item())
         left[best] = left[0]
         dets[len(kept) - 1] = torch.cat([boxes[kept[-1]], scores[kept[-1], None]])
         left = left[1:]
-        overlap = _overlap(boxes[kept[-1]], boxes[left], offset)
+        # nan_to_num: two boxes of size zero
+        overlap = torchvision.ops.box_iou(extended[kept[-1:]], extended[left])[0].nan_to_num(0)
         if method == 2:
             scores[left] *= torch.exp(-overlap**2 / sigma)
         else:
             scores[left] *= torch.where(overlap >= iou_threshold, 1 - overlap if method else 0., 1.)
         left = _without(left, scores[left] < min_score)
     return torch.tensor(kept, dtype=torch.long, device=boxes.device)
-
-
-def _overlap(box: Tensor, others: Tensor, offset: int) -> Tensor:
-    area, areas = ((b[..., 2:] - b[..., :2] + offset).prod(-1) for b in (box, others))
-    inner = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2]) + offset).clamp(min=0)
-    return (inner.prod(-1) / (area + areas - inner.prod(-1))).nan_to_num(0)  # two boxes of size zero
 
 
 def _without(values: Tensor, dropped: Tensor) -> Tensor:
