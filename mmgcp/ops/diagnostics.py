@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from .compat import without_autocast
-from .covariance import as_features, centre, covariance_factor
+from .covariance import as_features, centre, unit_factor
 from .numerics import zero_below_rounding
 
 
@@ -60,11 +60,9 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     pixels = features.new_full((batch, ), width) if mask is None else mask.sum((1, 2)).to(features)
     dead = (centre(features, mask) == 0).all(-1)
 
-    factor = covariance_factor(features, mask)
-    peak = factor.abs().amax((1, 2), keepdim=True)  # divided by it, no square under- or overflows
-    finite = peak.isfinite()
-    factor = factor.masked_fill(~finite, 0) / peak.where(finite & (peak > 0), torch.ones_like(peak))
-    values = _eigenvalues(factor)
+    factor, scale = unit_factor(features, mask)
+    finite = scale.isfinite()
+    values = _eigenvalues(factor.masked_fill(~finite, 0))
     rank = (values > 0).sum(-1).to(features)
     share = values / values.sum(-1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
     spectral = dict(
