@@ -36,18 +36,9 @@ from .triu import symmetric_from_triu
 
 
 def symmetric_gradient(grad: Tensor) -> Tensor:
-    """Gradient with respect to a symmetric matrix, from that with respect to its upper triangle.
+    """Gradient (..., D, D) for a symmetric matrix, from that for its upper triangle, (..., D (D + 1) / 2).
 
     An off-diagonal entry is in the matrix twice and in the vector once: each place gets one half.
-
-    Args:
-        grad (Tensor): (..., D (D + 1) / 2), of what :func:`mmgcp.ops.triu_vector` returns.
-
-    Returns:
-        Tensor: (..., D, D), symmetric.
-
-    Raises:
-        ValueError: If the length of the last dimension is no triangular number.
     """
     matrix = symmetric_from_triu(grad)
     return (matrix + torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))) / 2

@@ -67,15 +67,9 @@ def valid_pixels(features: Tensor, mask: Tensor | None) -> Tensor | int:
 
 
 def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
-    """Factor ``F`` of the sample covariance ``S = F F^T`` (Eq. 1).
+    """Factor ``F`` (B, C, N) of ``S = F F^T`` (Eq. 1) for features (B, C, N) and a mask (B, 1, N).
 
-    Args:
-        features (Tensor): (B, C, N), float32 or float64.
-        mask (Tensor, optional): (B, 1, N), boolean.
-        center (bool): Whether to subtract the mean; otherwise ``S`` is the second moment.
-
-    Returns:
-        Tensor: (B, C, N). Zero for an image without valid pixels.
+    Without ``center``, ``S`` is the second moment. ``F`` is zero for an image without valid pixels.
     """
     return centre(features, mask, center) * valid_pixels(features, mask)**-0.5
 
