@@ -1,6 +1,6 @@
 """Choose the operators of mmcv: its own if they are compiled, else torchvision's.
 
-MMDetection calls operators of ``mmcv.ops`` (NMS, RoIAlign, ...), from the compiled module ``mmcv._ext``. A plain
+MMDetection calls operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which need the compiled module ``mmcv._ext``. A plain
 installation by pip lacks it. torchvision ships most of them compiled, and :mod:`mmgcp.utils.mmcv_ext` provides them
 under mmcv's names.
 
