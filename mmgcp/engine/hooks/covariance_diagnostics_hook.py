@@ -39,11 +39,7 @@ class CovarianceDiagnosticsHook(Hook):
         self.layers, self.inputs, self.handles = {}, {}, []
 
     def before_run(self, runner: Runner) -> None:
-        """Find the covariance poolings.
-
-        Raises:
-            SetupError: If the model has none.
-        """
+        """Find the covariance poolings, and refuse a model without any."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, CovariancePooling)}
         if not self.layers:

@@ -56,6 +56,8 @@ class KFACOptimWrapper(OptimWrapper):
 
     Raises:
         ValueError: If a setting is out of range.
+        SetupError: In training, if the model has no layer to precondition, is distributed by other means than DDP, is
+            compiled, or does not fit ``skip`` or a loaded state, or if factors cannot be inverted.
     """
 
     def __init__(self, optimizer: Optimizer, damping: float, factor_decay: float = 0.95, factor_interval: int = 1,
@@ -87,12 +89,7 @@ class KFACOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Wrap the forward pass of a training step; the first one finds the layers.
-
-        Raises:
-            SetupError: If the model has no layer to precondition, is distributed by other means than DDP, is compiled,
-                or does not fit ``skip`` or a loaded state.
-        """
+        """Wrap the forward pass of a training step; the first one finds the layers."""
         if self.layers is None:
             self.layers = self._find_layers(model)
             self._adopt_state()
@@ -110,12 +107,7 @@ class KFACOptimWrapper(OptimWrapper):
         self._unwatch()
 
     def step(self, **kwargs) -> None:
-        """Precondition the gradients and update.
-
-        Raises:
-            SetupError: If the forward pass was not inside :meth:`optim_context`, a layer has a gradient but did not
-                run, or factors cannot be inverted.
-        """
+        """Precondition the gradients and update."""
         if self.layers is None:
             raise SetupError('KFACOptimWrapper.step has seen no forward pass: run it inside optim_context(model)')
         if self._measures:
@@ -132,11 +124,7 @@ class KFACOptimWrapper(OptimWrapper):
         return {**super().state_dict(), 'kfac': kfac}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state from :meth:`state_dict`.
-
-        Raises:
-            SetupError: If the state is that of a training without K-FAC.
-        """
+        """Load a state from :meth:`state_dict`."""
         state_dict = dict(state_dict)
         if 'kfac' not in state_dict:
             raise SetupError('the checkpoint is of a training without K-FAC and cannot be resumed with it: start from '
