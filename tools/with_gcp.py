@@ -1,12 +1,10 @@
 """Write a config that inherits from any classifier's and pools by covariance."""
 import argparse
-from pathlib import Path
 
 from mmgcp.apis.complexity import complexity
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.with_gcp import find_config, with_gcp, write_config
 from mmgcp.ops import METHODS
-from mmgcp.utils.errors import SetupError
 from mmgcp.utils.reported import reported
 
 
@@ -21,8 +19,6 @@ def main() -> None:
     parser.add_argument('--keep-class-token', action='store_true', help='pool the class token with the other tokens')
     args = parser.parse_args()
     with reported():
-        if Path(args.out).exists():
-            raise SetupError(f'{args.out} exists: delete it, or write another file')
         base, path = find_config(args.config)
         cfg = load_config(str(path))
         network = with_gcp(cfg, args.method, args.channels, args.keep_class_token)

@@ -76,19 +76,36 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         necks = [model.neck] if isinstance(model.get('neck'), dict) else list(model.get('neck') or ())
         if any(_name(neck) == 'GlobalCovariancePooling' for neck in necks):
             raise SetupError('the config pools by covariance already: set method and reduced_channels of its neck')
-        backbone = _map_settings(model.backbone, keep_class_token)
+        backbone = _map_settings(model.backbone, 'raw' if keep_class_token else 'featmap')
         new.merge_from_dict({'model.backbone': copy.deepcopy(backbone)})
-        outputs, kept = _dry_run(new, necks)
+        outputs, kept = _dry_run(new, necks, keep_class_token)
         source = ' with '.join(map(_name, (model.backbone, *kept)))
-        features = _features(outputs[-1], source, model.head.get('in_channels'))
+        channels, pixels, text = _layout(outputs[-1], source, model.head.get('in_channels'))
         if len(outputs) > 1:
             if kept or not isinstance(model.backbone.get('out_indices'), Sequence):
                 raise SetupError(f'{source} returns {len(outputs)} feature maps, and covariance pooling takes one: set '
                                  'model.backbone.out_indices to the last stage')
             backbone['out_indices'] = [model.backbone.out_indices[-1]]  # the one that heads read
-        neck = _neck(features, source, method, reduced_channels)
+        if pixels == 1 and method != 'gaussian':  # which has the mean, too
+            raise SetupError(f'{source} returns {text}, and the covariance of one pixel is zero: take larger images, '
+                             'or smaller strides')
+        if reduced_channels is None:
+            reduced_channels = min(256, channels)
+        elif reduced_channels > channels:
+            raise SetupError(f'reduced_channels={reduced_channels} is more than the {channels} channels of {source}: '
+                             f'take at most {channels}')
+        neck = dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels, reduced_channels=reduced_channels,
+                    method=method)
         head = _linear_head(model, MODELS.build(dict(neck)).out_channels)
-    findings = _findings(model, source, features, backbone, necks[len(kept):], neck, head)
+    settings = ', '.join(f'{key}={value!r}' for key, value in backbone.get('module', backbone).items())
+    replaced = ' and '.join(map(_name, necks[len(kept):]))
+    findings = [
+        f'{source}{settings and f", with {settings},"} returns {text}',
+        f'GlobalCovariancePooling ({method}, {channels} to {reduced_channels} channels) '
+        + (f'replaces {replaced}' if replaced else 'is added'),
+        (f'{head["type"]} with the same loss replaces {_name(model.head)}' if 'type' in head else
+         f'{_name(model.head)} remains') + f', and reads {head["in_channels"]:,} numbers',
+    ]
     if kept:
         neck = [*kept, neck]
     elif 'neck' in model:
@@ -96,13 +113,6 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     changes = dict(backbone=backbone, neck=neck, head=head) if backbone else dict(neck=neck, head=head)
     new.merge_from_dict({'model': copy.deepcopy(changes)})  # which takes _delete_ out of what it merges
     return CovarianceNetwork(new, dict(model=changes), findings)
-
-
-class _Features(NamedTuple):
-    """What a backbone returns for one image."""
-    channels: int
-    pixels: int
-    text: str
 
 
 def _name(part: dict) -> str:
@@ -129,18 +139,16 @@ def _check_classifier(cfg: Config) -> None:
                          'inherits from it')
 
 
-def _map_settings(backbone: dict, keep_class_token: bool) -> dict:
-    """Settings with which a backbone returns its feature map, or tokens with the class token among them."""
+def _map_settings(backbone: dict, out_type: str) -> dict:
+    """Settings that a backbone needs to return its feature map, or all tokens for ``out_type='raw'``."""
     if isinstance(backbone.get('module'), dict):  # LoRAModel
-        settings = _map_settings(backbone['module'], keep_class_token)
+        settings = _map_settings(backbone['module'], out_type)
         return {'module': settings} if settings else {}
     settings, defaults = {}, {}
     for base in reversed(inspect.getmro(_class(backbone) or object)):
         defaults.update((name, parameter.default) for name, parameter in inspect.signature(base).parameters.items())
     if 'out_type' in defaults:
-        settings = dict(out_type='raw' if keep_class_token else 'featmap')
-    elif keep_class_token:
-        raise SetupError(f'{_name(backbone)} has no class token to keep')
+        settings = dict(out_type=out_type)
     elif 'gap_before_final_norm' in defaults:
         settings = dict(gap_before_final_norm=False)
     elif defaults.get('num_classes') == -1:  # VGG
@@ -159,9 +167,11 @@ def _build(part: dict) -> nn.Module:
 
 
 @torch.no_grad()
-def _dry_run(cfg: Config, necks: list[dict]) -> tuple[Sequence[Tensor], list[dict]]:
-    """Outputs of the backbone for one image, after those of the first necks that do not pool, and these necks."""
+def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Sequence[Tensor], list[dict]]:
+    """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks."""
     image, backbone = blank_image(cfg), _build(cfg.model.backbone)
+    if keep_class_token and getattr(backbone, 'cls_token', None) is None:
+        raise SetupError(f'{_name(cfg.model.backbone)} has no class token to keep')
     try:
         outputs = backbone(image)
     except Exception as error:
@@ -186,41 +196,28 @@ def _is_map(output) -> bool:
     return isinstance(output, Tensor) and output.dim() in (3, 4)
 
 
-def _features(output: Tensor, source: str, expected: int | None) -> _Features:
-    """Layout of a feature map or of tokens whose classifier, behind an average, expects so many channels."""
+def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int, str]:
+    """Channels, pixels and description of features whose classifier expects so many channels of an average."""
     if not _is_map(output):
-        shape = f'shape {tuple(output.shape[1:])}' if isinstance(output, Tensor) else f'type {type(output).__name__}'
-        raise SetupError(f'{source} returns no feature map or tokens but an output of {shape} per image, and has no '
+        found = f'shape {tuple(output.shape[1:])}' if isinstance(output, Tensor) else f'type {type(output).__name__}'
+        raise SetupError(f'{source} returns no feature map or tokens but an output of {found} per image, and has no '
                          'setting known to change that')
     shape = output.shape[1:]
-    if len(shape) == 3 and shape[0] != expected == shape[2]:
-        raise SetupError(f'{source} returns a map of {tuple(shape)} whose channels come last, and covariance pooling '
-                         'takes them first: permute them in a backbone of your own')
-    if len(shape) == 2 and shape[0] == shape[1]:
-        raise SetupError(f'{source} returns as many tokens as channels, {shape[0]}, so that the order of the two is '
-                         'unknown: take images of another size')
-    channels = shape[1] if len(shape) == 2 and shape[0] != expected else shape[0]
-    pixels = shape.numel() // channels
-    return _Features(channels, pixels, f'{pixels} tokens of {channels} channels' if len(shape) == 2 else
-                     f'a map of {channels} channels, {shape[1]} x {shape[2]} pixels')
-
-
-def _neck(features: _Features, source: str, method: str, reduced_channels: int | None) -> dict:
-    """Settings of the neck."""
-    if features.pixels == 1 and method != 'gaussian':  # which has the mean, too
-        raise SetupError(f'{source} returns {features.text}, and the covariance of one pixel is zero: take larger '
-                         'images, or smaller strides')
-    if reduced_channels is None:
-        reduced_channels = min(256, features.channels)
-    elif reduced_channels > features.channels:
-        raise SetupError(f'reduced_channels={reduced_channels} are more than the {features.channels} channels of '
-                         f'{source}, which the covariance would gain nothing from: take at most {features.channels}')
-    neck = dict(type='mmgcp.GlobalCovariancePooling', in_channels=features.channels, reduced_channels=reduced_channels)
-    return neck if method == 'newton_schulz' else dict(neck, method=method)
+    if len(shape) == 2:
+        if shape[0] == shape[1]:
+            raise SetupError(f'{source} returns as many tokens as channels, {shape[0]}, so that their order is '
+                             'unknown: take images of another size')
+        tokens, channels = shape if shape[0] != expected else reversed(shape)
+        return channels, tokens, f'{tokens} tokens of {channels} channels'
+    channels, height, width = shape
+    if channels != expected == width:
+        raise SetupError(f'{source} returns a map of {tuple(shape)} whose channels come last: permute them in a '
+                         'backbone of your own')
+    return channels, height * width, f'a map of {channels} channels, {height} x {width} pixels'
 
 
 def _linear_head(model: dict, width: int) -> dict:
-    """Changes of the head with which one linear layer reads so many numbers."""
+    """Changes that make the head one linear layer that reads so many numbers."""
     head = model['head']
     with torch.device('meta'):
         layers = [layer for layer in _build(head).modules() if isinstance(layer, nn.Linear)]
@@ -233,18 +230,6 @@ def _linear_head(model: dict, width: int) -> dict:
                          'the same way: set a LinearClsHead')
     same = {key: head.to_dict()[key] for key in settings if key in head}
     return dict(_delete_=True, type=name, num_classes=classes, in_channels=width, **same)
-
-
-def _findings(model: dict, source: str, features: _Features, backbone: dict, pooling: list[dict], neck: dict,
-              head: dict) -> list[str]:
-    """What was found and changed in the backbone, the necks that pooled and the head."""
-    settings = ', '.join(f'{key}={value!r}' for key, value in backbone.get('module', backbone).items())
-    layers = f'{neck.get("method", "newton_schulz")}, {features.channels} to {neck["reduced_channels"]} channels'
-    replaced = ' and '.join(map(_name, pooling))
-    return [f'{source}{settings and f", with {settings},"} returns {features.text}',
-            f'GlobalCovariancePooling ({layers}) ' + (f'replaces {replaced}' if replaced else 'follows'),
-            (f'{head["type"]} with the same loss replaces {_name(model["head"])}' if 'type' in head else
-             f'{_name(model["head"])} remains') + f', and reads {head["in_channels"]:,} numbers']
 
 
 def find_config(name: str) -> tuple[str, Path]:

@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmgcp.apis.complexity import blank_image, build_network, image_size
 from mmgcp.apis.launch import load_config
@@ -105,6 +106,13 @@ def test_the_class_token_is_pooled_if_asked(name, tokens):
     train_and_evaluate(network.cfg)
 
 
+@pytest.mark.parametrize('name, small', [
+    ('resnet/resnet18_8xb32_in1k', RESNET), ('revvit/revvit-small_8xb256_in1k', VIT)])
+def test_a_class_token_that_is_not_there_is_not_kept(name, small):
+    with pytest.raises(SetupError, match='has no class token to keep'):
+        with_gcp(config(name, **small), keep_class_token=True)
+
+
 def test_channels_of_mlp_mixer_are_pooled_and_not_its_tokens():
     """The neck gets them first, and pools the same as from a map of them."""
     cfg = config('mlp_mixer/mlp-mixer-base-p16_64xb64_in1k', **SMALL['mlp_mixer'])
@@ -138,7 +146,6 @@ def test_no_weights_are_loaded():
 @pytest.mark.parametrize('change, sentence', [
     (dict(neck=dict(type='mmgcp.GlobalCovariancePooling', in_channels=64)), 'pools by covariance already'),
     (dict(head=None), 'the model of the config has no head'),
-    (dict(type='MaskRCNN'), 'the model of the config is MaskRCNN, no classifier'),
     (dict(type='TimmClassifier'), 'the model of the config is TimmClassifier, no classifier'),
     (dict(head=dict(type='MultiTaskHead', in_channels=64, task_heads=dict(
         a=dict(type='LinearClsHead', num_classes=2), b=dict(type='LinearClsHead', num_classes=2)))),
@@ -158,9 +165,30 @@ def test_what_cannot_be_pooled_is_refused(change, sentence):
         with_gcp(cfg)
 
 
+def test_detectors_and_segmentors_are_refused():
+    pytest.importorskip('mmdet')
+    segmentor = Config(dict(default_scope='mmseg', model=dict(type='EncoderDecoder')))
+    for cfg in (load_config(str(find_config('mmgcp::faster_rcnn_r50_gcp_m')[1])), segmentor):
+        with pytest.raises(SetupError, match=f'the model of the config is {cfg.model.type}, no classifier'):
+            with_gcp(cfg)
+
+
+@pytest.mark.parametrize('name, kind', [
+    ('resnet/resnet50_8xb32-mixup_in1k', 'MultiLabelLinearClsHead'),  # as before
+    ('efficientformer/efficientformer-l1_8xb128_in1k', 'LinearClsHead'),  # MMPretrain cannot train two heads
+    ('mobilenet_v3/mobilenet-v3-small-050_8xb128_in1k', 'LinearClsHead'),
+    ('vgg/vgg16_8xb16_voc', 'MultiLabelLinearClsHead'),
+])
+def test_heads_become_one_linear_layer_with_the_same_loss(name, kind):
+    cfg = config(name, size=224)
+    model = with_gcp(cfg, reduced_channels=8).cfg.model
+    assert model.head.type == kind
+    assert (model.head.get('loss'), model.head.in_channels) == (cfg.model.head.get('loss'), 36)
+    assert model.head.num_classes == cfg.model.head.get('num_classes', cfg.model.backbone.get('num_classes'))
+
+
 @pytest.mark.parametrize('settings, sentence', [
-    (dict(keep_class_token=True), 'ResNet has no class token to keep'),
-    (dict(reduced_channels=1000), 'reduced_channels=1000 are more than the 64 channels of ResNet'),
+    (dict(reduced_channels=1000), 'reduced_channels=1000 is more than the 64 channels of ResNet'),
     (dict(reduced_channels=0), 'reduced_channels=0 must be an integer of at least 1'),
     (dict(method='sqrtm'), "method='sqrtm' is unknown: choose one of"),
 ])
@@ -182,6 +210,7 @@ def test_image_size(transform, size):
 def test_image_size_of_untransformed_test_images_is_that_of_training():
     cfg = load_config(str(find_config('mmpretrain::resnet18_8xb16_cifar10')[1]))
     assert image_size(cfg) == (32, 32)
+    assert with_gcp(cfg).findings[0].endswith('a map of 512 channels, 4 x 4 pixels')
     cfg.pop('train_dataloader')
     with pytest.raises(SetupError, match='the size of the images is unknown'):
         with_gcp(cfg)
