@@ -129,7 +129,7 @@ def row(family: str) -> str:
         cfg = read(family)
         network = with_gcp(cfg)
     except SetupError as error:
-        return f'{name} | | no: {error} |'
+        return f'{name} - | - | no: {error} |'
     before, after = complexity(cfg), complexity(network.cfg)
     changes, (features, _, head) = network.changes['model'], network.findings
     changed = [f'`{key}={value!r}`' for key, value in changes.get('backbone', {}).items()]

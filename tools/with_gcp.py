@@ -1,6 +1,8 @@
 """Write a config that inherits from any classifier's and pools by covariance."""
 import argparse
 
+from mmengine.logging import MMLogger
+
 from mmgcp.apis.complexity import complexity
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.with_gcp import find_config, with_gcp, write_config
@@ -18,6 +20,7 @@ def main() -> None:
                         help='channels whose covariance is taken (default: 256, or all if there are fewer)')
     parser.add_argument('--keep-class-token', action='store_true', help='pool the class token with the other tokens')
     args = parser.parse_args()
+    MMLogger.get_instance('mmengine', log_level='WARNING')  # building networks logs a few lines
     with reported():
         base, path = find_config(args.config)
         cfg = load_config(str(path))
@@ -31,7 +34,7 @@ def main() -> None:
     else:
         print(f'Parameters: {before.parameters / 1e6:.2f} to {after.parameters / 1e6:.2f} million; '
               f'FLOPs of an image: {before.flops / 1e9:.2f} to {after.flops / 1e9:.2f} billion')
-    print(f'Written to {args.out}: python tools/train.py {args.out}')
+    print(f'{args.out} is written: python tools/train.py {args.out}')
 
 
 if __name__ == '__main__':

@@ -94,8 +94,9 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         elif reduced_channels > channels:
             raise SetupError(f'reduced_channels={reduced_channels} is more than the {channels} channels of {source}: '
                              f'take at most {channels}')
-        neck = dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels, reduced_channels=reduced_channels,
-                    method=method)
+        neck = dict(type='mmgcp.GlobalCovariancePooling', in_channels=channels, reduced_channels=reduced_channels)
+        if method != 'newton_schulz':
+            neck['method'] = method
         head = _linear_head(model, MODELS.build(dict(neck)).out_channels)
     settings = ', '.join(f'{key}={value!r}' for key, value in backbone.get('module', backbone).items())
     replaced = ' and '.join(map(_name, necks[len(kept):]))
@@ -109,7 +110,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     if kept:
         neck = [*kept, neck]
     elif 'neck' in model:
-        neck['_delete_'] = True
+        neck = dict(_delete_=True, **neck)
     changes = dict(backbone=backbone, neck=neck, head=head) if backbone else dict(neck=neck, head=head)
     new.merge_from_dict({'model': copy.deepcopy(changes)})  # which takes _delete_ out of what it merges
     return CovarianceNetwork(new, dict(model=changes), findings)
@@ -274,7 +275,7 @@ def write_config(base: str, changes: dict, file: str) -> None:
 
     Args:
         base (str): What to inherit.
-        changes (dict): What differs.
+        changes (dict): What differs, the changes of a :class:`CovarianceNetwork`.
         file (str): File to write, which must not exist.
 
     Raises:
@@ -286,5 +287,12 @@ def write_config(base: str, changes: dict, file: str) -> None:
     if path.exists():
         raise SetupError(f'{file} exists: delete it, or write another file')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"""# {Path(base).stem} with covariance pooling.
-{Config(dict(_base_=base, **changes)).pretty_text}""")
+    parts = ',\n'.join(f'    {key}={_text(value)}' for key, value in changes['model'].items())
+    path.write_text(f'# {Path(base).stem} with covariance pooling.\n_base_ = {base!r}\nmodel = dict(\n{parts})\n')
+
+
+def _text(value) -> str:
+    """A setting as configs write it."""
+    if isinstance(value, dict):
+        return f'dict({", ".join(f"{key}={_text(entry)}" for key, entry in value.items())})'
+    return f'[{", ".join(map(_text, value))}]' if isinstance(value, list) else repr(value)

@@ -7,11 +7,12 @@ from mmengine.config import Config
 
 from mmgcp.apis.complexity import blank_image, build_network, image_size
 from mmgcp.apis.launch import load_config
+from mmgcp.apis.trainings import _network
 from mmgcp.apis.with_gcp import find_config, with_gcp, write_config
 from mmgcp.utils.errors import SetupError
 
 from ..families import FAMILIES, read, train_and_evaluate
-from ..shortcuts import no_initial_weights
+from ..shortcuts import ROOT, no_initial_weights
 
 VIT = dict(arch=dict(embed_dims=48, num_layers=2, num_heads=2, feedforward_channels=48), img_size=64)
 RESNET = dict(stem_channels=8, base_channels=8)
@@ -125,11 +126,6 @@ def test_channels_of_mlp_mixer_are_pooled_and_not_its_tokens():
         torch.testing.assert_close(model.extract_feat(image)[0], model.neck(tokens.unflatten(2, (4, 4))))
 
 
-def test_necks_that_do_not_pool_remain():
-    model = with_gcp(config('hrnet/hrnet-w18_4xb32_in1k'), reduced_channels=8).cfg.model
-    assert [neck.type for neck in model.neck] == ['HRFuseScales', 'mmgcp.GlobalCovariancePooling']
-
-
 def test_of_several_stages_the_last_is_pooled():
     network = with_gcp(config(out_indices=(1, 3), **RESNET), reduced_channels=8)
     assert network.cfg.model.backbone.out_indices == [3]
@@ -197,6 +193,16 @@ def test_settings_that_do_not_fit_are_refused(settings, sentence):
         with_gcp(config(**RESNET), **settings)
 
 
+@pytest.mark.parametrize('backbone, head', [
+    (dict(type='ResNet', depth=18, **RESNET), dict(type='ArcFaceClsHead', num_classes=10, in_channels=64)),
+    (dict(type='AlexNet', num_classes=10), dict(type='ClsHead')),
+])
+def test_other_classifiers_train_and_evaluate(backbone, head):
+    cfg = config(size=128)
+    cfg.model.backbone, cfg.model.head = backbone, head
+    train_and_evaluate(with_gcp(cfg, reduced_channels=8).cfg)
+
+
 @pytest.mark.parametrize('transform, size', [
     (dict(type='CenterCrop', crop_size=(96, 64)), (96, 64)),
     (dict(type='Resize', scale=32), (32, 32)),
@@ -232,6 +238,8 @@ def test_a_written_config_works_elsewhere_and_is_inherited(name, tmp_path, monke
     (tmp_path / 'own/mine.py').write_text("_base_ = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'\n")
     base, path = find_config(name)
     network = with_gcp(load_config(str(path)), reduced_channels=16)
+    assert base == {**dict.fromkeys(NAMES[:2], NAMES[0]), **dict.fromkeys(NAMES[2:4], NAMES[2])}.get(
+        name, str(tmp_path / name))
     write_config(base, network.changes, 'written.py')
     (tmp_path / 'a/b').mkdir(parents=True)
     (tmp_path / 'written.py').rename(tmp_path / 'a/b/moved.py')
@@ -268,3 +276,27 @@ def test_files_that_cannot_be_written(file, sentence, tmp_path, monkeypatch):
     (tmp_path / 'there.py').write_text('')
     with pytest.raises(SetupError, match=sentence):
         write_config('mmpretrain::resnet/resnet18_8xb32_in1k.py', {}, file)
+
+
+def test_the_text_of_a_config(tmp_path):
+    network = with_gcp(config('hrnet/hrnet-w18_4xb32_in1k'), reduced_channels=8)
+    write_config('mmpretrain::hrnet/hrnet-w18_4xb32_in1k.py', network.changes, str(tmp_path / 'hrnet.py'))
+    assert (tmp_path / 'hrnet.py').read_text() == '''\
+# hrnet-w18_4xb32_in1k with covariance pooling.
+_base_ = 'mmpretrain::hrnet/hrnet-w18_4xb32_in1k.py'
+model = dict(
+    neck=[dict(type='HRFuseScales', in_channels=(18, 36, 72, 144)), dict(type='mmgcp.GlobalCovariancePooling', \
+in_channels=2048, reduced_channels=8)],
+    head=dict(in_channels=36))
+'''
+    model = load_config(str(tmp_path / 'hrnet.py')).model
+    assert model.neck == network.cfg.model.neck
+    assert _network(model) == ('HRNet-w18', 'GCP')
+
+
+def test_the_table_of_families():
+    """It has a row for each family, which says whether it works."""
+    rows = [line.split(' | ') for line in (ROOT / 'docs/any_classifier.md').read_text().splitlines()
+            if line.count(' | ') == 4 and '`' in line]
+    assert {row[0][2:]: (row[1].strip('`'), row[-1].startswith('yes')) for row in rows} == {
+        family: (name, family not in REFUSED) for family, name in FAMILIES.items()}
