@@ -262,7 +262,7 @@ def find_config(name: str) -> tuple[str, Path]:
                              + (f': name one of {names}' if found else nearest_config(rest, folder)))
         path = found[0]
     if Config._is_lazy_import(str(path)):
-        raise SetupError(f'the config {name} imports its bases in Python, which only configs of that kind can inherit: '
+        raise SetupError(f'the config {name} has Python imports, and only configs of that kind can inherit from it: '
                          'use mmgcp.apis.with_gcp.with_gcp on its Config')
     for package, folder in folders.items():
         if path.is_relative_to(folder):

@@ -263,11 +263,29 @@ def test_configs_that_cannot_be_found(name, sentence):
         find_config(name)
 
 
-def test_configs_that_import_their_bases_cannot_be_inherited(tmp_path):
+def test_configs_that_import_types_are_changed_but_not_inherited(tmp_path):
     file = tmp_path / 'new.py'
-    file.write_text('from mmengine.config import read_base\nwith read_base():\n    pass\n')
-    with pytest.raises(SetupError, match='imports its bases in Python'):
+    file.write_text("""
+from mmpretrain.datasets import CenterCrop
+from mmpretrain.models import GlobalAveragePooling, ImageClassifier, LinearClsHead, ResNet
+model = dict(
+    type=ImageClassifier, backbone=dict(type=ResNet, depth=18, base_channels=8, stem_channels=8),
+    neck=dict(type=GlobalAveragePooling), head=dict(type=LinearClsHead, num_classes=10, in_channels=64))
+test_dataloader = dict(dataset=dict(pipeline=[dict(type=CenterCrop, crop_size=64)]))
+""")
+    network = with_gcp(Config.fromfile(str(file)), reduced_channels=8)
+    assert network.findings[1].endswith('replaces GlobalAveragePooling')
+    assert build_network(network.cfg)(torch.rand(2, 3, 64, 64)).shape == (2, 10)
+    with pytest.raises(SetupError, match='has Python imports'):
         find_config(str(file))
+
+
+def test_configs_with_bases_of_the_other_kind_cannot_be_read(tmp_path):
+    """MMPretrain's replknet-31B is one."""
+    (tmp_path / 'base.py').write_text('from mmpretrain.models import ResNet\n')
+    (tmp_path / 'heir.py').write_text("_base_ = 'base.py'\n")
+    with pytest.raises(SetupError, match='heir.py, or one of its bases, cannot be read: RuntimeError'):
+        load_config(str(tmp_path / 'heir.py'))
 
 
 @pytest.mark.parametrize('file, sentence', [('there.py', 'there.py exists: delete it'), ('it', 'must be a .py file')])
