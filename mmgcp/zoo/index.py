@@ -16,9 +16,9 @@ import mmengine.config.utils
 import yaml
 from mmengine.config import Config
 
+from mmgcp.apis.complexity import Complexity, complexity, network_key
 from mmgcp.utils.errors import SetupError
 
-from .complexity import Complexity, complexity, network_key
 from .tables import fill_tables
 
 COMPUTED = ('Epochs', 'Batch Size', 'Parameters', 'FLOPs', 'Pretrained Weights')

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 import mmgcp  # noqa: F401
+from mmgcp.apis.complexity import Complexity, build_network, complexity, count_parameters, network_key
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.zoo.complexity import Complexity, build_network, complexity, count_parameters, network_key
 from mmgcp.zoo.index import check, load_configs, read_index, revisions, update
 from mmgcp.zoo.tables import model_table
 

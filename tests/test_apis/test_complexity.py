@@ -3,8 +3,8 @@ import pytest
 from mmengine.config import Config
 
 import mmgcp  # noqa: F401
+from mmgcp.apis.complexity import build_network, complexity, count_parameters, image_size, network_key
 from mmgcp.utils.configs import configs_folder
-from mmgcp.zoo.complexity import build_network, complexity, count_parameters, image_size, network_key
 from mmgcp.zoo.index import load_configs
 
 

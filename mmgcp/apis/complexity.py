@@ -15,10 +15,12 @@ from typing import NamedTuple
 import torch
 from mmengine.analysis import FlopAnalyzer
 from mmengine.analysis.jit_handles import bmm_flop_jit
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from mmgcp.utils.errors import SetupError
 
 # MMEngine does not support baddbmm: count it as the product of its last two arguments.
 HANDLES = {'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)}
@@ -39,21 +41,36 @@ def image_size(cfg: Config) -> tuple[int, int]:
     """Read the size of test images from a config.
 
     Args:
-        cfg (Config): Config of a classifier, with cropped test images, or of a detector, whose images are resized
-            within a scale and padded. A detector's image fills the scale: 800 x 1333 for COCO, padded to 800 x 1344
-            for R-CNN.
+        cfg (Config): Config of a classifier, whose images are cropped or resized, in the training pipeline if not in
+            that of testing; or of a detector, whose images are resized within a scale and padded. A detector's image
+            fills the scale: 800 x 1333 for COCO, padded to 800 x 1344 for R-CNN.
 
     Returns:
         tuple[int, int]: Height and width in pixels.
+
+    Raises:
+        SetupError: If no transform of a classifier sets the size.
     """
-    pipeline = cfg.test_dataloader.dataset.pipeline
-    for transform in pipeline:
-        if transform.type == 'CenterCrop':
-            size = transform.crop_size
-            return (size, size) if isinstance(size, int) else tuple(size)
-    long, short = sorted(next(transform.scale for transform in pipeline if 'scale' in transform), reverse=True)
-    divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
-    return -(-short // divisor) * divisor, -(-long // divisor) * divisor
+    if cfg.get('default_scope') == 'mmdet':
+        pipeline = cfg.test_dataloader.dataset.pipeline
+        long, short = sorted(next(transform.scale for transform in pipeline if 'scale' in transform), reverse=True)
+        divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
+        return -(-short // divisor) * divisor, -(-long // divisor) * divisor
+    for split in ('test', 'val', 'train'):
+        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset', {})
+        while 'dataset' in dataset:
+            dataset = dataset.dataset
+        for transform in reversed(dataset.get('pipeline', ())):
+            size = transform.get('crop_size') or transform.get('scale')
+            if size and transform.type != 'ResizeEdge':  # which leaves the other edge open
+                return (size, size) if isinstance(size, int) else tuple(size)
+    raise SetupError("the size of the images is unknown: no transform of the config's pipelines crops or resizes them")
+
+
+def blank_image(cfg: Config) -> Tensor:
+    """Return an image of zeros, (1, C, H, W), for the network of a config."""
+    preprocessor = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    return torch.zeros(1, len(preprocessor.get('mean') or range(3)), *image_size(cfg))
 
 
 def network_key(cfg: Config) -> str:
@@ -63,10 +80,23 @@ def network_key(cfg: Config) -> str:
     return f'{model} {image_size(cfg)}'
 
 
+def without_weights(part: dict | list) -> dict | list:
+    """Return a part of a config, without the settings that make a network load weights when it is built."""
+    if isinstance(part, dict):
+        return ConfigDict({key: without_weights(value) for key, value in part.items()
+                           if key not in ('init_cfg', 'pretrained')})
+    return [without_weights(value) for value in part] if isinstance(part, list) else copy.deepcopy(part)
+
+
+def scope_of(cfg: Config) -> DefaultScope:
+    """Return a context in which the types of a config are found, MMPretrain's unless it says others."""
+    return DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
+
+
 def build_network(cfg: Config) -> nn.Module:
     """Build the network of a config in test mode, without initialising its weights."""
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return MODELS.build(copy.deepcopy(cfg.model)).eval()  # detectors modify their config
+    with scope_of(cfg):
+        return MODELS.build(without_weights(cfg.model)).eval()
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -92,10 +122,10 @@ def complexity(cfg: Config) -> Complexity:
     model = build_network(cfg)
     for parameter in model.parameters():
         parameter.zero_()
-    size = image_size(cfg)
-    if cfg.default_scope == 'mmdet':
-        _prepare_detector(model, size)
-    analyzer = FlopAnalyzer(model, torch.zeros(1, 3, *size)).set_op_handle(**HANDLES)
+    image = blank_image(cfg)
+    if cfg.get('default_scope') == 'mmdet':
+        _prepare_detector(model, tuple(image.shape[2:]))
+    analyzer = FlopAnalyzer(model, image).set_op_handle(**HANDLES)
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return Complexity(count_parameters(model), int(analyzer.total()))
 
