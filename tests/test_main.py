@@ -18,7 +18,8 @@ def test_env_prints_what_a_bug_report_needs(capsys):
     main(['env'])
     lines = capsys.readouterr().out.splitlines()
     printed = {line[:14].strip(): line[15:] for line in lines}
-    expected = {module.__name__: module.__version__ for module in (torch, torchvision, mmengine, mmcv, mmpretrain, mmgcp)}
+    libraries = (torch, torchvision, mmengine, mmcv, mmpretrain, mmgcp)
+    expected = {library.__name__: library.__version__ for library in libraries}
     expected.update(system=platform.platform(), python=platform.python_version(), line=installed_line(),
                     hardware=environment()['hardware'], **{'mmcv operators': operators()})
     assert expected.items() <= printed.items()
