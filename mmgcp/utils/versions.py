@@ -1,6 +1,7 @@
 """Check the versions of the OpenMMLab libraries."""
 import re
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -40,14 +41,13 @@ def check_versions() -> None:
                     stacklevel=2)
 
 
-def _version(distribution: str) -> str:
-    try:
+def _version(distribution):
+    with suppress(PackageNotFoundError):
         return version(distribution)
-    except PackageNotFoundError:
-        return ''
+    return ''
 
 
-def _numbers(number: str) -> tuple:
+def _numbers(number):
     return tuple(int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', number)[0]))
 
 
