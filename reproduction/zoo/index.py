@@ -26,7 +26,7 @@ BY_HAND = ('Name', 'In Collection', 'Config', 'Results')
 # Not in the zoo: parts of configs, demonstrations on generated and small data, measurements, AlexNet for comparison,
 # and the second path of a detector.
 LEFT_OUT = ('_base_', 'quickstart', 'imagenette', 'landscape', 'robustness', 'faster_rcnn_r50_gcp_m.py')
-COMMAND = 'python tools/model_zoo.py'
+COMMAND = 'python -m reproduction.zoo'
 # Relative tolerance of costs: one layer of DINO is twice as wide in MMDetection's maintained line (0.3 %).
 TOLERANCE = 0.005
 
@@ -128,7 +128,7 @@ def zoo_configs(root: Path) -> list[Path]:
     return sorted(path for path in folder.rglob('*.py') if path.relative_to(folder).parts[0] not in LEFT_OUT)
 
 
-def load_configs(paths: list[Path]) -> list[Config]:
+def load_many(paths: list[Path]) -> list[Config]:
     """Load configs.
 
     MMEngine reads a library's metafiles again for each base config. Caching them here makes loading the whole zoo five
@@ -177,7 +177,7 @@ def revisions(root: Path, measure: Callable[[Config], Complexity] = complexity,
     metafiles = read_index(root)
     check_entries(root, metafiles)
     log('Reading the configs.')
-    configs = [load_configs([root / model['Config'] for model in metafile.models]) for metafile in metafiles]
+    configs = [load_many([root / model['Config'] for model in metafile.models]) for metafile in metafiles]
     networks = {}
     for cfg in itertools.chain(*configs):
         networks.setdefault(network_key(cfg), cfg)
