@@ -12,7 +12,7 @@ from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, 
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
-from .names import family_of, resnet_depth, to_torchvision
+from .families import CONVERTIBLE, family_of
 from .released import assert_valid, fitted
 
 # Entries of a checkpoint's meta that are still meaningful for the backbone alone.
@@ -96,16 +96,14 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
     """
     tensors = _backbone(checkpoint, filename)
     family = family_of(tensors)
-    depth = resnet_depth(tensors)
-    name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
-            'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
-    if name is None:
-        raise SetupError(f'the backbone in {filename} is not a ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
-                         f"begins with {', '.join(list(tensors)[:3])}")
+    name = family and family.networks.get(family.network(tensors))
+    if not name:
+        raise SetupError(f'the backbone in {filename} is not a {CONVERTIBLE} of torchvision: it begins with '
+                         f"{', '.join(list(tensors)[:3])}")
     with torch.device('meta'):
         network = getattr(torchvision.models, name)(weights=None)
     expected = {key: value for key, value in network.state_dict().items() if not key.startswith(('fc.', 'classifier.'))}
-    tensors = {to_torchvision(key, family): value for key, value in tensors.items()}
+    tensors = {family.to_torchvision(key): value for key, value in tensors.items()}
     return fitted(tensors, expected, f'the backbone in {filename} looks like {name}'), name
 
 

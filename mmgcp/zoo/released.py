@@ -19,7 +19,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
-from .names import family_of, resnet_blocks, resnet_depth, to_mmpretrain
+from .families import CONVERTIBLE, family_of, resnet_blocks
 
 # Names after the backbone, in ResNets and in MobileNetV2 and ShuffleNetV2.
 NECK_AND_HEAD = {
@@ -173,20 +173,17 @@ def _rename(tensors: dict[str, Tensor], filename: str) -> tuple[dict[str, Tensor
     """Rename tensors to mmgcp's names, and determine the architecture."""
     family = family_of(tensors)
     if family is None:
-        raise SetupError(f'{filename} holds no ResNet, MobileNetV2 or ShuffleNetV2 in the names of the released files: '
-                         f"its {len(tensors)} tensors are {', '.join(list(tensors)[:3])} ...")
-    arch = family
-    if family == 'resnet':
-        depth = resnet_depth(tensors)
-        if depth is None:
-            kind, numbers = resnet_blocks(tensors)
-            raise SetupError(f'{filename} holds a ResNet of {numbers} {kind} blocks, which is none of ResNet-18, 34, '
-                             '50 and 101: it was cut, or is another network')
-        arch = f'resnet{depth}'
+        raise SetupError(f'{filename} holds no {CONVERTIBLE} in the names of the released files: its {len(tensors)} '
+                         f"tensors are {', '.join(list(tensors)[:3])} ...")
+    arch = family.network(tensors)
+    if arch is None:
+        kind, numbers = resnet_blocks(tensors)
+        raise SetupError(f'{filename} holds a ResNet of {numbers} {kind} blocks, which is none of ResNet-18, 34, 50 '
+                         'and 101: it was cut, or is another network')
     renamed = {}
     for name, value in tensors.items():
         part = next((part for part in NECK_AND_HEAD if name.startswith(part)), None)
-        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{to_mmpretrain(name, family)}'
+        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{family.to_mmpretrain(name)}'
         renamed[target] = value
     return renamed, arch
 

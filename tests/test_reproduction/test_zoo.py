@@ -261,6 +261,15 @@ def test_update_mends_what_is_computed_and_keeps_what_is_written_by_hand(zoo):
     assert yaml.safe_load(path.read_text()) == before
 
 
+def test_update_adds_an_entry_for_a_new_config(zoo):
+    path = zoo / 'configs/gap/metafile.yml'
+    before = yaml.safe_load(path.read_text())
+    before['Models'][1]['Metadata'].pop('Published')
+    remove_entry(zoo)
+    update(zoo, measure=measure, log=silent)
+    assert yaml.safe_load(path.read_text()) == before
+
+
 def test_one_network_is_counted_once(zoo):
     counted, told = [], []
 
@@ -297,9 +306,12 @@ def in_readme(old, new):
 
 @pytest.mark.parametrize('disagree, sentence', [
     (lambda zoo: (zoo / f'configs/gap/{PLAIN}.py').unlink(), f'{PLAIN}: there is no config configs/gap/{PLAIN}.py'),
-    (remove_entry, f'configs/gap/{PLAIN}_lr-fast.py has no entry in a metafile; correct the entries by hand'),
+    (remove_entry, f'out of date: {PLAIN}_lr-fast: Epochs is 60, not None'),
     (repeat_entry, f'{PLAIN}: it is there twice'),
-    (lambda zoo: (zoo / 'configs/other.py').write_text(''), 'configs/other.py has no entry in a metafile'),
+    (lambda zoo: (zoo / 'configs/other.py').write_text(''),
+     'configs/other.py has no entry in a metafile; correct the entries by hand'),
+    (lambda zoo: (zoo / 'configs/gap/vgg11_gap_imagenet.py').write_text(''), 'vgg11_gap_imagenet.py has no entry'),
+    (lambda zoo: (zoo / 'configs/gap/resnet50_gcp_imagenet.py').write_text(''), "there is no collection 'ResNet GCP'"),
     (in_metafile(f'Name: {PLAIN}\n', 'Name: other\n'), f'other: its config is called {PLAIN}'),
     (in_metafile('In Collection: ShuffleNetV2 GAP', 'In Collection: GAP'), "there is no collection 'GAP'"),
     (in_metafile('Results:', 'Result:'), f"the entry {PLAIN} has no 'Results': add it"),
