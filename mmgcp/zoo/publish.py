@@ -39,8 +39,7 @@ def publish_backbone(filename: str, out: str) -> Published:
     """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
-    ``EMAHook`` saves the averaged weights as ``state_dict``, and those of the last step as ``ema_state_dict``: the
-    averaged weights are published, which validation measures too.
+    Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
 
     Args:
         filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
@@ -81,8 +80,8 @@ def publish_backbone(filename: str, out: str) -> Published:
 def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
     """Rename the backbone of a checkpoint to torchvision's tensor names.
 
-    torchvision's network loads it with ``strict=False``; only its classifier is missing. A ResNet that was trained
-    without down-sampling in conv5 needs stride 1 there in torchvision too.
+    torchvision's network loads it with ``strict=False``: only its classifier is missing. A ResNet that was trained
+    without down-sampling in conv5 needs stride 1 there in torchvision, too.
 
     Args:
         checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
