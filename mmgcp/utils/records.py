@@ -6,12 +6,7 @@ from typing import NamedTuple
 
 
 class Records(NamedTuple):
-    """Contents of a file of measurements.
-
-    Attributes:
-        settings (dict): Settings of the measurement, the first line.
-        records (list[dict]): Measurements in chronological order. Values may be NaN or infinite.
-    """
+    """Contents of a file: settings, and measurements in chronological order, whose values may be NaN or infinite."""
     settings: dict
     records: list[dict]
 
@@ -50,9 +45,7 @@ def read_records(path: str | Path) -> Records:
 
 
 def open_records(path: str | Path, settings: dict) -> list[dict]:
-    """Start a file of measurements, or continue one with the same settings.
-
-    An incomplete last line is removed from the file.
+    """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
     Args:
         path (str | Path): The file; missing folders are created.

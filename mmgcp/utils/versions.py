@@ -40,19 +40,18 @@ def check_versions() -> None:
                     stacklevel=2)
 
 
-def _version(distribution: str) -> str:
-    try:
+def _version(distribution):
+    with suppress(PackageNotFoundError):
         return version(distribution)
-    except PackageNotFoundError:
-        return ''
+    return ''
 
 
-def _numbers(number: str) -> tuple:
+def _numbers(number):
     return tuple(int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', number)[0]))
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that numbers depend on, by module; those that are not installed are left out."""
+    """Return the versions of the installed libraries that results depend on, by module."""
     versions = {}
     for name in LIBRARIES:
         with suppress(ImportError):  # MMDetection is optional
