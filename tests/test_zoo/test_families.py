@@ -55,6 +55,6 @@ def test_blocks_of_no_resnet():
 
 
 def test_unknown_names_stay():
-    _, mobilenetv2, shufflenetv2 = FAMILIES
-    assert mobilenetv2.to_mmpretrain('features.30.weight') == 'features.30.weight'
-    assert shufflenetv2.to_torchvision('extra.0.bn.bias') == 'extra.0.bn.bias'
+    families = {family.title: family for family in FAMILIES}
+    assert families['MobileNetV2'].to_mmpretrain('features.30.weight') == 'features.30.weight'
+    assert families['ShuffleNetV2'].to_torchvision('extra.0.bn.bias') == 'extra.0.bn.bias'
