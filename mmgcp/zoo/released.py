@@ -104,9 +104,9 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     tensors = fitted(tensors, network.build_model().state_dict(), f'{filename} looks like {network}')
     assert_valid(tensors, filename)
+    source = {key: checkpoint[key] for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
     # Python numbers, so that the checkpoint loads with ``weights_only``.
-    source = {key: value.item() if hasattr(value, 'item') else value for key, value in checkpoint.items()
-              if key in ('arch', 'epoch', 'best_acc1')}
+    source = {key: value.item() if hasattr(value, 'item') else value for key, value in source.items()}
     meta = dict(mmgcp_version=__version__, config_name=network.config, cfg_options=network.cfg_options,
                 released=dict(file=Path(filename).name, **source))
     if network.num_classes == len(ImageNet.METAINFO['classes']):
