@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import Run, read_run
-from mmgcp.utils.records import Records, append_record, open_records, read_records
+from mmgcp.utils.records import Records, read_records, write_records
 
 from .environment import environment
 from .jobs import Job, jobs_of
@@ -41,26 +41,17 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
             raise SetupError(f"{len(files)} files in {job.work_dir} are called '{job.measurement.keep}', where one was "
                              'to be measured')
         measured = read_records(files[0])
-        _write(results / job.result, {**settings, 'measured': measured.settings}, measured.records)
+        write_records(results / job.result, {**settings, 'measured': measured.settings}, measured.records)
         return f'{len(measured.records)} records'
     run = read_run(job.work_dir)
-    _write(results / job.result, settings, [*run.train, *run.val])
+    write_records(results / job.result, settings, [*run.train, *run.val])
     landscapes = [read_records(path) for path in sorted(job.work_dir.glob('*/landscape/*.json'))]
     if landscapes:
         merged = {record['iter']: record for part in landscapes for record in part.records}
-        _write(results / job.landscape, {**settings, 'measured': landscapes[-1].settings},
-               [merged[i] for i in sorted(merged)])
+        write_records(results / job.landscape, {**settings, 'measured': landscapes[-1].settings},
+                      [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
     return f'{name} {run.curve(name)[1][-1]:.4g}'
-
-
-def _write(path, settings, records):
-    part = path.with_name(path.name + '.new')
-    part.unlink(missing_ok=True)
-    open_records(part, settings)
-    for record in records:
-        append_record(part, record)
-    part.replace(path)
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
