@@ -47,11 +47,11 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
     kind = 'gap' if pooling.startswith('gap') else 'gcp' if network == 'mobilenetv2' else 'gcp_m'
     own, lr = 'norm' if kind == 'gap' else 'adju', 'adju' if schedule == 'short' else schedule
     config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
-    needed = SHORT if schedule == 'short' else {}
+    overrides = dict(SHORT) if schedule == 'short' else {}
     if pooling != kind:
-        needed = {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling], **needed}
+        overrides |= {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling]}
     return PaperTraining(network=network, variant=Variant(pooling, schedule, variation), config=config,
-                         options={**needed, **dict(options)}, **settings)
+                         options={**overrides, **dict(options)}, **settings)
 
 
 def detector(pooling: str) -> PaperTraining:
