@@ -56,6 +56,13 @@ def image_size(cfg: Config) -> tuple[int, int]:
     return -(-short // divisor) * divisor, -(-long // divisor) * divisor
 
 
+def network_key(cfg: Config) -> str:
+    """Return a text that identifies network and image size, regardless of the initial weights."""
+    model = cfg.model.to_dict()
+    model['backbone'].pop('init_cfg', None)
+    return f'{model} {image_size(cfg)}'
+
+
 def build_network(cfg: Config) -> nn.Module:
     """Build the network of a config in test mode, without initialising its weights."""
     with DefaultScope.overwrite_default_scope(cfg.default_scope):

@@ -16,7 +16,7 @@ import mmengine.config.utils
 import yaml
 from mmengine.config import Config
 
-from mmgcp.apis.complexity import Complexity, complexity, image_size
+from mmgcp.apis.complexity import Complexity, complexity, network_key
 from mmgcp.utils.errors import SetupError
 from mmgcp.zoo.families import FAMILIES
 
@@ -163,13 +163,6 @@ def load_many(paths: list[Path]) -> list[Config]:
         return [Config.fromfile(path) for path in paths]
     finally:
         mmengine.config.utils.load = load
-
-
-def network_key(cfg: Config) -> str:
-    """Return a text that identifies network and image size, regardless of the initial weights."""
-    model = cfg.model.to_dict()
-    model['backbone'].pop('init_cfg', None)
-    return f'{model} {image_size(cfg)}'
 
 
 def computed_fields(cfg: Config, cost: Complexity) -> dict:
