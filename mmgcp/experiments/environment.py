@@ -17,33 +17,31 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
     """Describe this machine, its libraries and the state of the code.
 
     Args:
-        threads (int, optional): CPU threads of a job. Default: those of this process.
-        device (torch.device, optional): Device that computes. Default: the GPU if there is one.
+        threads (int, optional): CPU threads of a job; by default those of this process.
+        device (torch.device, optional): What computes; by default the GPU if there is one.
 
     Returns:
-        dict: JSON values: ``python`` and the versions of the installed libraries, ``mmcv operators`` (torchvision's or
-        compiled), ``hardware`` (name of the GPU or the processor), ``threads``, and, in a checkout, ``commit``, which
-        ends in ``+`` if files have changed since.
+        dict: ``python`` and the versions of the libraries (those that are installed), ``mmcv operators`` (torchvision's
+        or compiled, or why there are none), ``hardware`` (name of the GPU, or of the processor), ``threads``, and, in a
+        checkout, ``commit``, which ends in ``+`` where files were changed since; JSON values.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
-    made = dict(python=platform.python_version(), **library_versions(), mmgcp=mmgcp.__version__)
-    with suppress(SetupError, ImportError):
-        made['mmcv operators'] = operators()
-    made.update(hardware=torch.cuda.get_device_name(0) if on_gpu else _processor(),
+    made = dict(python=platform.python_version(), **_versions(),
+                hardware=torch.cuda.get_device_name(0) if on_gpu else _processor(),
                 threads=threads or torch.get_num_threads())
     commit = checkout_commit(Path(mmgcp.__file__).resolve().parents[1])
     return {**made, 'commit': commit} if commit else made
 
 
 def checkout_commit(root: Path) -> str | None:
-    """Describe the commit of a checkout of this project.
+    """State of a checkout of this project as ``git describe`` tells it.
 
     Args:
-        root (Path): Folder with the package ``mmgcp``.
+        root (Path): Folder that ``mmgcp`` lies in.
 
     Returns:
-        str | None: Output of ``git describe``; None if the folder is no checkout of this project: the commit of another
-        repository that mmgcp is installed or copied into says nothing about mmgcp.
+        str | None: None if the folder is no checkout of this project: what another repository that mmgcp is installed
+        or copied into is at says nothing of mmgcp.
     """
     setup = root / 'setup.cfg'
     if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():
@@ -53,6 +51,16 @@ def checkout_commit(root: Path) -> str | None:
                                    text=True, cwd=root)
         return described.stdout.strip() or None
     return None
+
+
+def _versions():
+    versions = dict(library_versions(), mmgcp=mmgcp.__version__)
+    with suppress(ImportError):  # without mmcv
+        try:
+            versions['mmcv operators'] = operators()
+        except SetupError as error:
+            versions['mmcv operators'] = f'none: {error}'
+    return versions
 
 
 def _processor():
