@@ -52,7 +52,7 @@ def _numbers(number):
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that numbers depend on, by module; those that are not installed are left out."""
+    """Return the versions of the installed libraries that results depend on, by module."""
     versions = {}
     for name in LIBRARIES:
         if find_spec(name):  # MMDetection is optional

@@ -5,11 +5,11 @@ from mmengine.config import Config
 import mmgcp  # noqa: F401
 from mmgcp.apis.complexity import build_network, complexity, count_parameters, image_size, network_key
 from mmgcp.utils.configs import configs_folder
-from mmgcp.zoo.index import load_configs
+from reproduction.zoo.index import load_many
 
 
 def load(name: str) -> Config:
-    cfg, = load_configs([configs_folder() / f'{name}.py'])
+    cfg, = load_many([configs_folder() / f'{name}.py'])
     return cfg
 
 

@@ -1,8 +1,8 @@
 """Keep the metafiles of the model index, with one entry per config, and their tables consistent with the configs.
 
-``model-index.yml`` lists the metafiles; each describes the configs of its folder. Names, collections, tasks,
-learning-rate settings and published numbers (``Metadata: Published``) are written by hand; ``Results`` are only for
-numbers obtained with mmgcp. The fields in :data:`COMPUTED` come from the configs.
+``model-index.yml`` lists the metafiles; each describes the configs of its folder. Collections and published numbers
+(``Metadata: Published``) are written by hand; ``Results`` are only for numbers obtained with mmgcp. The fields in
+:data:`COMPUTED` come from the configs. A classifier without an entry gets one if its family is known.
 """
 import functools
 import itertools
@@ -18,15 +18,17 @@ from mmengine.config import Config
 
 from mmgcp.apis.complexity import Complexity, complexity, network_key
 from mmgcp.utils.errors import SetupError
+from mmgcp.zoo.families import FAMILIES
 
-from .tables import fill_tables
+from .tables import CLASSIFICATION, fill_tables
 
 COMPUTED = ('Epochs', 'Batch Size', 'Parameters', 'FLOPs', 'Pretrained Weights')
-BY_HAND = ('Name', 'In Collection', 'Config', 'Results')
+REQUIRED = ('Name', 'In Collection', 'Config', 'Results')
 # Not in the zoo: parts of configs, demonstrations on generated and small data, measurements, AlexNet for comparison,
 # and the second path of a detector.
 LEFT_OUT = ('_base_', 'quickstart', 'imagenette', 'landscape', 'robustness', 'faster_rcnn_r50_gcp_m.py')
-COMMAND = 'python tools/model_zoo.py'
+CLASSIFIER = re.compile(r'([^_]+)_(gap|gcp)(?:_\w+)?_imagenet(?:_lr-(norm|fast|adju)(-release)?)?')
+COMMAND = 'python -m reproduction.zoo'
 # Relative tolerance of costs: one layer of DINO is twice as wide in MMDetection's maintained line (0.3 %).
 TOLERANCE = 0.005
 
@@ -84,7 +86,7 @@ def read_index(root: Path) -> list[Metafile]:
             if not isinstance(metafile.content.get(part), list):
                 raise SetupError(f'{metafile.path} has no list of {part}')
         for model in metafile.models:
-            for field in BY_HAND:
+            for field in REQUIRED:
                 if field not in model:
                     raise SetupError(f"{metafile.path}: the entry {model.get('Name', model)} has no '{field}': add it")
     return metafiles
@@ -122,13 +124,34 @@ def check_entries(root: Path, metafiles: list[Metafile]) -> None:
         raise SetupError(f'the metafiles do not fit the configs: {_first(problems)}; correct the entries by hand')
 
 
+def add_entries(root: Path, metafiles: list[Metafile]) -> None:
+    """Add entries for classifiers that have none, with the collection and the learning rate that their names say.
+
+    Args:
+        root (Path): As in :func:`read_index`.
+        metafiles (list[Metafile]): Metafiles from :func:`read_index`.
+    """
+    by_folder = {metafile.path.parent: metafile for metafile in metafiles}
+    known = {model['Config'] for metafile in metafiles for model in metafile.models}
+    titles = {network: family.title for family in FAMILIES for network in family.networks}
+    for path in zoo_configs(root):
+        config, found = str(path.relative_to(root)), CLASSIFIER.fullmatch(path.stem)
+        if config not in known and found and found[1] in titles and path.parent in by_folder:
+            arch, pooling, lr, release = found.groups()
+            rate = f"LR_{lr or ('norm' if pooling == 'gap' else 'adju')}" + (' (release)' if release else '')
+            by_folder[path.parent].models.append({
+                'Name': path.stem, 'In Collection': f'{titles[arch]} {pooling.upper()}', 'Config': config,
+                'Metadata': {'Learning Rate': rate},
+                'Results': [{'Task': CLASSIFICATION, 'Dataset': 'ImageNet-1k', 'Metrics': {}}]})
+
+
 def zoo_configs(root: Path) -> list[Path]:
     """List the configs of the model zoo: all that are trained on public data."""
     folder = root / 'configs'
     return sorted(path for path in folder.rglob('*.py') if path.relative_to(folder).parts[0] not in LEFT_OUT)
 
 
-def load_configs(paths: list[Path]) -> list[Config]:
+def load_many(paths: list[Path]) -> list[Config]:
     """Load configs.
 
     MMEngine reads a library's metafiles again for each base config. Caching them here makes loading the whole zoo five
@@ -175,9 +198,10 @@ def revisions(root: Path, measure: Callable[[Config], Complexity] = complexity,
         SetupError: If the metafiles or READMEs have a fault that must be fixed by hand.
     """
     metafiles = read_index(root)
+    add_entries(root, metafiles)
     check_entries(root, metafiles)
     log('Reading the configs.')
-    configs = [load_configs([root / model['Config'] for model in metafile.models]) for metafile in metafiles]
+    configs = [load_many([root / model['Config'] for model in metafile.models]) for metafile in metafiles]
     networks = {}
     for cfg in itertools.chain(*configs):
         networks.setdefault(network_key(cfg), cfg)

@@ -1,5 +1,4 @@
 """Metafiles and tables agree with the configs, with the paper, and with what the libraries read."""
-import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +10,9 @@ import mmgcp  # noqa: F401
 from mmgcp.apis.complexity import Complexity, build_network, complexity, count_parameters, network_key
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.zoo.index import check, load_configs, read_index, revisions, update
-from mmgcp.zoo.tables import model_table
+from reproduction.zoo import __main__ as command
+from reproduction.zoo.index import check, load_many, read_index, revisions, update
+from reproduction.zoo.tables import model_table
 
 from ..shortcuts import no_initial_weights
 
@@ -44,7 +44,7 @@ def test_repository_is_up_to_date():
 
 def test_flops_of_a_detector():
     pytest.importorskip('mmdet')
-    cfg, = load_configs([configs_folder() / 'detection/faster_rcnn_r18_gap.py'])
+    cfg, = load_many([configs_folder() / 'detection/faster_rcnn_r18_gap.py'])
     assert complexity(cfg).flops == MODELS['faster_rcnn_r18_gap']['Metadata']['FLOPs']
 
 
@@ -261,6 +261,15 @@ def test_update_mends_what_is_computed_and_keeps_what_is_written_by_hand(zoo):
     assert yaml.safe_load(path.read_text()) == before
 
 
+def test_update_adds_an_entry_for_a_new_config(zoo):
+    path = zoo / 'configs/gap/metafile.yml'
+    before = yaml.safe_load(path.read_text())
+    before['Models'][1]['Metadata'].pop('Published')
+    remove_entry(zoo)
+    update(zoo, measure=measure, log=silent)
+    assert yaml.safe_load(path.read_text()) == before
+
+
 def test_one_network_is_counted_once(zoo):
     counted, told = [], []
 
@@ -297,9 +306,12 @@ def in_readme(old, new):
 
 @pytest.mark.parametrize('disagree, sentence', [
     (lambda zoo: (zoo / f'configs/gap/{PLAIN}.py').unlink(), f'{PLAIN}: there is no config configs/gap/{PLAIN}.py'),
-    (remove_entry, f'configs/gap/{PLAIN}_lr-fast.py has no entry in a metafile; correct the entries by hand'),
+    (remove_entry, f'out of date: {PLAIN}_lr-fast: Epochs is 60, not None'),
     (repeat_entry, f'{PLAIN}: it is there twice'),
-    (lambda zoo: (zoo / 'configs/other.py').write_text(''), 'configs/other.py has no entry in a metafile'),
+    (lambda zoo: (zoo / 'configs/other.py').write_text(''),
+     'configs/other.py has no entry in a metafile; correct the entries by hand'),
+    (lambda zoo: (zoo / 'configs/gap/vgg11_gap_imagenet.py').write_text(''), 'vgg11_gap_imagenet.py has no entry'),
+    (lambda zoo: (zoo / 'configs/gap/resnet50_gcp_imagenet.py').write_text(''), "there is no collection 'ResNet GCP'"),
     (in_metafile(f'Name: {PLAIN}\n', 'Name: other\n'), f'other: its config is called {PLAIN}'),
     (in_metafile('In Collection: ShuffleNetV2 GAP', 'In Collection: GAP'), "there is no collection 'GAP'"),
     (in_metafile('Results:', 'Result:'), f"the entry {PLAIN} has no 'Results': add it"),
@@ -326,17 +338,14 @@ def test_disagreements(zoo, disagree, sentence):
     assert {path: path.read_text() for path in zoo.rglob('*.*') if path.is_file()} == before
 
 
-def test_tool(zoo, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location('model_zoo', Path(__file__).parents[2] / 'tools/model_zoo.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(tool, 'ROOT', zoo)
-    monkeypatch.setattr('sys.argv', ['model_zoo.py', '--check'])
-    tool.main()
+def test_command(zoo, monkeypatch, capsys):
+    monkeypatch.setattr(command, 'ROOT', zoo)
+    monkeypatch.setattr('sys.argv', ['zoo', '--check'])
+    command.main()
     assert capsys.readouterr().out.endswith('The model zoo is up to date.\n')
     edit(zoo / 'configs/gap/metafile.yml', 'Epochs: 240', 'Epochs: 7')
     with pytest.raises(SystemExit, match=rf'^\nStopped: the model zoo is out of date: {PLAIN}: Epochs is 240, not 7'):
-        tool.main()
-    monkeypatch.setattr('sys.argv', ['model_zoo.py'])
-    tool.main()
+        command.main()
+    monkeypatch.setattr('sys.argv', ['zoo'])
+    command.main()
     assert f'{PLAIN}: Epochs is 240, not 7\n' in capsys.readouterr().out

@@ -37,12 +37,13 @@ _TILT = np.pi / 8
 _MOST_SHAPES = 5
 _LEAST_VISIBLE = 0.3
 _PLACES_TRIED = 20
-# Increase the version with each change to the drawing, so that older sets are recognised.
+# Tells sets on disk that this file drew: keep the name although the file has moved, and increase the version with each
+# change to the drawing.
 _MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 2}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ShapeSettings:
     """Settings that determine the contents of one set.
 
     Args:
@@ -67,8 +68,8 @@ class Settings:
                 raise ValueError(f'{name} must be an integer of at least {least}, but is {value!r}.')
 
 
-IMAGENET_SETTINGS = Settings(image_size=64, train=200, val=50)
-COCO_SETTINGS = Settings(image_size=128, train=300, val=60)
+IMAGENET_SETTINGS = ShapeSettings(image_size=64, train=200, val=50)
+COCO_SETTINGS = ShapeSettings(image_size=128, train=300, val=60)
 
 
 def _edge(distance: np.ndarray) -> np.ndarray:
@@ -314,13 +315,13 @@ def _make(layout, fill, root, settings, overwrite, log):
 
 
 def make_imagenet(
-    root: Path, settings: Settings = IMAGENET_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
+    root: Path, settings: ShapeSettings = IMAGENET_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
 ) -> Path:
     """Write the classification set, ``<root>/imagenet/{train,val}/<class>/<number>.png``, unless it exists.
 
     Args:
         root (Path): Folder of all layouts, created if missing.
-        settings (Settings): Image size, images per class and seed; stored in ``settings.json`` beside the images.
+        settings (ShapeSettings): Image size, images per class and seed; stored in ``settings.json`` beside the images.
         overwrite (bool): Replace a set that was made before, even with other settings.
         log (Callable[[str], None]): Called with lines of progress.
 
@@ -334,7 +335,7 @@ def make_imagenet(
 
 
 def make_coco(
-    root: Path, settings: Settings = COCO_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
+    root: Path, settings: ShapeSettings = COCO_SETTINGS, overwrite: bool = False, log: Callable[[str], None] = print
 ) -> Path:
     """Write the detection set, ``<root>/coco/{train2017,val2017,annotations}``, like :func:`make_imagenet`.
 

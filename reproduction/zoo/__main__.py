@@ -3,13 +3,14 @@ import argparse
 from pathlib import Path
 
 from mmgcp.utils.reported import reported
-from mmgcp.zoo.index import check, update
 
-ROOT = Path(__file__).resolve().parents[1]
+from .index import check, update
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog='python -m reproduction.zoo', description=__doc__)
     parser.add_argument('--check', action='store_true', help='change nothing; fail if something is out of date')
     args = parser.parse_args()
     with reported():

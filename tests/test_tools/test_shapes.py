@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmgcp.datasets import shapes
+from tools.dataset_tools import shapes
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_tools' / 'make_shapes.py'
-SMALL = shapes.Settings(image_size=32, train=2, val=1, seed=3)
+SMALL = shapes.ShapeSettings(image_size=32, train=2, val=1, seed=3)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -21,14 +21,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory) -> Path:
-    return shapes.make_coco(tmp_path_factory.mktemp('shapes'), shapes.Settings(96, train=25, val=3, seed=1))
+    return shapes.make_coco(tmp_path_factory.mktemp('shapes'), shapes.ShapeSettings(96, train=25, val=3, seed=1))
 
 
 @pytest.mark.parametrize('make', [shapes.make_imagenet, shapes.make_coco])
 def test_same_seed_same_bytes(tmp_path, make):
     first = contents(make(tmp_path / 'a', SMALL))
     assert contents(make(tmp_path / 'b', SMALL)) == first
-    other = contents(make(tmp_path / 'c', shapes.Settings(32, 2, 1, seed=4)))
+    other = contents(make(tmp_path / 'c', shapes.ShapeSettings(32, 2, 1, seed=4)))
     assert other.keys() == first.keys()
     assert all(other[name] != first[name] for name in first if name.endswith('.png'))
 
@@ -36,7 +36,7 @@ def test_same_seed_same_bytes(tmp_path, make):
 @pytest.mark.parametrize('make', [shapes.make_imagenet, shapes.make_coco])
 def test_images_do_not_depend_on_their_number(tmp_path, make):
     few = contents(make(tmp_path / 'few', SMALL))
-    many = contents(make(tmp_path / 'many', shapes.Settings(32, train=4, val=3, seed=3)))
+    many = contents(make(tmp_path / 'many', shapes.ShapeSettings(32, train=4, val=3, seed=3)))
     images = [name for name in few if name.endswith('.png')]
     assert images and all(few[name] == many[name] for name in images)
     assert len({few[name] for name in images}) == len(images)
@@ -197,7 +197,7 @@ def test_complete_set_is_kept(tmp_path, monkeypatch):
 def test_other_set_is_refused_or_overwritten(tmp_path):
     folder = shapes.make_imagenet(tmp_path, SMALL)
     before = contents(folder)
-    other = shapes.Settings(32, train=1, val=1)
+    other = shapes.ShapeSettings(32, train=1, val=1)
     with pytest.raises(FileExistsError, match="other settings: .*'seed': 3"):
         shapes.make_imagenet(tmp_path, other)
     assert contents(folder) == before
@@ -222,7 +222,7 @@ def test_foreign_folder_is_never_overwritten(tmp_path, record):
 ])
 def test_bad_settings(name, value):
     with pytest.raises(ValueError, match=f'^{name} must be an integer of at least .*{value!r}.$'):
-        shapes.Settings(**(dict(image_size=32, train=1, val=1, seed=0) | {name: value}))
+        shapes.ShapeSettings(**(dict(image_size=32, train=1, val=1, seed=0) | {name: value}))
 
 
 def test_contact_sheet_shows_training_images():
@@ -239,6 +239,7 @@ def run(monkeypatch, capsys):
     """Runs the tool; the message that it ends with, empty if all went well, and what it prints."""
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', ['make_shapes.py', *map(str, arguments)])
+        monkeypatch.syspath_prepend(TOOL.parent)  # where the tool finds ``shapes``, as when run as a script
         message = ''
         try:
             runpy.run_path(str(TOOL), run_name='__main__')

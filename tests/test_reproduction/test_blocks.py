@@ -1,4 +1,4 @@
-from mmgcp.utils.blocks import fill_blocks
+from reproduction.blocks import fill_blocks
 
 PAGE = '''Before
 <!-- sum: 1 2 -->

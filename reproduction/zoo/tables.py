@@ -2,8 +2,8 @@
 from pathlib import PurePosixPath
 
 from mmgcp.analysis.tables import markdown_table
-from mmgcp.utils.blocks import fill_blocks
 from mmgcp.utils.errors import SetupError
+from reproduction.blocks import fill_blocks
 
 CLASSIFICATION, SEGMENTATION = 'Image Classification', 'Instance Segmentation'
 SIZES = ('AP', 'AP50', 'AP75', 'AP_S', 'AP_M', 'AP_L')
