@@ -6,14 +6,7 @@ from PIL import Image
 
 
 def mosaic(paths: Sequence[str | Path], columns: int = 2) -> Image.Image:
-    """Put pictures side by side, row by row, each in a cell of the size of the largest.
-
-    Args:
-        paths (Sequence[str | Path]): Picture files.
-        columns (int): Pictures per row, at least 1.
-
-    Returns:
-        Image.Image: RGB picture, white where there is nothing to show.
+    """Put pictures side by side, at least one per row, in white cells of the size of the largest.
 
     Raises:
         ValueError: If there are no pictures.

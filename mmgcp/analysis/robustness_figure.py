@@ -16,13 +16,7 @@ GAP = 0.5
 
 
 def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
-    """Draw what networks reach on each corruption as bars, kind by kind.
-
-    Args:
-        ax (Axes): Where to draw.
-        summaries (Sequence[RobustnessSummary]): Networks measured on one benchmark.
-        metric (str): One of :func:`~mmgcp.analysis.robustness.main_metrics`.
-    """
+    """Draw a metric of networks as bars by corruption, in groups."""
     rows = rows_of(summaries, metric)
     groups = list(dict.fromkeys(group for group, _ in rows))
     centres = [index + GAP * groups.index(group) for index, (group, _) in enumerate(rows)]
@@ -46,13 +40,7 @@ def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: s
 
 
 def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
-    """Draw the mean over corruptions against severity, of which 0 are the clean images.
-
-    Args:
-        ax (Axes): Where to draw.
-        summaries (Sequence[RobustnessSummary]): Networks measured on ImageNet-C or COCO-C.
-        metric (str): 'error', or a metric of COCO-C.
-    """
+    """Draw the mean of a metric over corruptions against severity; 0 are the clean images."""
     for number, summary in enumerate(summaries):
         ax.plot(*severity_curve(summary, metric), label=summary.result.name, color=COLORS[number % len(COLORS)])
     ax.set_xticks(range(6))
@@ -63,16 +51,7 @@ def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: st
 
 def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, title: str = '',
                     formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write the figure of a benchmark: a row for each of :func:`~mmgcp.analysis.robustness.main_metrics`.
-
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
-        path (str | Path): The PNG file to write.
-        title (str): Title.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+    """Write the figure of networks on one benchmark as PNG and vector formats, a row of panels per main metric.
 
     Raises:
         ValueError: If the networks were not measured on one benchmark, or ``path`` does not end in ``.png``.

@@ -27,7 +27,7 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -
     for folder in folders:
         if not folder.is_dir():
             raise SetupError(f'{folder} does not exist: it must hold one folder per class')
-        found = find_folders(str(folder))[0]
+        found = [name for name in find_folders(str(folder))[0] if not name.startswith('.')]
         if classes is None:
             if not found:
                 raise SetupError(f'{folder} holds no class folders')

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument('--number', type=int, default=12, help='number of images, in the order of their names')
     parser.add_argument('--columns', type=int, default=3, help='images per row')
     args = parser.parse_args()
-    paths = sorted(path for path in args.folder.glob('*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
+    paths = sorted(path for path in args.folder.glob('[!.]*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
     with reported(OSError):
         if not paths:
             raise SetupError(f'{args.folder} holds no PNG or JPEG images')
