@@ -29,6 +29,25 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def in_turns(functions: list[Callable[[], float]], repeats: int) -> list[list[float]]:
+    """The seconds of each function in each of ``repeats`` turns, after one that warms up."""
+    for function in functions:
+        function()
+    rounds = [[function() for function in functions] for _ in range(repeats)]
+    return [list(seconds) for seconds in zip(*rounds, strict=True)]
+
+
+def median_and_range(values: Sequence[float], form: str) -> str:
+    """``median (least to most)``, each number in the format ``form``."""
+    middle, least, most = (format(v, form) for v in (statistics.median(values), min(values), max(values)))
+    return f'{middle} ({least} to {most})'
+
+
+def ratio_in_turns(seconds: Sequence[float], base: Sequence[float]) -> str:
+    """Median and range of the ratios of the times that were taken in the same turn."""
+    return median_and_range([a / b for a, b in zip(seconds, base, strict=True)], '.3f')
+
+
 def interleaved_medians(functions: list[Callable[[], list[float]]], repeats: int) -> list[list[float]]:
     """Medians of the seconds that each function returns, in turns so that a slow spell of the machine meets all.
 

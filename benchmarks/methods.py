@@ -8,10 +8,11 @@ Newton-Schulz pooling with fewer channels and with other numbers of iterations, 
 --save written as a CSV file, too.
 """
 import argparse
+from statistics import median
 
 import torch
 
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes
+from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, peak_bytes, ratio_in_turns
 from benchmarks.networks import Network, Step, build
 from mmgcp.ops import METHODS
 
@@ -28,9 +29,9 @@ def measure(args: argparse.Namespace) -> list[list[str]]:
     """Rows of the table."""
     models = [build('resnet18', pooling, args.classes, **options) for pooling, options in VARIANTS.values()]
     steps = [Step(Network(model, args), args, 3, args.size, args.size) for model in models]
-    seconds = [s for s, in interleaved_medians(steps, args.repeats)]
+    seconds = in_turns(steps, args.repeats)
     peaks = [peak_bytes(step, args.device) for step in steps]
-    return [[variant, f'{model.head.in_channels:,}', f'{1e3 * second:.1f}', f'{second / seconds[0]:.3f}',
+    return [[variant, f'{model.head.in_channels:,}', f'{1e3 * median(second):.1f}', ratio_in_turns(second, seconds[0]),
              f'{peak / 2**20:.0f}', f'{peak / peaks[0]:.3f}']
             for variant, model, second, peak in zip(VARIANTS, models, seconds, peaks, strict=True)]
 
@@ -53,8 +54,8 @@ def main() -> None:
     print(f'{"bfloat16 autocast" if args.amp else "float32"}, batch {args.batch}, {args.size} px, {args.device}, '
           f'{args.threads} threads, torch {torch.__version__}, medians of {args.repeats}', flush=True)
     tables = Tables('methods', parser, args, apart=['device', 'amp', 'size'])
-    tables.show('steps', ['variant', 'numbers in the representation', 'step (ms)', 'times GAP', 'peak memory (MiB)',
-                          'times GAP'], measure(args))
+    tables.show('steps', ['variant', 'numbers in the representation', 'step (ms)', 'times GAP (range of the turns)',
+                          'peak memory (MiB)', 'times GAP'], measure(args))
 
 
 if __name__ == '__main__':

@@ -10,13 +10,23 @@ to average pooling, and what covariance pooling adds, measured part by part on i
 import argparse
 import time
 from contextlib import nullcontext
+from statistics import median
 
 import torch
 from mmpretrain.registry import MODELS
 from torch import nn
 
 import mmgcp  # noqa: F401 (registers the models)
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes, synchronize
+from benchmarks.measure import (
+    Tables,
+    add_save_option,
+    in_turns,
+    median_and_range,
+    needs_device,
+    peak_bytes,
+    ratio_in_turns,
+    synchronize,
+)
 
 POOLINGS = {'GAP': 'stride', 'GCP_D': 'stride', 'GCP_M': 'max_pool', 'GCP w/o DS': 'none'}
 CLASSES = 1000
@@ -54,7 +64,7 @@ class Step:
         settings = dict(lr=1e-3, momentum=0.9, weight_decay=1e-4, **dict(fused=True) if args.fused_sgd else {})
         self.optimizer = torch.optim.SGD(weights, **settings) if weights else None
 
-    def __call__(self) -> list[float]:
+    def __call__(self) -> float:
         device = self.args.device
         synchronize(device)
         start = time.perf_counter()
@@ -67,7 +77,7 @@ class Step:
             self.optimizer.zero_grad()
         self.x.grad = None
         synchronize(device)
-        return [time.perf_counter() - start]
+        return time.perf_counter() - start
 
 
 class Network(nn.Module):
@@ -88,12 +98,12 @@ def measure(network: str, args) -> tuple[list, list]:
     poolings = [p for p in POOLINGS if network != 'mobilenet_v2' or p in ('GAP', 'GCP_D')]
     models = [build(network, pooling) for pooling in poolings]
     steps = [Step(Network(model, args), args, 3, args.size, args.size) for model in models]
-    seconds = [s for s, in interleaved_medians(steps, args.repeats)]
+    seconds = in_turns(steps, args.repeats)
     rows, parts = [], []
     for pooling, model, step, second in zip(poolings, models, steps, seconds, strict=True):
         name = pooling.replace('GCP_D', 'GCP') if network == 'mobilenet_v2' else pooling
         peak = peak_bytes(step, args.device) / 2**20
-        rows.append([network, name, f'{second:.3g}', f'{second / seconds[0]:.3f}', f'{peak:.0f}'])
+        rows.append([network, name, f'{median(second):.3g}', ratio_in_turns(second, seconds[0]), f'{peak:.0f}'])
         if pooling == 'GAP':
             gap_head = Step(model.head.fc, args, model.head.in_channels)
             continue
@@ -101,10 +111,11 @@ def measure(network: str, args) -> tuple[list, list]:
             shape = model.backbone(step.x[:2])[-1].shape[1:]
         pieces = [Step(model.neck.reduction, args, *shape), Step(model.neck.pooling, args, 256, *shape[1:]),
                   Step(model.head.fc, args, model.head.in_channels), gap_head]
-        reduction, operator, classifier, before = (s for s, in interleaved_medians(pieces, 3 * args.repeats))
+        reduction, operator, classifier, before = map(median, in_turns(pieces, 3 * args.repeats))
+        extra = [1e3 * (a - b) for a, b in zip(second, seconds[0], strict=True)]
         parts.append([network, name, ' x '.join(map(str, shape)), f'{1e3 * reduction:.1f}', f'{1e3 * operator:.1f}',
-                      f'{100 * operator / second:.2f} %', f'{1e3 * (classifier - before):.1f}',
-                      f'{1e3 * (second - seconds[0]):.0f}'])
+                      f'{100 * operator / median(second):.2f} %', f'{1e3 * (classifier - before):.1f}',
+                      median_and_range(extra, '.0f')])
     return rows, parts
 
 
@@ -134,9 +145,10 @@ def main() -> None:
         parts += new_parts
         print(f'{network}: done', flush=True)
     tables = Tables('networks', parser, args, apart=['device', 'amp', 'channels_last', 'fused_sgd'])
-    tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP', 'peak memory (MiB)'], rows)
+    tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP (range of the turns)', 'peak memory (MiB)'],
+                rows)
     tables.show('parts', ['network', 'pooling', 'features', 'reduction (ms)', 'operator (ms)', 'operator, of the step',
-                          'classifier beyond that of GAP (ms)', 'whole extra (ms)'], parts)
+                          'classifier beyond that of GAP (ms)', 'whole extra (ms, range of the turns)'], parts)
 
 
 if __name__ == '__main__':

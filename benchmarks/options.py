@@ -10,6 +10,7 @@ compiles for minutes before the first step.
 """
 import argparse
 import copy
+import statistics
 import time
 from types import SimpleNamespace
 
@@ -18,21 +19,30 @@ from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.utils import digit_version
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from benchmarks.measure import Tables, add_save_option, interleaved_medians, needs_device, peak_bytes, synchronize
+from benchmarks.measure import (
+    Tables,
+    add_save_option,
+    in_turns,
+    needs_device,
+    peak_bytes,
+    ratio_in_turns,
+    synchronize,
+)
 from mmgcp.engine.hooks import ChannelsLastHook
 
 PARTS = 4  # of a batch whose gradients are accumulated
 # What an option changes in `optim_wrapper`; the others are set up in `Step`.
-CPU_WRAPPERS = dict(
-    plain={}, channels_last={}, ema={}, accumulation=dict(accumulative_counts=PARTS),
-    bfloat16=dict(type='mmgcp.BFloat16OptimWrapper'), compile={})
 CUDA_WRAPPERS = dict(
-    CPU_WRAPPERS, fused_sgd=dict(optimizer=dict(fused=True)),
-    float16=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'))
+    plain={}, channels_last={}, ema={}, accumulation=dict(accumulative_counts=PARTS),
+    bfloat16=dict(type='mmgcp.BFloat16OptimWrapper'), fused_sgd=dict(optimizer=dict(fused=True)),
+    float16=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'), compile={})
+NOT_ON_CPU = {'float16'} | ({'fused_sgd'} if digit_version(torch.__version__) < digit_version('2.4') else set())
+CPU_WRAPPERS = {option: wrapper for option, wrapper in CUDA_WRAPPERS.items() if option not in NOT_ON_CPU}
 NOTES = dict(
     accumulation=f'the same images in {PARTS} parts',
     ema='`ExponentialMovingAverage` after the step')
@@ -62,7 +72,7 @@ class Step:
         return dict(inputs=torch.randint(256, (images, 3, size, size), dtype=torch.uint8, device=device),
                     data_samples=[DataSample().set_gt_label(label) for label in labels])
 
-    def __call__(self) -> list[float]:
+    def __call__(self) -> float:
         synchronize(self.device)
         start = time.perf_counter()
         for batch in self.batches:
@@ -70,7 +80,7 @@ class Step:
         if self.average:
             self.average.update_parameters(self.model)
         synchronize(self.device)
-        return [time.perf_counter() - start]
+        return time.perf_counter() - start
 
 
 def steps(options: list[str], args: argparse.Namespace) -> list[Step]:
@@ -105,19 +115,20 @@ def main() -> None:
     if args.batch % PARTS:
         parser.error(f'--batch {args.batch} must be a multiple of {PARTS}, which accumulation divides it into')
     if unknown := [option for option in options if option not in known]:
-        parser.error(f'{", ".join(unknown)} needs --device cuda')
+        parser.error(f'torch {torch.__version__} has no {", ".join(unknown)} on {args.device}')
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'{args.config}, batch {args.batch}, {args.size} px, {args.device}, {args.threads} threads, '
           f'torch {torch.__version__}, medians of {args.repeats}', flush=True)
     measured = steps(options, args)
-    seconds = [s for s, in interleaved_medians(measured, args.repeats)]
+    seconds = in_turns(measured, args.repeats)
     peaks = [peak_bytes(step, args.device) for step in measured]
-    rows = [[option, f'{1e3 * second:.0f}', f'{second / seconds[0]:.3f}', f'{peak / 2**20:.0f}',
-             f'{peak / peaks[0]:.3f}', NOTES.get(option, type(step.optim_wrapper).__name__)]
+    rows = [[option, f'{1e3 * statistics.median(second):.0f}', ratio_in_turns(second, seconds[0]),
+             f'{peak / 2**20:.0f}', f'{peak / peaks[0]:.3f}', NOTES.get(option, type(step.optim_wrapper).__name__)]
             for option, step, second, peak in zip(options, measured, seconds, peaks, strict=True)]
     tables = Tables('options', parser, args, apart=['device', 'options'])
-    tables.show('steps', ['option', 'step (ms)', 'times plain', 'peak memory (MiB)', 'times plain', 'how'], rows)
+    tables.show('steps', ['option', 'step (ms)', 'times plain (range of the turns)', 'peak memory (MiB)', 'times plain',
+                          'how'], rows)
 
 
 if __name__ == '__main__':

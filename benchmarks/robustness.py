@@ -27,9 +27,9 @@ from benchmarks.measure import Tables, add_save_option, interleaved_medians
 from mmgcp.apis.robustness.benchmarks import benchmark_sets
 from mmgcp.datasets.corruptions import corrupt_image
 from mmgcp.datasets.perturbations import perturb_image, sequence_length
-from mmgcp.datasets.shapes import Settings, make_imagenet
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
+from tools.dataset_tools.shapes import ShapeSettings, make_imagenet
 
 KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make: what makes them is not timed
 CLASSES = 12
@@ -37,7 +37,7 @@ CLASSES = 12
 
 def write_sets(folder: Path, images: int, size: int) -> None:
     """Write drawn images as the clean ones, and corrupted ones beside them, as JPEG files."""
-    make_imagenet(folder, Settings(image_size=size, train=1, val=-(-images // CLASSES)), log=str)
+    make_imagenet(folder, ShapeSettings(image_size=size, train=1, val=-(-images // CLASSES)), log=str)
     for path in sorted((folder / 'imagenet/val').glob('*/*')):
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         for kind, severity in itertools.product(KINDS, LEVELS):

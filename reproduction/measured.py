@@ -8,7 +8,7 @@ from mmgcp.analysis.landscape import LandscapeLog, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult, RobustnessSummary
 from mmgcp.apis.robustness.networks import as_result
 from mmgcp.experiments.jobs import jobs_of
-from mmgcp.experiments.summary import as_run, read_logs
+from mmgcp.experiments.results import as_run, read_logs
 from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 

@@ -15,7 +15,7 @@ from mmgcp.analysis.robustness import RobustnessResult, summaries
 from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.table_1 import gradient_rows
 from mmgcp.analysis.tables import save_table
-from mmgcp.experiments.summary import mean_and_spread
+from mmgcp.experiments.results import mean_and_spread
 
 from .claims import Finding, findings
 from .measured import BENCHMARKS, Measured, photos_and_sets

@@ -18,7 +18,7 @@ from mmgcp.analysis.tables import markdown_table
 from mmgcp.experiments import read_plan
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
-from mmgcp.experiments.summary import as_run, last_validations, read_logs
+from mmgcp.experiments.results import as_run, last_validations, read_logs
 from mmgcp.utils.reported import reported
 
 

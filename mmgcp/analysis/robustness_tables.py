@@ -34,8 +34,12 @@ def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict
 
 def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
     """Say how many photos the numbers come from, and what ± means."""
-    photos = summaries[0].result.photos
-    note = 'Number of photos not recorded.' if photos is None else f'Measured on {photos} photos.'
+    photos = {summary.result.name: summary.result.photos for summary in summaries}
+    if None in photos.values():
+        return 'Number of photos not recorded.'
+    if len(set(photos.values())) > 1:
+        return f"Measured on different photos: {', '.join(f'{name} on {number}' for name, number in photos.items())}."
+    note = f'Measured on {summaries[0].result.photos} photos.'
     if len(summaries) > 1 and all(standard_errors(summary, summaries[0]) for summary in summaries[1:]):
         return (f'{note} Differences ± their standard error over photos (paired), without the spread between '
                 'trainings.')

@@ -60,7 +60,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         raise SetupError(f'the config {path} {reason}') from error
     except SyntaxError as error:
         raise SetupError(f'the config {path} cannot be read: {error}') from error
-    except (AttributeError, ImportError, IndexError, KeyError, NameError, TypeError) as error:
+    except (AttributeError, ImportError, IndexError, KeyError, NameError, RuntimeError, TypeError) as error:
         raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
                          f'{error}') from error
     check_options(cfg, cfg_options or {})

@@ -61,7 +61,7 @@ def _network(model):
     name = _short(backbone.get('type', '')).removeprefix('GCP')
     size = backbone.get('depth') or backbone.get('arch')
     network = f'{name}-{size}' if isinstance(size, (int, str)) else name
-    pooling = _short(neck.get('type', 'none'))
+    pooling = _short((neck[-1] if isinstance(neck, list) else neck).get('type', 'none'))
     if pooling == 'GlobalCovariancePooling':
         return network, 'GCP' + CONV5.get(backbone.get('conv5_downsample'), '')
     return network, 'GAP' if pooling == 'GlobalAveragePooling' else pooling

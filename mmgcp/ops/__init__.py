@@ -13,6 +13,7 @@ Examples:
     ['covariance', 'newton_schulz', 'eigh', 'power']
 """
 from .diagnostics import covariance_diagnostics
+from .dropcov import draw_gate
 from .methods import METHODS
 from .module import CovariancePooling
 from .pooling import covariance_pool
@@ -20,6 +21,6 @@ from .tensor_sketch import draw_sketch
 from .triu import symmetric_from_triu, triu_size, triu_vector
 
 __all__ = [
-    'METHODS', 'CovariancePooling', 'covariance_diagnostics', 'covariance_pool', 'draw_sketch', 'symmetric_from_triu',
-    'triu_size', 'triu_vector'
+    'METHODS', 'CovariancePooling', 'covariance_diagnostics', 'covariance_pool', 'draw_gate', 'draw_sketch',
+    'symmetric_from_triu', 'triu_size', 'triu_vector'
 ]

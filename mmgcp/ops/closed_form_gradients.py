@@ -2,7 +2,8 @@ r"""Gradients of the pooled features: Table 1 and Eqs. 5 to 7 of Wang et al., CV
 
 ``X`` (N x D) are the features of an image, a row per pixel, ``J X`` is ``X`` minus its mean over the pixels, divided by
 N, ``Sigma = X^T J X = U diag(l) U^T`` the sample covariance (Eq. 1), ``Z`` its square root (Eq. 2), ``G`` the gradient
-of the loss by ``Z`` and ``H = U^T G_sym U`` the same in the eigenbasis. With ``s = sqrt(l)``, Eq. 6 reads
+of the loss by ``Z``, of which the symmetric part counts, and ``H = U^T G_sym U`` the same in the eigenbasis. With
+``s = sqrt(l)``, Eq. 6 reads
 
     dL/dX = 2 J X U [H_ij / (s_i + s_j)] U^T,
 
@@ -20,10 +21,11 @@ The root has factors between 0 and 2 where the plain covariance has ``2 s_i``. T
 factor for ``s_i = s_j``.
 
 With N <= D pixels ``Sigma`` is singular. Inverses are then Moore-Penrose inverses, and the quotient of two zero
-eigenvalues counts as zero; it makes no difference, as ``J X`` vanishes there. Values within rounding of zero count as
-zero.
-Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
+eigenvalues counts as zero, which makes no difference, as ``J X`` vanishes there. Eigenvalues within rounding of zero
+count as zero. Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
 (:mod:`mmgcp.ops.spectral`).
+
+``X`` is (B, N, D), float32 or float64; ``G`` (B, D, D); the results are (B, N, D).
 """
 import torch
 from torch import Tensor
@@ -34,61 +36,29 @@ from .triu import symmetric_from_triu
 
 
 def symmetric_gradient(grad: Tensor) -> Tensor:
-    """Gradient with respect to a symmetric matrix, from that with respect to its upper triangle.
+    """Gradient (..., D, D) for a symmetric matrix, from that for its upper triangle, (..., D (D + 1) / 2).
 
     An off-diagonal entry is in the matrix twice and in the vector once: each place gets one half.
-
-    Args:
-        grad (Tensor): (..., D (D + 1) / 2), of what :func:`mmgcp.ops.triu_vector` returns.
-
-    Returns:
-        Tensor: (..., D, D), symmetric.
-
-    Raises:
-        ValueError: If the length of the last dimension is no triangular number.
     """
     matrix = symmetric_from_triu(grad)
     return (matrix + torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))) / 2
 
 
 def average_gradient(grad: Tensor, pixels: int) -> Tensor:
-    """``C^T g`` of Eq. 5, the gradient of GAP, equal at every pixel.
+    """``C^T g`` of Eq. 5, the gradient of GAP, (B, N, D), equal at every pixel, from ``g`` (B, D).
 
     The paper writes GAP as the sum over the pixels; here it is the mean, as in networks: ``C^T`` is ``1 / N``.
-
-    Args:
-        grad (Tensor): ``g`` (B, D), of the loss with respect to the averaged features.
-        pixels (int): N.
-
-    Returns:
-        Tensor: (B, N, D).
     """
     return (grad / pixels)[:, None].expand(-1, pixels, -1)
 
 
 def covariance_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """``2 J X G_sym``, the gradient of covariance pooling without the root.
-
-    Args:
-        x (Tensor): ``X`` (B, N, D), float32 or float64.
-        grad (Tensor): ``G`` (B, D, D), of the loss by the covariance; its symmetric part counts.
-
-    Returns:
-        Tensor: (B, N, D).
-    """
+    """``2 J X G_sym``, the gradient of covariance pooling without the root; ``grad`` is that of the covariance."""
     return 2 * _centred(x) @ symmetric_part(grad)
 
 
 def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Eq. 6 without poles: the gradient of the exact square root.
-
-    Args:
-        x (Tensor): ``X`` (B, N, D), float32 or float64.
-        grad (Tensor): ``G`` (B, D, D), of the loss by the root; its symmetric part counts.
-
-    Returns:
-        Tensor: (B, N, D).
-    """
+    """Eq. 6 without poles: the gradient of the exact square root."""
     eigenvalues, vectors = _spectrum(x)
     roots = eigenvalues.sqrt()
     weights = _inverse(roots[:, :, None] + roots[:, None, :])
@@ -101,13 +71,6 @@ def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
 
     The product ``K^T o Lambda^(1/2)`` in Eq. 7 is that of a matrix with zero diagonal and a diagonal one, entry by
     entry: it vanishes. The result is Eq. 6 exactly where ``G`` and ``Sigma`` commute.
-
-    Args:
-        x (Tensor): ``X`` (B, N, D), float32 or float64.
-        grad (Tensor): ``G`` (B, D, D), of the loss by the root; its symmetric part counts.
-
-    Returns:
-        Tensor: (B, N, D).
     """
     eigenvalues, vectors = _spectrum(x)
     inverse_root = vectors * _inverse(eigenvalues.sqrt())[:, None] @ vectors.mT

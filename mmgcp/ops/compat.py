@@ -7,14 +7,11 @@ TORCH_2_4 = VERSION >= (2, 4)
 # torch.compile breaks the graph at the autograd functions of this package in torch 2.1 and 2.4, not in 2.7.
 COMPILES_FUNCTIONS = VERSION >= (2, 7)
 
-if TORCH_2_4:
-    is_compiling = torch.compiler.is_compiling
-else:
-    from torch._utils import is_compiling
+is_compiling = torch.compiler.is_compiling if TORCH_2_4 else torch._utils.is_compiling
 
 
 def autocast_type(device: torch.device) -> str:
-    """Device type to query autocast for; ``meta`` has no autocast of its own."""
+    """Device type to query autocast for: ``meta`` has none."""
     return 'cpu' if device.type == 'meta' else device.type
 
 
@@ -31,13 +28,5 @@ def forward_mode(function: type) -> type:
 
 
 def without_autocast(tensor: torch.Tensor) -> torch.autocast:
-    """Context in which operations on the tensor's device keep their dtypes.
-
-    Backward passes need their own: ``backward()`` may be called inside autocast.
-    """
+    """Context without autocast; backward passes need their own, as ``backward()`` may be called inside autocast."""
     return torch.autocast(autocast_type(tensor.device), enabled=False)
-
-
-__all__ = [
-    'COMPILES_FUNCTIONS', 'autocast_type', 'forward_mode', 'is_autocast_enabled', 'is_compiling', 'without_autocast'
-]

@@ -10,14 +10,7 @@ from torch import Tensor
 
 
 def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """Bring feature maps or tokens, and their mask, into one layout, without a copy.
-
-    Args:
-        x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
-        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
-
-    Returns:
-        tuple[Tensor, Tensor or None]: Features (B, C, N), and the mask (B, 1, N) or None.
+    """Feature maps (B, C, H, W) or tokens (B, N, C) as (B, C, N), and the mask (B, H, W) or (B, N) as (B, 1, N).
 
     Raises:
         ValueError: If ``x`` has another number of dimensions, no channel or no pixel, or the mask's shape does not fit.
@@ -74,15 +67,9 @@ def valid_pixels(features: Tensor, mask: Tensor | None) -> Tensor | int:
 
 
 def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
-    """Factor ``F`` of the sample covariance ``S = F F^T`` (Eq. 1).
+    """Factor ``F`` (B, C, N) of ``S = F F^T`` (Eq. 1) for features (B, C, N) and a mask (B, 1, N).
 
-    Args:
-        features (Tensor): (B, C, N), float32 or float64.
-        mask (Tensor, optional): (B, 1, N), boolean.
-        center (bool): Whether to subtract the mean. Otherwise ``S`` is the second moment, as in bilinear pooling.
-
-    Returns:
-        Tensor: (B, C, N). Zero for an image without valid pixels.
+    Without ``center``, ``S`` is the second moment. ``F`` is zero for an image without valid pixels.
     """
     return centre(features, mask, center) * valid_pixels(features, mask)**-0.5
 

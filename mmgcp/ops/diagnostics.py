@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from .compat import without_autocast
-from .covariance import as_features, centre, covariance_factor
+from .covariance import as_features, centre, unit_factor
 from .numerics import zero_below_rounding
 
 
@@ -14,21 +14,21 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     With ``l_i`` the eigenvalues of ``S``, of which those within rounding, ``eps min(C, N) max l``, count as zero, and
     ``p_i = l_i / sum l``:
 
-    - ``effective_rank``: ``exp(-sum p_i log p_i)`` (Roy & Vetterli, EUSIPCO 2007), how many directions the features
-      really use: between 1 and ``rank``; 0 without variance. If it is a few out of hundreds, or falls in training, the
-      features collapse: covariance pooling then adds little to average pooling.
+    - ``effective_rank``: ``exp(-sum p_i log p_i)`` (Roy & Vetterli, EUSIPCO 2007), the number of directions in use:
+      between 1 and ``rank``; 0 without variance. If it is a few out of hundreds, or falls in training, the features
+      collapse: covariance pooling then adds little to average pooling.
     - ``rank``: number of non-zero eigenvalues, at most ``pixels - 1``. Below the number of channels, ``S`` is singular.
     - ``condition_number``: largest over smallest non-zero eigenvalue, at most ``1 / (eps min(C, N))``; 1 without
-      variance, where there is nothing to invert. The larger it is, the more Newton-Schulz steps the small eigenvalues
-      need, and the larger is the gradient of an exact square root.
+      variance. The larger it is, the more Newton-Schulz steps the small eigenvalues need, and the larger is the
+      gradient of an exact square root.
     - ``residual``: ``||Y^2 - S||_F / ||S||_F`` of the iSQRT-COV output ``Y`` after ``num_iters`` steps; 0 without
-      variance. Near 0, ``Y`` is the square root of ``S``, and more steps change nothing. Otherwise small eigenvalues
-      come out too small, as is usual with the 5 steps of the paper: no mistake, but no square root either.
+      variance. Near 0, ``Y`` is the square root of ``S``. Otherwise small eigenvalues come out too small, as is usual
+      with the 5 steps of the paper.
     - ``dead_channels``: share of channels that are constant over the valid pixels: rows of zeros in ``S``. If it is
       large, use fewer reduced channels; if it grows, a lower learning rate.
-    - ``pixels``: number of valid pixels ``N``, the samples behind the estimate.
-    - ``pixels_below_channels``: 1 if there are fewer pixels than channels, else 0. Then ``S`` is singular whatever the
-      features are: larger images, a higher resolution of the last stage or fewer reduced channels help.
+    - ``pixels``: number of valid pixels ``N``.
+    - ``pixels_below_channels``: 1 if there are fewer pixels than channels, else 0. Then ``S`` is singular: larger
+      images, a higher resolution of the last stage or fewer reduced channels help.
 
     The first four do not change if the features are multiplied by a constant. They are NaN for an image whose features
     are not finite.
@@ -60,12 +60,9 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     pixels = features.new_full((batch, ), width) if mask is None else mask.sum((1, 2)).to(features)
     dead = (centre(features, mask) == 0).all(-1)
 
-    # A common factor of the features changes nothing below: divided by the peak, no square under- or overflows.
-    factor = covariance_factor(features, mask)
-    peak = factor.abs().amax((1, 2), keepdim=True)
-    finite = peak.isfinite()
-    factor = factor.masked_fill(~finite, 0) / peak.where(finite & (peak > 0), torch.ones_like(peak))
-    values = _eigenvalues(factor)
+    factor, scale = unit_factor(features, mask)
+    finite = scale.isfinite()
+    values = _eigenvalues(factor.masked_fill(~finite, 0))
     rank = (values > 0).sum(-1).to(features)
     share = values / values.sum(-1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
     spectral = dict(
@@ -94,10 +91,7 @@ def _condition_number(values: Tensor) -> Tensor:
 
 
 def _residual(share: Tensor, num_iters: int) -> Tensor:
-    """``||Y^2 - S|| / ||S||`` from the eigenvalues of ``A = S / tr S``, on which the steps act one by one.
-
-    ``Y`` has the eigenvalues ``sqrt(t) y``, ``S`` has ``t a``: the trace ``t`` cancels.
-    """
+    """``||Y^2 - S|| / ||S||`` from the eigenvalues of ``A = S / tr S``, on which the steps act one by one."""
     y, z = share, torch.ones_like(share)
     for _ in range(num_iters):
         t = (3 - z * y) / 2

@@ -1,47 +1,65 @@
-"""Adaptive channel dropout in front of plain covariance pooling (DropCov, Wang et al., NeurIPS 2022)."""
+r"""Adaptive channel dropout before plain covariance pooling (DropCov, Wang et al., NeurIPS 2022).
+
+In training, for a batch of features ``X`` with C channels, whose means over the pixels are ``m``,
+
+    y     =  softmax(k * m)                            the gate: a convolution over the channels, of width 3
+    X     <- (1 + y) X
+    rate  =  1 - 10 / log2(C) mean cos(y, S 1)         clamped to [0, 1]; S 1 are the row sums of X's covariance
+
+and whole channels of ``X`` are dropped with probability ``rate``, the others divided by ``1 - rate``. There is one rate
+for the whole batch, a constant for the derivatives. The more the gate agrees with the correlations, the fewer channels
+are dropped. Outside training the method is the covariance of ``X`` itself.
+"""
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .covariance import magnitude
+from .covariance import centre, covariance_factor, magnitude, valid_pixels
+from .numerics import zero_as_one
 
-HIGHEST_PROBABILITY = 0.95
+GATE_WIDTH = 3
 
 
-def drop_probabilities(factor: Tensor, drop_rate: float) -> Tensor:
-    """Probability that a channel of an image is dropped, in linear time.
-
-    DropCov balances decorrelation and information: a channel is more likely to be dropped the more it correlates with
-    the others, and less likely the more it carries. Its authors learn the second weight; here both are computed from
-    the features, so that there is nothing to learn: the correlation ``r`` with the sum of all channels, and the
-    variance ``w`` relative to the largest. The probabilities are proportional to ``(1 + |r|) (1 - w / 2)``.
+def draw_gate(generator: torch.Generator | None = None) -> Tensor:
+    """Draw the initial weights ``k`` of the gate, (3, ), as PyTorch draws those of a convolution: uniform.
 
     Args:
-        factor (Tensor): (B, C, N) of the covariance ``F F^T``.
-        drop_rate (float): Mean probability over the channels.
+        generator (torch.Generator, optional): Source of random numbers. Default: PyTorch's.
 
-    Returns:
-        Tensor: (B, C, 1), at most 0.95. Not differentiable.
+    Examples:
+        >>> from mmgcp.ops import covariance_pool
+        >>> gate = draw_gate().requires_grad_()
+        >>> covariance_pool(torch.rand(2, 16, 7, 7), 'dropcov', gate=(gate, ), training=True).shape
+        torch.Size([2, 16, 16])
     """
-    factor = factor.detach() / magnitude(factor)
-    variance = factor.square().sum(-1, keepdim=True)
-    total = factor.sum(1, keepdim=True)
-    spread = (variance * total.square().sum(-1, keepdim=True)).sqrt()
-    tiny = torch.finfo(factor.dtype).tiny
-    correlation = (factor * total).sum(-1, keepdim=True).abs() / spread.clamp(min=tiny)
-    share = variance / variance.amax(1, keepdim=True).clamp(min=tiny)
-    weight = (1 + correlation) * (1 - share / 2)
-    return (drop_rate * weight / weight.mean(1, keepdim=True)).clamp(max=HIGHEST_PROBABILITY)
+    return torch.empty(GATE_WIDTH).uniform_(-GATE_WIDTH**-0.5, GATE_WIDTH**-0.5, generator=generator)
 
 
-def drop_channels(factor: Tensor, drop_rate: float) -> Tensor:
-    """Drop channels at random, and scale the others so that the expected covariances are those of the input.
+def dropped_factor(features: Tensor, mask: Tensor | None, gate: Tensor, center: bool) -> Tensor:
+    """:func:`mmgcp.ops.covariance.covariance_factor` of the gated features, after dropout."""
+    weights = channel_weights(features, mask, gate)
+    factor = covariance_factor(features, mask, center) * (1 + weights)
+    rate = drop_rate(factor, weights)
+    return factor * ((torch.rand_like(weights) >= rate) / zero_as_one(1 - rate))
 
-    Args:
-        factor (Tensor): (B, C, N).
-        drop_rate (float): Mean probability over the channels.
 
-    Returns:
-        Tensor: (B, C, N).
+def channel_weights(features: Tensor, mask: Tensor | None, gate: Tensor) -> Tensor:
+    """``y`` (B, C, 1) of the features (B, C, N), over the valid pixels of the mask (B, 1, N)."""
+    means = centre(features, mask, center=False).sum(-1, keepdim=True) / valid_pixels(features, mask)
+    neighbours = F.pad(means, (0, 0, GATE_WIDTH // 2, GATE_WIDTH // 2)).unfold(1, GATE_WIDTH, 1)
+    # Element by element: autocast would run the derivatives of a convolution in half precision.
+    return (neighbours * gate.to(means)).sum(-1).softmax(1)
+
+
+def drop_rate(factor: Tensor, weights: Tensor) -> Tensor:
+    """Rate of the batch, a scalar, from the factor (B, C, N) of the gated features and ``y`` (B, C, 1).
+
+    Images without variance or with features that are not finite, whose cosine is not defined, do not count.
     """
-    kept = 1 - drop_probabilities(factor, drop_rate)
-    return factor * (torch.bernoulli(kept.nan_to_num(1.)) / kept)  # of NaN, bernoulli would refuse the whole batch
+    factor, weights = factor.detach() / magnitude(factor, center=False), weights.detach()
+    sums = (factor * factor.sum(1, keepdim=True)).sum(-1, keepdim=True)
+    cosines = (weights * sums).sum(1) / (weights.norm(dim=1) * sums.norm(dim=1))
+    rate = 1 - 10 / math.log2(max(factor.shape[1], 2)) * cosines.nanmean()
+    return rate.clamp(0, 1).nan_to_num(0.)

@@ -14,16 +14,7 @@ from .covariance import centre, valid_pixels
 
 
 def gaussian_factor(features: Tensor, mask: Tensor | None, beta: float) -> Tensor:
-    """Factor ``F`` of the embedding, which is the square root of ``F F^T``.
-
-    Args:
-        features (Tensor): (B, C, N), float32 or float64.
-        mask (Tensor, optional): (B, 1, N), boolean.
-        beta (float): Weight of the mean.
-
-    Returns:
-        Tensor: (B, C + 1, N).
-    """
+    """Factor ``F`` (B, C + 1, N) of the embedding, the root of ``F F^T``, for features (B, C, N), mask (B, 1, N)."""
     centred, valid = centre(features, mask), centre(features, mask, center=False)
     augmented = torch.cat([centred + beta * (valid - centred), torch.ones_like(features.narrow(1, 0, 1))], 1)
     if mask is not None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from torch import Tensor
 
 from .covariance import covariance_factor, unit_factor
-from .dropcov import drop_channels
+from .dropcov import draw_gate, dropped_factor
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
 from .numerics import identity_like, zero_as_one
@@ -25,18 +25,12 @@ PRE_NORMS = ('trace', 'none')
 
 @dataclass(frozen=True)
 class State:
-    """Tensors that a method draws once and keeps: buffers of :class:`mmgcp.ops.CovariancePooling`.
-
-    Attributes:
-        option (str): Argument of the method that takes them, as a tuple.
-        buffers (tuple[str, ...]): Their names in checkpoints.
-        draw (Callable): Takes the number of channels and the values of ``settings``, returns a tuple of tensors.
-        settings (tuple[str, ...]): Options of the method that ``draw`` takes.
-    """
-    option: str
-    buffers: tuple[str, ...]
-    draw: Callable[..., tuple[Tensor, ...]]
-    settings: tuple[str, ...] = ()
+    """Tensors that a method draws once and keeps: buffers or parameters of :class:`mmgcp.ops.CovariancePooling`."""
+    option: str  # the method's argument that takes them, as a tuple
+    names: tuple[str, ...]  # in checkpoints
+    draw: Callable[..., tuple[Tensor, ...]]  # takes the number of channels and the values of the settings
+    settings: tuple[str, ...] = ()  # options of the method on which they depend
+    learned: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,12 +40,11 @@ class Method:
     Attributes:
         pool (Callable): ``pool(features, mask, vector, **options)`` takes features (B, C, N), float32 or float64, and
             a boolean mask (B, 1, N) or None. Every option has a default.
-        returns (str): ``'matrix'`` for a symmetric matrix, of which ``vector`` asks for the upper triangle, or
-            ``'vector'``, whatever ``vector`` says.
+        returns (str): ``'matrix'``, of which ``vector`` asks for the upper triangle, or always a ``'vector'``.
         state (State, optional): What it keeps from one call to the next.
         random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
-        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which ONNX and torch.compile before
-            torch 2.7 do not support.
+        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which neither ONNX nor torch.compile
+            before torch 2.7 has.
         forward_mode (bool): Whether it has forward-mode derivatives.
 
     Examples:
@@ -109,9 +102,8 @@ def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto'
 def power(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, side: str = 'auto',
           center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'power'``: the matrix power ``S^alpha`` (MPN-COV, Li et al., ICCV 2017), see :mod:`mmgcp.ops.spectral`."""
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    pooled = spectral_pool(normed, Power(alpha), _smaller(side, features), shift)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    pooled = spectral_pool(factor, Power(alpha), _smaller(side, features), shift)
     return _scaled(_as_asked(pooled, vector), trace, scale, alpha)
 
 
@@ -123,9 +115,8 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
     """
     if shrinkage == 0:
         raise ValueError("shrinkage=0 does not suit method='log': a covariance of rank below C has no logarithm")
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    pooled = spectral_pool(normed, Log(), _smaller(side, features), shift)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    pooled = spectral_pool(factor, Log(), _smaller(side, features), shift)
     size = zero_as_one(trace).log() + 2 * scale.log() * (trace != 0)
     return _as_asked(pooled + size * identity_like(pooled), vector)
 
@@ -133,9 +124,8 @@ def log(features: Tensor, mask: Tensor | None, vector: bool, shrinkage: float = 
 def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, num_iters: int = 8,
          center: bool = True, shrinkage: float = 0.) -> Tensor:
     """``'pade'``: square root by matrix Pade approximants (Song et al., ICLR 2022), see :mod:`mmgcp.ops.pade`."""
-    factor, scale = unit_factor(features, mask, center)
-    normed, trace, shift = _normed(factor, shrinkage)
-    return _scaled(_as_asked(pade_pool(normed, shift, degree, num_iters), vector), trace, scale, 0.5)
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    return _scaled(_as_asked(pade_pool(factor, shift, degree, num_iters), vector), trace, scale, 0.5)
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
@@ -160,8 +150,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
                      center: bool = True) -> Tensor:
     """``'compact_bilinear'``: tensor sketch, signed power and l2 norm, see :mod:`mmgcp.ops.tensor_sketch`.
 
-    Returns a vector of ``out_channels`` whatever ``vector`` says. ``sketch`` is what :func:`mmgcp.ops.draw_sketch`
-    returns; :class:`mmgcp.ops.CovariancePooling` draws and keeps it.
+    ``sketch`` is what :func:`mmgcp.ops.draw_sketch` returns; :class:`mmgcp.ops.CovariancePooling` keeps it.
     """
     if sketch is None:
         raise ValueError("method='compact_bilinear' needs a sketch: draw it once by mmgcp.ops.draw_sketch and keep it, "
@@ -170,12 +159,18 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
     return unit_norm(signed_power(tensor_sketch(product(factor, factor.transpose(1, 2)), *sketch, out_channels), alpha))
 
 
-def dropcov(features: Tensor, mask: Tensor | None, vector: bool, drop_rate: float = 0.5, training: bool = False,
-            center: bool = True) -> Tensor:
-    """``'dropcov'``: plain covariance, with channels dropped at random in training, see :mod:`mmgcp.ops.dropcov`."""
-    factor = covariance_factor(features, mask, center)
-    if training:
-        factor = drop_channels(factor, drop_rate)
+def dropcov(features: Tensor, mask: Tensor | None, vector: bool, gate: tuple[Tensor] | None = None,
+            training: bool = False, center: bool = True) -> Tensor:
+    """``'dropcov'``: plain covariance; in training of gated channels, some dropped, see :mod:`mmgcp.ops.dropcov`.
+
+    ``gate`` holds what :func:`mmgcp.ops.draw_gate` returns; :class:`mmgcp.ops.CovariancePooling` trains it.
+    """
+    if not training:
+        return plain(features, mask, vector, center)
+    if gate is None:
+        raise ValueError("method='dropcov' needs a gate in training: draw it once by mmgcp.ops.draw_gate and train it, "
+                         'or use mmgcp.ops.CovariancePooling')
+    factor = dropped_factor(features, mask, *gate, center)
     return _as_asked(product(factor, factor.transpose(1, 2)), vector)
 
 
@@ -191,25 +186,20 @@ METHODS = {
     'compact_bilinear': Method(
         compact_bilinear, returns='vector',
         state=State('sketch', ('sketch_hashes', 'sketch_signs'), draw_sketch, settings=('out_channels', ))),
-    'dropcov': Method(dropcov, random=True),
+    'dropcov': Method(
+        dropcov, random=True, state=State('gate', ('gate', ), lambda channels: (draw_gate(), ), learned=True)),
 }
 
 
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_number(value: object, low: float, high: float, kind: type | tuple = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
 
 
 CHECKS = {
-    'num_iters': (_is_count, 'an integer of at least 1'),
-    'degree': (_is_count, 'an integer of at least 1'),
-    'out_channels': (_is_count, 'an integer of at least 1'),
+    **dict.fromkeys(('num_iters', 'degree', 'out_channels'),
+                    (lambda value: _is_number(value, 1, math.inf, int), 'an integer of at least 1')),
     'alpha': (lambda value: _is_number(value, 0, 1) and value > 0, 'a number above 0, at most 1'),
     'shrinkage': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
-    'drop_rate': (lambda value: _is_number(value, 0, 1) and value < 1, 'a number from 0 to below 1'),
     'beta': (lambda value: _is_number(value, 0, math.inf), 'a number of at least 0'),
     'center': (lambda value: isinstance(value, bool), 'True or False'),
     'side': (lambda value: value in SIDES, f'one of {", ".join(SIDES)}'),
@@ -218,15 +208,7 @@ CHECKS = {
 
 
 def check_settings(method: str, **options) -> None:
-    """Check that the method exists and its options are in range.
-
-    Args:
-        method (str): Its name.
-        **options: Options, checked by their names alone.
-
-    Raises:
-        ValueError: If it does not exist or an option is out of range.
-    """
+    """Raise a ValueError if the method does not exist or an option, known by its name alone, is out of range."""
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown: choose one of {', '.join(METHODS)}")
     for name, value in options.items():
@@ -251,15 +233,17 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariance + shrinkage * mean * identity_like(covariance)
 
 
-def _normed(factor: Tensor, shrinkage: float) -> tuple[Tensor, Tensor | None, float]:
-    """Factor of ``(1 - gamma) S / t``, the trace ``t`` (B, 1, 1), and ``gamma / C``, to add to the diagonal.
+def _unit_trace(features: Tensor, mask: Tensor | None, center: bool, shrinkage: float) -> tuple:
+    """Factor of ``(1 - gamma) S / (t scale^2)``, ``scale`` (B, 1, 1), ``t`` (B, 1, 1) and ``gamma / C``.
 
-    The sum times ``t`` is the shrunk covariance. Without shrinkage, the factor of ``S``, None and 0.
+    The shrunk covariance is ``t scale^2`` times the sum of the first's square and the last's identity. Without
+    shrinkage, ``t`` is not taken out: it is None.
     """
+    factor, scale = unit_factor(features, mask, center)
     if not shrinkage:
-        return factor, None, 0.
+        return factor, scale, None, 0.
     trace = factor.square().sum((-2, -1), keepdim=True)
-    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), trace, shrinkage / factor.shape[1]
+    return factor * ((1 - shrinkage) / zero_as_one(trace)).sqrt(), scale, trace, shrinkage / factor.shape[1]
 
 
 def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:

@@ -10,8 +10,8 @@ from .pooling import covariance_pool
 class CovariancePooling(nn.Module):
     """Covariance pooling from features to the vector that feeds a classifier.
 
-    ``'compact_bilinear'`` draws its random sketch when the module is built and keeps it in two buffers, which
-    checkpoints save. No other method has a state.
+    The state of a method, the random sketch of ``'compact_bilinear'`` or the trained gate of ``'dropcov'``, is drawn
+    when the module is built; checkpoints save it.
 
     Args:
         channels (int): Channels C of the features.
@@ -54,38 +54,31 @@ class CovariancePooling(nn.Module):
         self.options = options
         if declared.state:
             self._draw(declared.state, channels, declared.options)
-        # A dry run checks all settings before any data arrive.
         self.eval()
-        self.out_channels = self(torch.zeros(1, channels, 1, 1)).shape[1]
+        self.out_channels = self(torch.zeros(1, channels, 1, 1)).shape[1]  # checks the settings before data arrive
         self.train()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pool a batch of features.
-
-        Args:
-            x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C).
-            mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or token (B, N) is valid.
-
-        Returns:
-            Tensor: (B, :attr:`out_channels`).
-        """
-        options = dict(self.options)
-        declared = METHODS[self.method]
+        """Pool (B, C, H, W) or (B, N, C), with a mask as in :func:`covariance_pool`, to (B, :attr:`out_channels`)."""
+        options, declared = dict(self.options), METHODS[self.method]
         if declared.state:
-            options[declared.state.option] = tuple(getattr(self, name) for name in declared.state.buffers)
+            options[declared.state.option] = tuple(getattr(self, name) for name in declared.state.names)
         if declared.random:
             options['training'] = self.training
         return covariance_pool(x, self.method, mask=mask, vector=True, scale_off_diagonal=self.scale_off_diagonal,
                                check_finite=self.check_finite, **options)
 
     def _draw(self, state: State, channels: int, defaults: dict) -> None:
-        """Draw the method's state into buffers, and write down the options that it depends on, defaults too."""
+        """Draw the method's state, and record the options that it depends on, defaults too."""
         for name in state.settings:
             self.options.setdefault(name, defaults[name])
         drawn = state.draw(channels, *(self.options[name] for name in state.settings))
-        for name, tensor in zip(state.buffers, drawn, strict=True):
-            self.register_buffer(name, tensor)
+        for name, tensor in zip(state.names, drawn, strict=True):
+            if state.learned:
+                self.register_parameter(name, nn.Parameter(tensor))
+            else:
+                self.register_buffer(name, tensor)
 
     def extra_repr(self) -> str:
-        """Method and options, for ``print(model)``."""
+        """Name the method and its options."""
         return ', '.join([repr(self.method), *(f'{name}={value!r}' for name, value in self.options.items())])

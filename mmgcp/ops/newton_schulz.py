@@ -41,6 +41,7 @@ from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
 from .covariance import centre, magnitude, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
 from .numerics import identity_like
+from .product import recorded_products
 from .triu import symmetric_from_triu, triu_vector
 
 # Coefficients of W and Q, see above.
@@ -141,7 +142,7 @@ class _NewtonSchulzPool(torch.autograd.Function):
             return None, None, None
         features, mask, scale, *kept = ctx.saved_tensors
         gradient = _gram_gradient if ctx.settings.side == 'gram' else _covariance_gradient
-        with without_autocast(grad):
+        with without_autocast(grad), recorded_products():
             centred, count = centre(features, mask, ctx.settings.center) / scale, valid_pixels(features, mask)
             return gradient(centred, count, grad, ctx.settings, kept), None, None
 

@@ -1,6 +1,11 @@
 """Matrix products that autocast leaves alone, in forward and backward passes."""
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .compat import is_compiling, without_autocast
 
@@ -10,6 +15,23 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     if is_compiling() or torch.jit.is_tracing():
         return a @ b
     return _Product.apply(a, b)
+
+
+def recorded_products() -> AbstractContextManager:
+    """Context of a backward pass: if its own derivatives are recorded, ``@`` and ``baddbmm`` are :func:`product`."""
+    return _Products() if torch.is_grad_enabled() and not is_compiling() else nullcontext()
+
+
+class _Products(TorchFunctionMode):
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (torch.Tensor.matmul, torch.Tensor.__matmul__):
+            return product(*args)
+        if func is torch.baddbmm:
+            added, *factors = args
+            return kwargs.get('beta', 1) * added + kwargs.get('alpha', 1) * product(*factors)
+        return func(*args, **kwargs)
 
 
 class _Product(torch.autograd.Function):
@@ -36,5 +58,6 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def jvp(ctx, da: Tensor | None, db: Tensor | None) -> Tensor:
         a, b = ctx.saved_tensors
-        parts = ([] if da is None else [da @ b]) + ([] if db is None else [a @ db])
-        return sum(parts[1:], parts[0])
+        if da is None or db is None:
+            return a @ db if da is None else da @ b
+        return da @ b + a @ db

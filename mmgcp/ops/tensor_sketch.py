@@ -31,19 +31,10 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 
 
 def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: int) -> Tensor:
-    """Tensor sketch of matrices.
+    """Tensor sketch (B, d) of the means of ``x x^T``, (B, C, C); hashes and signs as :func:`draw_sketch` gives them.
 
     On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
     only to rounding.
-
-    Args:
-        moment (Tensor): (B, C, C), mean of ``x x^T``.
-        hashes (Tensor): (2, C), int64.
-        signs (Tensor): (2, C), 1 or -1.
-        out_channels (int): Bins d.
-
-    Returns:
-        Tensor: (B, d).
 
     Raises:
         NotImplementedError: In PyTorch's older ONNX exporter, whose graph would give other values.

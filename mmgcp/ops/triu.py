@@ -16,13 +16,7 @@ def triu_size(dim: int) -> int:
 
 
 def triu_vector(matrix: Tensor) -> Tensor:
-    """Upper triangle, diagonal included, row by row: the covariance representation that feeds the classifier.
-
-    Args:
-        matrix (Tensor): (..., D, D).
-
-    Returns:
-        Tensor: (..., D (D + 1) / 2), same dtype.
+    """Upper triangle of matrices (..., D, D), diagonal included, row by row: (..., D (D + 1) / 2).
 
     Raises:
         ValueError: If the last two dimensions differ.
@@ -51,13 +45,7 @@ def triu_dim(size: int) -> int | None:
 
 
 def symmetric_from_triu(vector: Tensor) -> Tensor:
-    """Symmetric matrix whose upper triangle, row by row, is ``vector``: the inverse of :func:`triu_vector`.
-
-    Args:
-        vector (Tensor): (..., D (D + 1) / 2).
-
-    Returns:
-        Tensor: (..., D, D), same dtype.
+    """Symmetric matrix (..., D, D) whose upper triangle, row by row, is ``vector`` (..., D (D + 1) / 2).
 
     Raises:
         ValueError: If the length of the last dimension is no triangular number.

@@ -16,7 +16,7 @@ operator of mmcv                           computed by
 All other names exist, so that ``mmcv.ops`` can be imported, and raise an error with a remedy when called.
 
 Functions have the names and arguments of mmcv's C++ functions, in the same order; most write their results into given
-tensors. 16-bit inputs are computed in float32, because torchvision's CPU operators do not support bfloat16.
+tensors. 16-bit inputs are computed in float32, as torchvision's CPU operators lack bfloat16.
 :mod:`mmgcp.utils.mmcv_operators` decides when this module is used.
 """
 # ruff: noqa: D103 - the table above documents the operators
@@ -34,6 +34,9 @@ from .mmcv_operators import compile_command
 
 _ops = torch.ops.torchvision
 MANY = 2048  # boxes, from which on looking for groups that lie apart saves time
+# mmcv's names of torchvision's last arguments, in their order.
+GEOMETRY = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
+MODULATED_GEOMETRY = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')
 
 
 def __getattr__(name: str) -> Callable[..., NoReturn]:
@@ -56,10 +59,8 @@ def get_compiling_cuda_version() -> str:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    boxes, scores = _wide(boxes), _wide(scores)
-    # mmcv computes lengths as x2 - x1 + offset, and compares in float32.
-    boxes = boxes + offset * boxes.new_tensor([0, 0, 1, 1])
-    suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())
+    boxes, scores = _extended(_wide(boxes), offset), _wide(scores)
+    suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())  # mmcv has it in float32
     scores = scores.to(boxes.dtype)
     if boxes.is_cuda or len(boxes) < MANY:
         return suppress(boxes, scores)
@@ -68,18 +69,16 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
+def _extended(boxes: Tensor, offset: int) -> Tensor:
+    """Boxes whose lengths are ``x2 - x1 + offset``, as mmcv computes them."""
+    return boxes + offset * boxes.new_tensor([0, 0, 1, 1])
+
+
 def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
-    """Split boxes into groups that are disjoint along x, so that no boxes of two groups overlap.
+    """Indices of groups of boxes that are disjoint along x, each of about ``least`` boxes or more.
 
     ``batched_nms`` shifts the boxes of each level or class to a separate place. The time of NMS grows with the square
     of the number of boxes, so that separate groups are faster.
-
-    Args:
-        boxes (Tensor): (N, 4) corners.
-        least (int): Approximate minimal size of a group, because small ones do not justify a call.
-
-    Returns:
-        list[Tensor]: Indices (N_i, ) in ascending order.
     """
     order = boxes[:, 0].argsort()
     starts = 1 + (boxes[order[1:], 0] > boxes[order, 2].cummax(0).values[:-1]).nonzero().flatten()
@@ -91,42 +90,26 @@ def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, s
             method: int, offset: int) -> Tensor:
     """Soft-NMS (Bodla et al., ICCV 2017): lower the scores of boxes that overlap a better one.
 
-    Boxes with equal scores are processed in the order that results from mmcv's swaps.
-
-    Args:
-        boxes (Tensor): (N, 4) corners.
-        scores (Tensor): (N, ).
-        dets (Tensor): (N, 5), whose first K rows are filled with boxes and new scores.
-        iou_threshold (float): Minimal overlap for methods 0 and 1.
-        sigma (float): Width of the Gaussian.
-        min_score (float): Boxes with lower scores are dropped.
-        method (int): 0 drops boxes, 1 scales scores linearly, 2 by a Gaussian.
-        offset (int): Lengths are ``x2 - x1 + offset``.
-
-    Returns:
-        Tensor: (K, ) indices of the remaining boxes.
+    Method 0 drops boxes that overlap by the threshold or more, 1 scales their scores linearly, 2 those of all boxes by
+    a Gaussian of width ``sigma``. Boxes with equal scores are processed in the order that results from mmcv's swaps.
+    The first K rows of ``dets`` (N, 5) become boxes and new scores; returned are the K indices.
     """
     left, scores = torch.arange(len(boxes), device=boxes.device), scores.clone()
-    kept = []
+    extended, kept = _extended(boxes, offset), []
     while len(left):
         best = scores[left].argmax()
         kept.append(left[best].item())
         left[best] = left[0]
         dets[len(kept) - 1] = torch.cat([boxes[kept[-1]], scores[kept[-1], None]])
         left = left[1:]
-        overlap = _overlap(boxes[kept[-1]], boxes[left], offset)
+        # nan_to_num: two boxes of size zero
+        overlap = torchvision.ops.box_iou(extended[kept[-1:]], extended[left])[0].nan_to_num(0)
         if method == 2:
             scores[left] *= torch.exp(-overlap**2 / sigma)
         else:
             scores[left] *= torch.where(overlap >= iou_threshold, 1 - overlap if method else 0., 1.)
         left = _without(left, scores[left] < min_score)
     return torch.tensor(kept, dtype=torch.long, device=boxes.device)
-
-
-def _overlap(box: Tensor, others: Tensor, offset: int) -> Tensor:
-    area, areas = ((b[..., 2:] - b[..., :2] + offset).prod(-1) for b in (box, others))
-    inner = (torch.minimum(box[2:], others[:, 2:]) - torch.maximum(box[:2], others[:, :2]) + offset).clamp(min=0)
-    return (inner.prod(-1) / (area + areas - inner.prod(-1))).nan_to_num(0)  # two boxes of size zero
 
 
 def _without(values: Tensor, dropped: Tensor) -> Tensor:
@@ -176,14 +159,10 @@ def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_in
 
 
 def _bins(rois: Tensor, size: tuple[int, int], height: int, width: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Cells of the feature map under each bin of each RoI, as separate RoIs.
+    """Cells under each bin of each RoI as RoIs, (N height width, 5), and a mask of empty bins, (..., 1, 1, 1).
 
     torchvision rounds a RoI to whole cells before dividing it into bins, as in Fast R-CNN; mmcv divides first and takes
     all cells that a bin touches. Both agree on bins of whole cells.
-
-    Returns:
-        tuple[Tensor, Tensor]: First and last cells, (N height width, 5), and mask of empty bins,
-        (N height width, 1, 1, 1).
     """
     start, end = _wide(rois[:, 1:3]) * scale, (_wide(rois[:, 3:]) + 1) * scale
     step = (end - start) / start.new_tensor([width, height])
@@ -206,12 +185,12 @@ def _of_rois(bins: Tensor, output: Tensor) -> Tensor:
 
 def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
                         **settings: int) -> None:
-    output.copy_(_ops.deform_conv2d(*_deform_arguments(input, weight, offset), *_geometry(**settings), False))
+    output.copy_(_deform(_ops.deform_conv2d, input, weight, offset, **settings))
 
 
 def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor,
                                grad_offset: Tensor, weight: Tensor, columns: Tensor, **settings: int) -> None:
-    grads = _deform_gradients(grad_output, input, weight, offset, **settings)
+    grads = _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, **settings)
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
 
@@ -219,47 +198,34 @@ def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tenso
 def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor,
                                     columns: Tensor, ones: Tensor, scale: float, **settings: int) -> None:
     weight = grad_weight  # mmcv passes no weights, and their gradient does not depend on their values
-    grad_weight.copy_(scale * _deform_gradients(grad_output, input, weight, offset, **settings)[1])
-
-
-def _deform_gradients(grad_output, input, weight, offset, **settings):
-    return _ops._deform_conv2d_backward(_wide(grad_output), *_deform_arguments(input, weight, offset),
-                                        *_geometry(**settings), False)
-
-
-def _deform_arguments(input, weight, offset):
-    input, weight, offset = map(_wide, (input, weight, offset))
-    return input, weight, offset, input.new_zeros(len(input), 1), input.new_zeros(len(weight))
-
-
-def _geometry(kW, kH, dW, dH, padW, padH, dilationW, dilationH, group, deformable_group, im2col_step):
-    return dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
+    grad_weight.copy_(scale * _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, **settings)[1])
 
 
 def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
                                   mask: Tensor, output: Tensor, columns: Tensor, with_bias: bool,
                                   **settings: int) -> None:
-    bias = bias if with_bias else input.new_zeros(len(weight))
-    output.copy_(_ops.deform_conv2d(*map(_wide, (input, weight, offset, mask, bias)),
-                                    *_modulated_geometry(**settings), True))
+    bias = bias if with_bias else None
+    output.copy_(_deform(_ops.deform_conv2d, input, weight, offset, mask=mask, bias=bias, **settings))
 
 
 def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
                                    mask: Tensor, columns: Tensor, grad_input: Tensor, grad_weight: Tensor,
                                    grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor,
                                    with_bias: bool, **settings: int) -> None:
-    grads = _ops._deform_conv2d_backward(
-        *map(_wide, (grad_output, input, weight, offset, mask, bias if with_bias else input.new_zeros(len(weight)))),
-        *_modulated_geometry(**settings), True)
-    for target, grad in zip((grad_input, grad_weight, grad_offset, grad_mask), grads[:4], strict=True):
+    bias = bias if with_bias else None
+    grads = _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, mask=mask, bias=bias, **settings)
+    targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)[:5 if with_bias else 4]
+    for target, grad in zip(targets, grads, strict=False):
         target.copy_(grad)
-    if with_bias:
-        grad_bias.copy_(grads[4])
 
 
-def _modulated_geometry(kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group,
-                        deformable_group):
-    return stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group
+def _deform(operator, *tensors, mask=None, bias=None, **settings):
+    """Call torchvision's operator with the gradient of the output, if it takes one, input, weight and offset."""
+    *tensors, input, weight, offset = map(_wide, tensors)
+    modulation = input.new_zeros(len(input), 1) if mask is None else _wide(mask)
+    bias = input.new_zeros(len(weight)) if bias is None else _wide(bias)
+    geometry = [settings[name] for name in (GEOMETRY if mask is None else MODULATED_GEOMETRY)]
+    return operator(*tensors, input, weight, offset, modulation, bias, *geometry, mask is not None)
 
 
 def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
@@ -269,10 +235,7 @@ def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, ou
 
 def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
                                 alpha: float) -> None:
-    with torch.enable_grad():
-        input = _wide(input.detach()).requires_grad_()
-        loss = _focal_loss(input, target, weight, gamma, alpha).sum()
-    grad_input.copy_(torch.autograd.grad(loss, input)[0])
+    grad_input.copy_(*_gradients(lambda x: _focal_loss(x, target, weight, gamma, alpha).sum(), [_wide(input)]))
 
 
 def _focal_loss(input, target, weight, gamma, alpha):
@@ -291,13 +254,20 @@ def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_l
                             sampling_locations: Tensor, attention_weights: Tensor, grad_output: Tensor,
                             grad_value: Tensor, grad_sampling_loc: Tensor, grad_attn_weight: Tensor,
                             im2col_step: int) -> None:
-    with torch.enable_grad():
-        inputs = [t.detach().requires_grad_() for t in (value, sampling_locations, attention_weights)]
-        output = ms_deform_attn_forward(inputs[0], value_spatial_shapes, value_level_start_index, *inputs[1:],
-                                        im2col_step)
-    for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight),
-                            torch.autograd.grad(output, inputs, grad_output.view_as(output)), strict=True):
+    def function(value, *others):
+        return ms_deform_attn_forward(value, value_spatial_shapes, value_level_start_index, *others, im2col_step)
+
+    grads = _gradients(function, [value, sampling_locations, attention_weights], grad_output)
+    for target, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
         target.copy_(grad)
+
+
+def _gradients(function, inputs, grad_output=None):
+    """Gradients for the inputs of a function of tensors, as autograd has them."""
+    with torch.enable_grad():
+        inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+        output = function(*inputs)
+    return torch.autograd.grad(output, inputs, grad_output if grad_output is None else grad_output.view_as(output))
 
 
 def _in_threads(function: Callable[[Tensor], Tensor], source: Tensor, target: Tensor, dim: int) -> None:
@@ -308,12 +278,11 @@ def _in_threads(function: Callable[[Tensor], Tensor], source: Tensor, target: Te
         place.copy_(function(part))
 
     threads = 1 if source.is_cuda else torch.get_num_threads()
-    parts = zip(source.chunk(threads, dim), target.chunk(threads, dim), strict=True)
     if threads == 1:
         fill(source, target)
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda part: fill(*part), parts))
+            list(pool.map(fill, source.chunk(threads, dim), target.chunk(threads, dim)))
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Choose the operators of mmcv: its own if they are compiled, else torchvision's.
 
-MMDetection calls some operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which are in the compiled module ``mmcv._ext``. A
-plain ``pip install`` of mmcv does not include it. torchvision ships most of these operators compiled, and
-:mod:`mmgcp.utils.mmcv_ext` provides them under mmcv's names.
+MMDetection calls operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which need the compiled module ``mmcv._ext``. A plain
+installation by pip lacks it. torchvision ships most of them compiled, and :mod:`mmgcp.utils.mmcv_ext` provides them
+under mmcv's names.
 
 ``import mmgcp`` suffices if it precedes the first import of ``mmcv.ops``, by ``mmdet.models`` or ``mmdet.apis``. For
 programs that import those first, :mod:`mmgcp.serve_mmcv` installs the operators permanently.
@@ -38,7 +38,7 @@ def serve_mmcv() -> None:
 
 
 def installed() -> ModuleSpec | None:
-    """Find the module ``mmcv._ext`` in the folder of mmcv, without importing mmcv."""
+    """Find ``mmcv._ext`` in the folder of mmcv, without importing mmcv."""
     return PathFinder.find_spec(NAME, find_spec('mmcv').submodule_search_locations)
 
 
@@ -52,11 +52,7 @@ def are_compiled() -> bool:
 
 
 def operators() -> str:
-    """Name the operators that ``mmcv.ops`` uses, for logs and records, such as ``'torchvision 0.26.0'``.
-
-    Raises:
-        SetupError: As in :func:`are_compiled`.
-    """
+    """Name the operators that ``mmcv.ops`` uses, as ``'torchvision 0.26.0'``; errors as in :func:`are_compiled`."""
     return f'compiled by {_compiler()}' if are_compiled() else _compiler()
 
 
@@ -76,12 +72,12 @@ def _compiler():
 
 
 def compile_command() -> str:
-    """Return the command that compiles mmcv's operators in this environment."""
+    """Command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
 
 
 def plain_command() -> str:
-    """Return the command that installs mmcv without compiled operators."""
+    """Command that installs mmcv without compiled operators."""
     return f'pip install {_REINSTALL} {_distribution()}'
 
 

@@ -1,8 +1,8 @@
 """Unpickling of checkpoints as data: a stand-in for Python's ``pickle``, for ``torch.load(pickle_module=...)``.
 
-A pickle may name any function of any installed package and have it called, so that a crafted file runs what it likes.
-Here names are limited to what tensors, arrays and MMEngine's logs are made of. PyTorch's ``weights_only=True`` refuses
-MMEngine's own checkpoints with torch 2.1, and with later versions takes them only where ``getattr`` is allowed.
+A pickle can call any function of any installed package, so that a crafted file runs what it likes. Here names are
+limited to what tensors, arrays and MMEngine's logs are made of. PyTorch's ``weights_only=True`` refuses MMEngine's own
+checkpoints with torch 2.1, and with later versions takes them only where ``getattr`` is allowed.
 """
 import pickle
 import re
@@ -39,14 +39,10 @@ def _statistic(owner, name: str):
 
 
 class Unpickler(pickle.Unpickler):
-    """Unpickler for what :data:`ALLOWED` names, and dtypes.
-
-    Raises:
-        ForeignObjectError: If the file names something else.
-    """
+    """Unpickler for what :data:`ALLOWED` names, and dtypes."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name in the file stands for."""
+        """What a name in the file stands for, unless it is foreign."""
         module = {'__builtin__': 'builtins'}.get(module, module)
         if (module, name) == ('builtins', 'getattr'):
             return _statistic
@@ -57,7 +53,6 @@ class Unpickler(pickle.Unpickler):
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler for files without any names."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Refuse all names."""

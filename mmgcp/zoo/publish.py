@@ -12,7 +12,7 @@ from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, 
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
-from .names import family_of, resnet_depth, to_torchvision
+from .families import CONVERTIBLE, family_of
 from .released import assert_valid, fitted
 
 # Entries of a checkpoint's meta that are still meaningful for the backbone alone.
@@ -39,8 +39,7 @@ def publish_backbone(filename: str, out: str) -> Published:
     """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
-    ``EMAHook`` saves the averaged weights as ``state_dict``, and those of the last step as ``ema_state_dict``: the
-    averaged weights are published, which validation measures too.
+    Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
 
     Args:
         filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
@@ -81,8 +80,8 @@ def publish_backbone(filename: str, out: str) -> Published:
 def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
     """Rename the backbone of a checkpoint to torchvision's tensor names.
 
-    torchvision's network loads it with ``strict=False``; only its classifier is missing. A ResNet that was trained
-    without down-sampling in conv5 needs stride 1 there in torchvision too.
+    torchvision's network loads it with ``strict=False``: only its classifier is missing. A ResNet that was trained
+    without down-sampling in conv5 needs stride 1 there in torchvision, too.
 
     Args:
         checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
@@ -96,16 +95,14 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
     """
     tensors = _backbone(checkpoint, filename)
     family = family_of(tensors)
-    depth = resnet_depth(tensors)
-    name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
-            'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
-    if name is None:
-        raise SetupError(f'the backbone in {filename} is not a ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
-                         f"begins with {', '.join(list(tensors)[:3])}")
+    name = family and family.networks.get(family.network(tensors))
+    if not name:
+        raise SetupError(f'the backbone in {filename} is not a {CONVERTIBLE} of torchvision: it begins with '
+                         f"{', '.join(list(tensors)[:3])}")
     with torch.device('meta'):
         network = getattr(torchvision.models, name)(weights=None)
     expected = {key: value for key, value in network.state_dict().items() if not key.startswith(('fc.', 'classifier.'))}
-    tensors = {to_torchvision(key, family): value for key, value in tensors.items()}
+    tensors = {family.to_torchvision(key): value for key, value in tensors.items()}
     return fitted(tensors, expected, f'the backbone in {filename} looks like {name}'), name
 
 

@@ -348,6 +348,9 @@ class TestPhotos:
         others = summaries([recorded(ERRORS), recorded(fewer, 'GCP', 'vwxyz')], partial=True)
         assert paired_error(*others, 'mean error') is None and '(↓15.0)' in robustness_table(others)
         assert sample_note(others) == 'Measured on 5 photos.'
+        fewer = others[1]._replace(result=others[1].result._replace(records=[dict(set='clean', items=3)]))
+        assert sample_note([others[0], fewer]) == 'Measured on different photos: GAP on 5, GCP on 3.'
+        assert sample_note(summaries([GAP])) == 'Number of photos not recorded.'
 
 
 class TestFiles:

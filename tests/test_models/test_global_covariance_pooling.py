@@ -60,7 +60,6 @@ OPTIONS = {
     'signed_power': dict(alpha=0.7, scale_off_diagonal=True),
     'gaussian': dict(beta=0.3),
     'compact_bilinear': dict(out_channels=64),
-    'dropcov': dict(drop_rate=0.2),
 }
 
 

@@ -371,18 +371,6 @@ def test_non_finite_features_are_not_hidden(value, device):
     assert covariance_pool(x, mask=mask, check_finite=True).isfinite().all()
 
 
-def test_dropcov_drops_only_while_training(device):
-    x = features(4, 64, 5, 5, device=device)
-    plain = covariance_pool(x, 'covariance')
-    assert covariance_pool(x, 'dropcov').equal(plain)
-    samples = torch.stack([covariance_pool(x, 'dropcov', drop_rate=0.4, training=True) for _ in range(400)])
-    dropped = (samples.diagonal(dim1=2, dim2=3) == 0).double().mean().item()
-    assert dropped == pytest.approx(0.4, abs=0.02)
-    off_diagonal = ~torch.eye(64, dtype=torch.bool, device=device)
-    mean = samples.mean(0)[:, off_diagonal]
-    assert relative_error(mean, plain[:, off_diagonal]) < 0.2
-
-
 def test_fake_tensors_leave_nothing_behind(device):
     with FakeTensorMode():
         leaf = torch.rand(2, 7, 3, 3, device=device, requires_grad=True)
@@ -402,7 +390,6 @@ def test_fake_tensors_leave_nothing_behind(device):
     (dict(method='log', shrinkage=0), 'shrinkage=0 does not suit'),
     (dict(pre_norm='frobenius'), "pre_norm='frobenius' must be one of trace, none"),
     (dict(shrinkage=0.1, side='gram'), "it needs side='covariance'"),
-    (dict(method='dropcov', drop_rate=1.), 'drop_rate=1.0 must be'),
     (dict(method='gaussian', beta=-1), 'beta=-1 must be'),
     (dict(center=1), 'center=1 must be True or False'),
 ])
@@ -425,7 +412,7 @@ def test_settings_that_do_not_go_together():
         covariance_pool(torch.rand(1, 2, 3, 3), alpha=0.5)
     with pytest.raises(ValueError, match="method='newton_schulz' has no option alpha: it has num_iters, side"):
         CovariancePooling(4, alpha=0.5)
-    with pytest.raises(ValueError, match="method='dropcov' has no option training: it has drop_rate, center"):
+    with pytest.raises(ValueError, match="method='dropcov' has no option training: it has center"):
         CovariancePooling(4, 'dropcov', training=True)
     with pytest.raises(ValueError, match='channels=0 must be'):
         CovariancePooling(0)

@@ -12,9 +12,8 @@ from mmgcp.utils.mmcv_operators import are_compiled
 class ChannelsLastHook(Hook):
     """Convert the weights to ``torch.channels_last`` memory format before training, validation and testing.
 
-    A convolution with such weights converts its input and returns its output in that format, on the CPU (oneDNN) and on
-    CUDA (cuDNN), and later layers keep it, so that images need no conversion. Values differ only by rounding; names,
-    shapes and checkpoints stay the same.
+    A convolution with such weights converts its input and returns its output in that format, and later layers keep it,
+    so that images need no conversion. Values differ only by rounding; names, shapes and checkpoints stay the same.
 
     mmcv's compiled operators ignore the strides of their input, so that RoIAlign would silently read wrong pixels:
     their inputs are made contiguous. torchvision's operators do not need this.

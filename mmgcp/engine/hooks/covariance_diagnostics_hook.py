@@ -15,16 +15,14 @@ from mmgcp.utils.errors import SetupError
 class CovarianceDiagnosticsHook(Hook):
     """Log :func:`mmgcp.ops.covariance_diagnostics` of the input of every ``CovariancePooling``.
 
-    The values are means over the batch. They appear beside the losses in the text log and in all visualisation
-    backends, as ``neck.pooling/effective_rank`` and so on, where ``neck.pooling`` is the layer's name in the model. The
-    condition number spans many orders of magnitude, so that one image can dominate its mean: ``condition_log10``, the
-    mean of its decimal logarithm, is logged instead.
+    Means over the batch appear beside the losses in the text log and in all visualisation backends, under names such as
+    ``neck.pooling/effective_rank``. The mean of the condition number would be that of one image or two:
+    ``condition_log10``, the mean of its decimal logarithm, is logged instead.
 
     The hook measures in the iterations that ``LoggerHook`` with the same interval logs; log lines in between repeat the
-    last values. Training is unaffected, and other iterations cost nothing. In distributed training, rank 0 measures its
-    part of the batch, as MMEngine logs only rank 0. A layer that runs several times per iteration is measured at its
-    last run. The values are those of the centred covariance under iSQRT-COV with the layer's ``num_iters``, or 5 if its
-    method has none; its other options do not matter.
+    last values. Other iterations cost nothing. In distributed training, rank 0 measures its part of the batch. A layer
+    that runs several times per iteration is measured at its last run. The values are those of the centred covariance
+    under iSQRT-COV with the layer's ``num_iters``, or 5 if its method has none; its other options do not matter.
 
     Args:
         interval (int): Iterations of an epoch between measurements; a shorter epoch is measured once, at its end.
@@ -41,11 +39,7 @@ class CovarianceDiagnosticsHook(Hook):
         self.layers, self.inputs, self.handles = {}, {}, []
 
     def before_run(self, runner: Runner) -> None:
-        """Find the covariance poolings.
-
-        Raises:
-            SetupError: If the model has none.
-        """
+        """Find the covariance poolings, and refuse a model without any."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, CovariancePooling)}
         if not self.layers:
@@ -67,7 +61,9 @@ class CovarianceDiagnosticsHook(Hook):
         for handle in self.handles:
             handle.remove()
         for name, (x, mask) in self.inputs.items():
-            values = covariance_diagnostics(x, _newton_schulz_steps(self.layers[name]), mask)
+            layer = self.layers[name]
+            num_iters = layer.options.get('num_iters', 5) if layer.method == 'newton_schulz' else 5
+            values = covariance_diagnostics(x, num_iters, mask)
             values['condition_log10'] = values.pop('condition_number').log10()
             for key, value in values.items():
                 runner.message_hub.update_scalar(f'train/{name}/{key}', value.mean())
@@ -78,7 +74,3 @@ class CovarianceDiagnosticsHook(Hook):
             return x.detach(), mask
 
         self.inputs[name] = detached(*args, **kwargs)
-
-
-def _newton_schulz_steps(layer: CovariancePooling) -> int:
-    return layer.options.get('num_iters', 5) if layer.method == 'newton_schulz' else 5

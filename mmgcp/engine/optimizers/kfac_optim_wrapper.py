@@ -26,9 +26,8 @@ class KFACOptimWrapper(OptimWrapper):
 
     K-FAC (Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016) in its large-scale form (Osawa et
     al., CVPR 2019): the second-order optimisation that Wang et al., CVPR 2020, compare covariance pooling with. See
-    :mod:`~mmgcp.probes.kronecker` for the factors. It is implemented here because maintained packages measure factors
-    in separate passes over the data, without running averages and without MMEngine's losses, accumulation and
-    processes.
+    :mod:`~mmgcp.probes.kronecker` for the factors. Maintained packages measure them in separate passes over the data,
+    without running averages, MMEngine's losses, accumulation and processes.
 
     The Fisher matrix is the empirical one, of the loss with the true labels, whose gradients the training step computes
     anyway. Factors are running averages. All trained ``nn.Linear`` and ungrouped ``nn.Conv2d`` are preconditioned. The
@@ -44,31 +43,25 @@ class KFACOptimWrapper(OptimWrapper):
 
     Args:
         optimizer (Optimizer): Optimizer of the preconditioned gradients.
-        damping (float): Added to the eigenvalues of each layer's block. For large values the step tends to that of
-            plain SGD times ``1 / damping``; smaller values depart further from SGD.
+        damping (float): Added to the eigenvalues of each layer's block; the larger, the closer the step is to that of
+            plain SGD times ``1 / damping``.
         factor_decay (float): Weight of the past in the running averages of the factors, which start with the first
             measurement. Default: 0.95.
         factor_interval (int): Updates between measurements of the factors. Default: 1.
         inverse_interval (int): Updates between inversions. Default: 1.
-        kl_clip (float, optional): Bound on ``sum lr^2 <preconditioned gradient, gradient>``, about twice the
-            KL divergence between the predictions before and after the step; larger steps are shortened to it. Default:
-            no bound.
+        kl_clip (float, optional): Bound on ``sum lr^2 <preconditioned gradient, gradient>``, about twice the KL
+            divergence between the predictions before and after the step, to which larger steps are shortened.
         skip (Sequence[str]): Names of layers, or of modules that contain them, to leave to the optimizer.
         **kwargs: ``accumulative_counts`` and ``clip_grad`` of MMEngine's ``OptimWrapper``.
 
     Raises:
         ValueError: If a setting is out of range.
+        SetupError: In training, if the model has no layer to precondition, is distributed by other means than DDP, is
+            compiled, or does not fit ``skip`` or a loaded state, or if factors cannot be inverted.
     """
 
-    def __init__(self,
-                 optimizer: Optimizer,
-                 damping: float,
-                 factor_decay: float = 0.95,
-                 factor_interval: int = 1,
-                 inverse_interval: int = 1,
-                 kl_clip: float | None = None,
-                 skip: Sequence[str] = (),
-                 **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer, damping: float, factor_decay: float = 0.95, factor_interval: int = 1,
+                 inverse_interval: int = 1, kl_clip: float | None = None, skip: Sequence[str] = (), **kwargs) -> None:
         for name, value in (('damping', damping), ('kl_clip', 1. if kl_clip is None else kl_clip)):
             if not 0 < value < float('inf'):
                 raise ValueError(f'{name}={value} must be a positive number')
@@ -96,12 +89,7 @@ class KFACOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Wrap the forward pass of a training step; the first one finds the layers.
-
-        Raises:
-            SetupError: If the model has no layer to precondition, is distributed by other means than DDP, is compiled,
-                or does not fit ``skip`` or a loaded state.
-        """
+        """Wrap the forward pass of a training step; the first one finds the layers."""
         if self.layers is None:
             self.layers = self._find_layers(model)
             self._adopt_state()
@@ -119,12 +107,7 @@ class KFACOptimWrapper(OptimWrapper):
         self._unwatch()
 
     def step(self, **kwargs) -> None:
-        """Precondition the gradients and update.
-
-        Raises:
-            SetupError: If the forward pass was not inside :meth:`optim_context`, a layer has a gradient but did not
-                run, or factors cannot be inverted.
-        """
+        """Precondition the gradients and update."""
         if self.layers is None:
             raise SetupError('KFACOptimWrapper.step has seen no forward pass: run it inside optim_context(model)')
         if self._measures:
@@ -141,11 +124,7 @@ class KFACOptimWrapper(OptimWrapper):
         return {**super().state_dict(), 'kfac': kfac}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state from :meth:`state_dict`.
-
-        Raises:
-            SetupError: If the state is that of a training without K-FAC.
-        """
+        """Load a state from :meth:`state_dict`."""
         state_dict = dict(state_dict)
         if 'kfac' not in state_dict:
             raise SetupError('the checkpoint is of a training without K-FAC and cannot be resumed with it: start from '
@@ -170,17 +149,16 @@ class KFACOptimWrapper(OptimWrapper):
                 raise SetupError(f'K-FAC needs whole layers, and {type(model).__name__} spreads them over processes: '
                                  'train with DDP, or with optim_wrapper.type=OptimWrapper')
             model = model.module
-        known = [name for name, module in model.named_modules() if kronecker.is_supported(module)]
+        known = {name: module for name, module in model.named_modules() if kronecker.is_supported(module)}
         unknown = [prefix for prefix in self.skip if not any(_below(name, prefix) for name in known)]
         if unknown:
             raise SetupError(f"skip names '{unknown[0]}', but {type(model).__name__} has no layer there that K-FAC "
                              f"could precondition: it has {', '.join(known) or 'none at all'}")
         trained = {id(weight) for group in self.optimizer.param_groups for weight in group['params']}
         holders = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
-
         own = {weight for weight, number in holders.items() if number == 1 and weight in trained}
-        layers = {name: module for name, module in model.named_modules()
-                  if name in known and not any(_below(name, prefix) for prefix in self.skip)
+        layers = {name: module for name, module in known.items()
+                  if not any(_below(name, prefix) for prefix in self.skip)
                   and own.issuperset(map(id, module.parameters(recurse=False)))}
         weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         active = {name: module for name, module in layers.items() if module.weight.requires_grad}
@@ -204,7 +182,7 @@ class KFACOptimWrapper(OptimWrapper):
                 kind[name] = [matrix.to(self.layers[name].weight.device) for matrix in matrices]
 
     def _watch(self, name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-        """Forward hook; a tensor hook takes the gradient, because a ReLU may overwrite the output in place."""
+        """Take the input, and the gradient by a tensor hook, because a ReLU may overwrite the output in place."""
         if output.requires_grad and layer.weight.requires_grad and output.numel():
             x = inputs[0].detach()
             output.register_hook(lambda grad: self._add(name, layer, x, grad))
@@ -222,10 +200,8 @@ class KFACOptimWrapper(OptimWrapper):
         parts = [kronecker.input_factor(layer, x),
                  kronecker.output_factor(layer, grad, loss_scale) * positions,
                  torch.tensor(float(positions), dtype=torch.float64, device=grad.device)]
-        sums = self._sums.setdefault(name, parts)
-        if sums is not parts:
-            for total, part in zip(sums, parts, strict=True):
-                total += part
+        sums = self._sums.get(name)
+        self._sums[name] = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
 
     def _update_factors(self) -> None:
         """Average the factors over the parts of the batch and all processes, and update the running averages."""

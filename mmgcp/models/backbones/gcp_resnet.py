@@ -12,7 +12,7 @@ class MaxPoolResLayer(ResLayer):
     """Residual stage after a 3x3 max-pooling with stride 2; its parameters have the names of ``ResLayer``'s."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps (B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
+        """(B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
         return super().forward(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
 
 

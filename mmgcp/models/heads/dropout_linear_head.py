@@ -7,9 +7,7 @@ from mmgcp.registry import MODELS
 
 @MODELS.register_module()
 class DropoutLinearClsHead(LinearClsHead):
-    """MMPretrain's ``LinearClsHead`` with dropout before the classifier, as MobileNetV2 was published.
-
-    Parameters have the names of ``LinearClsHead``: checkpoints of one load into the other.
+    """MMPretrain's ``LinearClsHead``, of the same parameter names, with dropout in front, as published for MobileNetV2.
 
     Args:
         dropout_rate (float): Share of the features to set to 0 in training. Default: 0.2, as in MobileNetV2.

@@ -29,10 +29,8 @@ class GlobalCovariancePooling(BaseModule):
         in_channels (int): Channels C of the backbone's last stage.
         reduced_channels (int): Channels D whose covariance is taken. Default: 256, the paper's; Table 5 has 128.
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
-        norm_cfg (dict, optional): Normalisation layer after the reduction; None for none, and a bias in its place.
-            Default: BN.
-        act_cfg (dict, optional): Activation after it; None for none. Default: ReLU, for ResNets; MobileNetV2 and
-            ShuffleNetV2 have ReLU6.
+        norm_cfg (dict, optional): Normalisation after the reduction; None for a bias in its place. Default: BN.
+        act_cfg (dict, optional): Activation after it; None for none. Default: ReLU.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
         **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``.
 
@@ -46,14 +44,9 @@ class GlobalCovariancePooling(BaseModule):
         (torch.Size([2, 2080]), 2080)
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 reduced_channels: int = 256,
-                 method: str = 'newton_schulz',
-                 norm_cfg: dict | None = BN,
-                 act_cfg: dict | None = RELU,
-                 init_cfg: dict | Sequence[dict] | None = INIT_CFG,
-                 **options) -> None:
+    def __init__(self, in_channels: int, reduced_channels: int = 256, method: str = 'newton_schulz',
+                 norm_cfg: dict | None = BN, act_cfg: dict | None = RELU,
+                 init_cfg: dict | Sequence[dict] | None = INIT_CFG, **options) -> None:
         super().__init__(init_cfg=list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
         for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
             if not isinstance(channels, int) or channels < 1:
@@ -80,7 +73,7 @@ class GlobalCovariancePooling(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _reduce(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Reduced features (B, D, H, W); what a mask (B, H, W) leaves out is zero, and no part of BN's statistics."""
+        """Reduced features; what the mask leaves out is zero in them, and no part of BN's statistics."""
         if mask is None:
             return self.reduction(x)
         if not (self.training and self.reduction.with_norm and isinstance(self.reduction.norm, _BatchNorm)):
@@ -91,10 +84,10 @@ class GlobalCovariancePooling(BaseModule):
         return reduced.movedim(-1, 1)
 
     def forward(self, inputs: Tensor | tuple[Tensor], mask: Tensor | None = None) -> Tensor | tuple[Tensor]:
-        """Pool the feature map or the tokens of one stage.
+        """Pool the feature map (B, C, H, W) or the tokens (B, N, C) of one stage, alone or in a tuple.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): (B, C, H, W) or (B, N, C), alone or as the only entry of a tuple.
+            inputs (Tensor or tuple[Tensor]): Features; also tokens (B, C, N), as MLP-Mixer gives them, if N is not C.
             mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or token (B, N) is valid.
 
         Returns:
@@ -110,7 +103,9 @@ class GlobalCovariancePooling(BaseModule):
                                  f'{len(inputs)}: set its out_indices to the last stage alone')
             return (self.forward(inputs[0], mask), )
         if inputs.dim() == 3:  # tokens are an image of one column
-            inputs, mask = inputs.mT[..., None], None if mask is None else mask[..., None]
+            channels_last = inputs.shape[2] == self.reduction.in_channels
+            inputs = (inputs.mT if channels_last else inputs)[..., None]
+            mask = None if mask is None else mask[..., None]
         if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean, too
             raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '
                              "images of up to 32 px, with model.backbone.conv5_downsample='none' for those of up to "
