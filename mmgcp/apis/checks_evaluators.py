@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from mmgcp.utils.errors import SetupError
 
-from .preflight import coco_file, leaves
+from .config_data import classes_of_head, kind, labelled
 
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
@@ -25,10 +25,9 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> None:
     """
     for split in splits:
         for name, metric in _metrics(cfg, split):
-            kind = metric.get('type', '').rpartition('.')[2]
-            if kind == 'Accuracy':
+            if kind(metric) == 'Accuracy':
                 _check_topk(cfg, name, metric)
-            elif kind == 'CocoMetric':
+            elif kind(metric) == 'CocoMetric':
                 _check_file(cfg, split, name, metric)
     if 'val' in splits:
         _check_save_best(cfg)
@@ -49,19 +48,15 @@ def _topk(metric: dict) -> tuple[int, ...]:
 
 
 def _check_topk(cfg: Config, name: str, metric: dict) -> None:
-    head = cfg.get('model', {}).get('head')
-    classes = head.get('num_classes') if isinstance(head, dict) else None
+    classes = classes_of_head(cfg)
     if classes and max(_topk(metric), default=0) > classes:
         raise SetupError(f'{name}.topk={_topk(metric)} needs {max(_topk(metric))} classes or more, but '
                          f'model.head.num_classes={classes}: set --cfg-options {name}.topk=1')
 
 
 def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
-    truth, loader = metric.get('ann_file'), cfg.get(f'{split}_dataloader')
-    if not truth or '://' in truth or not loader:
-        return
-    files = [coco_file(dataset) for dataset in leaves(loader.dataset)]
-    if len(files) == 1 and files[0] and not _same(files[0], Path(truth)):
+    truth, files = metric.get('ann_file'), [file for _, _, file in labelled(cfg, [split], 'coco')]
+    if truth and '://' not in truth and len(files) == 1 and not _same(files[0], Path(truth)):
         raise SetupError(f'{name}.ann_file={truth} is not the file of {split}_dataloader.dataset: set --cfg-options '
                          f'{name}.ann_file={files[0]}')
 
@@ -86,11 +81,11 @@ def _check_save_best(cfg: Config) -> None:
 
 def _names(metric: dict) -> list[str]:
     """Names of the results of a metric; empty where they are not known."""
-    kind, prefix = metric.get('type', '').rpartition('.')[2], metric.get('prefix')
-    if kind == 'Accuracy' and not metric.get('thrs'):
+    prefix = metric.get('prefix')
+    if kind(metric) == 'Accuracy' and not metric.get('thrs'):
         return [f'{prefix or "accuracy"}/top{k}' for k in _topk(metric)]
     kinds = metric.get('metric', 'bbox')
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kind == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
+    if kind(metric) == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
         return [f'{prefix or "coco"}/{which}_{item}' for which in kinds for item in _COCO_ITEMS]
     return []

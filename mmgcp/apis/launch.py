@@ -25,10 +25,8 @@ from mmgcp.utils.machines import machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
-from .checks_annotations import check_annotations
-from .checks_categories import check_categories
-from .checks_classes import check_class_folders
 from .checks_evaluators import check_evaluators
+from .checks_images import check_images
 from .checks_options import check_options
 from .checks_schedule import schedule_warning
 from .preflight import check_data
@@ -145,23 +143,21 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     if 'model' not in cfg:
         raise SetupError('the config has no model: it is a base of others, or no config at all')
     _make_work_dir(cfg.work_dir)
-    check_data(cfg, splits)
-    check_annotations(cfg, splits)
-    check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
-        check_categories(cfg, splits)
         operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
     if not torch.cuda.is_available():
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
     settle_resume(cfg)
+    whole_model = whole_model or bool(cfg.get('resume'))
     loaded = state_dict = None
     if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
         loaded = load_checkpoint(cfg.load_from)
         state_dict = tensors_of(loaded)
-    check_class_folders(cfg, splits, classes_of(loaded) if loaded and (whole_model or cfg.get('resume')) else None)
+    notes = check_data(cfg, splits, classes_of(loaded) if loaded and whole_model else ())
+    check_evaluators(cfg, splits)
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers'):
@@ -169,10 +165,12 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
-            getattr(runner, f'{split}_loop')
+            loop = getattr(runner, f'{split}_loop')
+            if loop is not None:
+                check_images(loop.dataloader.dataset, f'{split}_dataloader')
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
-        if whole_model or cfg.get('resume'):
+        if whole_model:
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
@@ -181,9 +179,9 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         _note_batch_size(cfg, runner)
-        warning = schedule_warning(cfg)
-        if warning:
-            runner.logger.warning(warning)
+        notes.append(schedule_warning(cfg))
+    for note in filter(None, notes):
+        runner.logger.warning(note)
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner

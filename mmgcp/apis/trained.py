@@ -15,6 +15,7 @@ from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.seeds import seed_all
 
+from .checks_images import check_images
 from .preflight import check_data
 
 
@@ -106,6 +107,7 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     # Workers would use random generators of their own.
     loader = Runner.build_dataloader(
         {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
+    check_images(loader.dataset, 'train_dataloader')
     seed_all(seed)
     batches = list(itertools.islice(loader, number))
     if len(batches) < number:

@@ -55,8 +55,39 @@ def test_empty_class_folder(workplace):
     shutil.copytree('data/shapes/imagenet', 'hollow')
     for image in (workplace.folder / 'hollow/train/dotted_disc').iterdir():
         image.unlink()
-    with pytest.raises(SystemExit, match='1 of 12 class folders in hollow/train are empty, dotted_disc for one'):
+    with pytest.raises(SystemExit, match='1 of 12 class folders in hollow/train hold no file .* dotted_disc for one'):
         train(workplace, train_dataloader__dataset__data_root='hollow')
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>not found</html>'])
+def test_files_that_are_no_images(content, workplace):
+    shutil.copytree('data/shapes/imagenet', 'broken', dirs_exist_ok=True)
+    (workplace.folder / 'broken/train/dotted_disc/00000.png').write_bytes(content)
+    with pytest.raises(SystemExit, match='1 of 48 images of train_dataloader are empty, or no images: broken/train/d'):
+        train(workplace, train_dataloader__dataset__data_root='broken')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_image_that_is_cut_off(workers, workplace):
+    shutil.copytree('data/shapes/imagenet', f'cut_{workers}')
+    image = workplace.folder / f'cut_{workers}/train/dotted_disc/00000.png'
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(SystemExit, match=rf'^\nStopped: the image cut_{workers}/train/.*.png cannot be read: put a '
+                       r'whole file there, or take it out of the data set\.$'):
+        train(workplace, train_dataloader__dataset__data_root=f'cut_{workers}', train_dataloader__num_workers=workers)
+
+
+def test_missing_images(workplace):
+    (workplace.folder / 'list.txt').write_text('train/dotted_disc/00000.png 0\nno.png 1\ntrain/no.png 2\n')
+    with pytest.raises(SystemExit, match=r'2 of 3 images of train_dataloader do not exist: data/.*/no.png, data/.*/no'):
+        train(workplace, train_dataloader__dataset__ann_file='../../../list.txt',
+              train_dataloader__dataset__data_prefix='')
+    pytest.importorskip('mmdet')
+    shutil.copytree('data/shapes/coco', 'coco')
+    image = min((workplace.folder / 'coco/train2017').iterdir())
+    image.unlink()
+    with pytest.raises(SystemExit, match=f'1 of 6 images of train_dataloader do not exist: coco/.*/{image.name}'):
+        train(workplace, DETECTOR, train_dataloader__dataset__data_root='coco')
 
 
 def test_detector_without_pretrained_weights_names_the_command(workplace):
