@@ -10,6 +10,7 @@ from mmengine.dist import get_rank
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmgcp.engine.hooks import ResumedSettingsHook
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.checkpoint import (
     assert_fits,
@@ -179,7 +180,9 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         _note_batch_size(cfg, runner)
-        notes.append(schedule_warning(cfg))
+        notes.append(schedule_warning(cfg, len(runner.train_dataloader)))
+        if cfg.get('resume') and isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:
+            runner.register_hook(ResumedSettingsHook())
     for note in filter(None, notes):
         runner.logger.warning(note)
     if detects:
