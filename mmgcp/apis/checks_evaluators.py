@@ -1,45 +1,79 @@
 """Can the metrics of a run be computed from what it predicts?"""
 import filecmp
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from mmgcp.utils.errors import SetupError
 
-from .config_data import classes_of_head, kind, labelled
+from .config_data import classes_of_head, datasets, kind, labelled
 
+# Settings of the hook, which passes those that it does not know to the function that saves, after an epoch.
+_CHECKPOINT = {'type', 'priority', '_scope_', *(name for function in (CheckpointHook, Runner.save_checkpoint)
+                                                for name in inspect.signature(function).parameters)}
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
-def check_evaluators(cfg: Config, splits: Sequence[str]) -> None:
-    """Find what would end a run after its first epoch, when metrics are computed.
+def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
+    """Find what would end a run after its first epoch, when metrics are computed, and leave out those without labels.
 
     Args:
         cfg (Config): Config of the run.
         splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``.
 
+    Returns:
+        list[str]: A sentence on metrics that were left out.
+
     Raises:
-        SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set, or
-            ``save_best`` names no metric of the validation.
+        SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set,
+            ``save_best`` names no metric of the validation, or a test has neither labels nor a place for predictions.
     """
+    notes = _leave_out_metrics(cfg) if 'test' in splits else []
+    head = cfg.get('model', {}).get('head')
+    if isinstance(head, dict) and head.get('cal_acc'):
+        _check_topk(cfg, 'model.head', head)
     for split in splits:
         for name, metric in _metrics(cfg, split):
             if kind(metric) == 'Accuracy':
                 _check_topk(cfg, name, metric)
             elif kind(metric) == 'CocoMetric':
                 _check_file(cfg, split, name, metric)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
-        _check_save_best(cfg)
+        _check_save_best(checkpoint.get('save_best') or 'auto', [_names(metric) for _, metric in _metrics(cfg, 'val')])
+    if 'train' in splits and kind(checkpoint) == 'CheckpointHook' and set(checkpoint) - _CHECKPOINT:
+        raise SetupError(f'default_hooks.checkpoint has no setting {min(set(checkpoint) - _CHECKPOINT)}')
+    return notes
 
 
 def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    name = f'{split}_evaluator'
-    metrics = cfg.get(name) or []
+    """Metrics of a split, with their places in the config."""
+    name, metrics = f'{split}_evaluator', cfg.get(f'{split}_evaluator') or []
+    if isinstance(metrics, dict) and 'metrics' in metrics:
+        name, metrics = f'{name}.metrics', metrics['metrics']
     if isinstance(metrics, dict):
         yield name, metrics
     else:
         yield from ((f'{name}.{index}', metric) for index, metric in enumerate(metrics) if isinstance(metric, dict))
+
+
+def _leave_out_metrics(cfg: Config) -> list[str]:
+    """Leave out what cannot be computed without labels."""
+    if not (any(dataset.get('with_label') is False for _, dataset in datasets(cfg, ['test']))
+            or any(b'"annotations"' not in file.read_bytes() for _, _, file in labelled(cfg, ['test'], 'coco'))):
+        return []
+    metrics = [metric for _, metric in _metrics(cfg, 'test')]
+    kept = [metric for metric in metrics if kind(metric).startswith('Dump') or metric.get('format_only')]
+    hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
+    if not (kept or hook.get('enable') or hook.get('draw')):
+        raise SetupError('the test set has no labels, so that nothing can be measured: to predict, set --out FILE or '
+                         '--show-dir FOLDER')
+    cfg.test_evaluator = kept
+    return ['The test set has no labels: its predictions are not measured'] if len(kept) < len(metrics) else []
 
 
 def _topk(metric: dict) -> tuple[int, ...]:
@@ -48,9 +82,9 @@ def _topk(metric: dict) -> tuple[int, ...]:
 
 
 def _check_topk(cfg: Config, name: str, metric: dict) -> None:
-    classes = classes_of_head(cfg)
-    if classes and max(_topk(metric), default=0) > classes:
-        raise SetupError(f'{name}.topk={_topk(metric)} needs {max(_topk(metric))} classes or more, but '
+    classes, most = classes_of_head(cfg), max(_topk(metric), default=0)
+    if classes and most > classes:
+        raise SetupError(f'{name}.topk={_topk(metric)} needs {most} classes or more, but '
                          f'model.head.num_classes={classes}: set --cfg-options {name}.topk=1')
 
 
@@ -66,26 +100,20 @@ def _same(file: Path, other: Path) -> bool:
         file.is_file() and other.is_file() and filecmp.cmp(file, other, shallow=False))
 
 
-def _check_save_best(cfg: Config) -> None:
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    wanted = checkpoint.get('save_best') or 'auto'
-    computed = [_names(metric) for _, metric in _metrics(cfg, 'val')]
-    if not computed or not all(computed):
-        return
+def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:
     known = [name for names in computed for name in names]
     missing = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in ('auto', *known)]
-    if missing:
+    if missing and all(computed):
         raise SetupError(f"default_hooks.checkpoint.save_best='{missing[0]}' is no metric of the validation, which "
-                         f'computes {", ".join(known)}')
+                         f'computes {", ".join(known) or "none"}')
 
 
 def _names(metric: dict) -> list[str]:
     """Names of the results of a metric; empty where they are not known."""
-    prefix = metric.get('prefix')
+    prefix, kinds = metric.get('prefix'), metric.get('metric', 'bbox')
+    kinds = [kinds] if isinstance(kinds, str) else kinds
     if kind(metric) == 'Accuracy' and not metric.get('thrs'):
         return [f'{prefix or "accuracy"}/top{k}' for k in _topk(metric)]
-    kinds = metric.get('metric', 'bbox')
-    kinds = [kinds] if isinstance(kinds, str) else kinds
     if kind(metric) == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
         return [f'{prefix or "coco"}/{which}_{item}' for which in kinds for item in _COCO_ITEMS]
     return []

@@ -7,6 +7,7 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -22,7 +23,7 @@ from mmgcp.utils.checkpoint import (
 )
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.machines import machines, use_machines
+from mmgcp.utils.machines import choose_port, machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
@@ -147,6 +148,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
         operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
+    if cfg.launcher in ('slurm', 'mpi'):
+        choose_port()
     if not torch.cuda.is_available():
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
@@ -158,7 +161,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         loaded = load_checkpoint(cfg.load_from)
         state_dict = tensors_of(loaded)
     notes = check_data(cfg, splits, classes_of(loaded) if loaded and whole_model else ())
-    check_evaluators(cfg, splits)
+    notes += check_evaluators(cfg, splits)
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers'):
@@ -188,6 +191,29 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
+
+
+def train(runner: Runner) -> None:
+    """Train; errors before the first iteration, as in the settings of the optimizer, end in one sentence."""
+    start = _Start()
+    runner.register_hook(start)
+    try:
+        runner.train()
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        if start.made:
+            raise
+        with reported(type(error)):
+            raise
+
+
+class _Start(Hook):
+    """Remember whether a training has started."""
+
+    made = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Remember it."""
+        self.made = True
 
 
 def _make_work_dir(folder: str) -> None:

@@ -141,16 +141,23 @@ def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
     """Tensors of the network by name: those of ``state_dict``, or of a bare state dict.
 
     Raises:
-        SetupError: If a name is no text.
+        SetupError: If a name is no text, or there are no tensors but further down.
     """
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    items = state_dict.items() if isinstance(state_dict, dict) else ()
-    tensors = {name: value for name, value in items if isinstance(value, Tensor)}
+    tensors = _tensors_in(checkpoint.get('state_dict', checkpoint))
     for name in tensors:
         if not isinstance(name, str):
             raise SetupError(f'the checkpoint has a tensor called {name!r}, and names of tensors must be text: save '
                              'the state_dict() of the network')
+    further_down = [key for key, value in checkpoint.items() if _tensors_in(value)]
+    if further_down and not tensors:
+        raise SetupError(f'the checkpoint has its tensors under {further_down[0]!r}: save what is there in a file of '
+                         'its own')
     return tensors
+
+
+def _tensors_in(state_dict) -> dict:
+    items = state_dict.items() if isinstance(state_dict, dict) else ()
+    return {name: value for name, value in items if isinstance(value, Tensor)}
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...]:
@@ -224,6 +231,6 @@ def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
                 place = f"under the prefix '{prefix}'" if prefix else 'without a prefix'
                 if name:
                     return f'It holds the {name}, {place}, but not the whole'
-                return (f"They are there {place}: a backbone loads them with init_cfg=dict(type='Pretrained', "
-                        f"checkpoint=FILE, prefix='{prefix}')")
+                return (f"They are there {place}: rename them, or let a backbone load them with "
+                        f"init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='{prefix}')")
     return 'It belongs to another architecture'

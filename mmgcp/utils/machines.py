@@ -26,6 +26,12 @@ def machines() -> int:
     return int(os.environ.get('GROUP_WORLD_SIZE', 1))
 
 
+def choose_port() -> None:
+    """Let each job of Slurm or MPI meet at a port of its own, or at ``PORT``; MMEngine takes 29500 for all."""
+    job, step = (int(os.environ.get(name) or 0) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
+    os.environ.setdefault('MASTER_PORT', os.environ.get('PORT') or str(20000 + (job + 100 * step) % 10000))
+
+
 def _this_machine() -> str:
     return f"machine {os.environ['GROUP_RANK']}: "
 

@@ -1,11 +1,13 @@
 """Mistakes end in one clear sentence, before any work starts."""
 import shutil
+import socket
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 
+from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import REASON_FILE, NonFiniteLossError
@@ -22,7 +24,7 @@ def configure(workplace, config=CLASSIFIER, **options):
 
 def train(workplace, config=CLASSIFIER, **options):
     with reported():
-        build_runner(configure(workplace, config, **options), ['train', 'val'], whole_model=False).train()
+        launch.train(build_runner(configure(workplace, config, **options), ['train', 'val'], whole_model=False))
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,12 @@ def in_workplace(workplace, monkeypatch):
     (dict(val_evaluator__topk=(1, 13)), r'val_evaluator.topk=\(1, 13\) needs 13 classes'),
     (dict(val_evaluator__tpok=3), r"unexpected keyword argument 'tpok'"),
     (dict(work_dir='/dev/null/here'), r'work directory /dev/null/here cannot be made: Not a directory'),
+    (dict(optim_wrapper__optimizer__weigth_decay=0), r"unexpected keyword argument 'weigth_decay'"),
+    (dict(optim_wrapper__optimizer__lr=-1), r'Invalid learning rate: -1'),
+    (dict(optim_wrapper__optimizer__lr='fast'), r"'<' not supported between instances of 'str' and 'float'"),
+    (dict(optim_wrapper__accumulative_counts=0), r'_accumulative_counts at least'),
+    (dict(param_scheduler__power=0), r'power=0 must be positive'),
+    (dict(param_scheduler__type='mmgcp.PolynomLR'), r'PolynomLR is not in the parameter scheduler registry'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
 ])
 def test_settings(options, sentence, workplace):
@@ -206,6 +214,18 @@ def test_nan_features_stop_the_run_and_keep_the_last_good_checkpoint(workplace):
 def test_errors_in_one_sentence(error, sentence):
     with pytest.raises(SystemExit, match=f'^\nStopped: {sentence}.$'), reported(Exception):
         raise error
+
+
+def test_port_of_another_job(monkeypatch):
+    with socket.socket() as other:
+        other.bind(('', 0))
+        other.listen()
+        for name, value in dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(other.getsockname()[1]), RANK='0',
+                                WORLD_SIZE='2').items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit, match=r'port \d+ is taken, perhaps by another job: set another PORT\.$'):
+            with reported():
+                torch.distributed.init_process_group('gloo')
 
 
 @pytest.mark.parametrize('gpus', ['two', '0', '-1', '1.5', ''])

@@ -63,8 +63,8 @@ def steps_of_epochs(schedulers: Sequence[_ParamScheduler], epochs: int, epoch_le
 def _sgd(cfg: Config | dict) -> torch.optim.Optimizer:
     """Optimizer with the config's lr; its type does not matter to the schedulers."""
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if lr is None:
-        raise SetupError('the config has no optim_wrapper.optimizer.lr: its learning rate is not known')
+    if not isinstance(lr, (int, float)) or lr < 0:
+        raise SetupError(f'the config has no optim_wrapper.optimizer.lr of 0 or more, but {lr}')
     return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
 
 
