@@ -20,30 +20,25 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
     Labels are numbers of sorted folders: one folder missing from one of the sets shifts the labels of all that follow.
     ``data_preprocessor.num_classes``, which Mixup and CutMix need, is set to that of the head.
 
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``. The folders for
-            training are looked at too, where they are there.
-        trained_on (Sequence[str]): Classes that the checkpoint names. Those of another kind, such as words where the
-            folders have numbers, are not compared. Default: none.
-
-    Returns:
-        list[str]: Sentences on files that are not read.
-
     Raises:
         SetupError: If a class has no images, or folders, or their number and ``model.head.num_classes``, differ.
     """
-    outputs, notes, folders = _outputs(cfg), [], {}
+    outputs, notes, folders = classes_of_head(cfg), [], {}
+    for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
+        if outputs and isinstance(preprocessor, dict) and 'num_classes' in preprocessor:
+            preprocessor['num_classes'] = outputs
+    # The folders for training count where they are there, also in a test.
     for split, dataset, folder in labelled(cfg, list(dict.fromkeys(['train', *splits])), 'folders'):
         if split in splits:
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
             folders[folder] = _class_names(folder)
     for folder, classes in folders.items():
-        if set(trained_on).intersection(classes):
-            _compare(folder, classes, trained_on, 'the checkpoint', outputs)
         first = next(iter(folders))
         _compare(folder, classes, folders[first], str(first), outputs)
+        # A checkpoint may name its classes in words where the folders have numbers.
+        if set(trained_on).intersection(classes):
+            _compare(folder, classes, trained_on, 'the checkpoint', outputs)
     for folder, classes in folders.items():
         if outputs and outputs != len(classes):
             raise SetupError(f'model.head.num_classes={outputs}, but {folder} holds {len(classes)} class folders '
@@ -52,21 +47,11 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
     return notes
 
 
-def _outputs(cfg: Config) -> int | None:
-    """Classes of the head, which those of the preprocessor become."""
-    outputs = classes_of_head(cfg)
-    for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
-        if outputs and isinstance(preprocessor, dict) and 'num_classes' in preprocessor:
-            preprocessor['num_classes'] = outputs
-    return outputs
-
-
 def _class_names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 
 def _check_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
-    """Look for images of each class."""
     if not folder.is_dir():
         raise SetupError(f'the folder {folder} does not exist: it must hold one folder of images per class')
     classes = _class_names(folder)
@@ -98,11 +83,7 @@ def _compare(folder: Path, found: Collection[str], expected: Collection[str], or
 
 
 def check_lists(cfg: Config, splits: Sequence[str]) -> None:
-    """Check that each line of an image list is an image and the number of a class.
-
-    Raises:
-        SetupError: If one is not, or the list does not exist.
-    """
+    """Check that each line of an image list is an image and the number of a class."""
     outputs = classes_of_head(cfg)
     for _, _, file in labelled(cfg, splits, 'list'):
         if not file.is_file():

@@ -21,15 +21,8 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
     """Check the COCO files of a config, and compare their categories with the classes of data sets and heads.
 
     MMDetection numbers classes in the order of the file, but names them in that of ``metainfo.classes``: from files in
-    another order it would take the labels of other classes. MMDetection reads the file again, which takes as
-    long: for COCO's training set some 15 s.
-
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``.
-
-    Returns:
-        list[str]: Sentences on boxes that are not trained on.
+    another order it would take the labels of other classes. It reads the files again, which takes as long: some 15 s
+    for COCO's training set.
 
     Raises:
         SetupError: If a file is no COCO file, lacks a key somewhere, an outline that masks are trained with, a class or

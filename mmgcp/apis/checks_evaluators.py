@@ -19,14 +19,7 @@ _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
-    """Find what would end a run after its first epoch, when metrics are computed, and leave out those without labels.
-
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``.
-
-    Returns:
-        list[str]: A sentence on metrics that were left out.
+    """Find what would end a run after its first epoch, and leave out metrics for which a test set has no labels.
 
     Raises:
         SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set,
@@ -90,14 +83,11 @@ def _check_topk(cfg: Config, name: str, metric: dict) -> None:
 
 def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
     truth, files = metric.get('ann_file'), [file for _, _, file in labelled(cfg, [split], 'coco')]
-    if truth and '://' not in truth and len(files) == 1 and not _same(files[0], Path(truth)):
+    if not truth or '://' in truth or len(files) != 1 or files[0].resolve() == Path(truth).resolve():
+        return
+    if not (files[0].is_file() and Path(truth).is_file() and filecmp.cmp(files[0], truth, shallow=False)):
         raise SetupError(f'{name}.ann_file={truth} is not the file of {split}_dataloader.dataset: set --cfg-options '
                          f'{name}.ann_file={files[0]}')
-
-
-def _same(file: Path, other: Path) -> bool:
-    return file.resolve() == other.resolve() or (
-        file.is_file() and other.is_file() and filecmp.cmp(file, other, shallow=False))
 
 
 def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:

@@ -15,16 +15,12 @@ MOST = 10_000  # images to look at before a run, evenly spread: seconds
 
 
 def check_images(dataset: object, where: str) -> None:
-    """Look for local images and at their first bytes, and let those that cannot be decoded later be named.
+    """Look for the local images of a built data set, and let those that cannot be decoded later be named.
 
     Data sets with a policy of their own (``unreadable``) are left as they are.
 
-    Args:
-        dataset (object): A built data set, or a wrapper of some.
-        where (str): What the message calls it.
-
     Raises:
-        SetupError: If files are missing, empty or no images.
+        SetupError: If files are missing, empty or no images; the message calls the data set ``where``.
     """
     for part in _leaves(dataset):
         steps = part.pipeline.transforms
@@ -49,13 +45,12 @@ class _NamingLoader:
 
 
 def _leaves(dataset: object) -> Iterator[BaseDataset]:
-    if hasattr(dataset, 'unreadable'):
+    if dataset is None or hasattr(dataset, 'unreadable'):
         return
     if isinstance(dataset, BaseDataset):
         yield dataset
     for part in getattr(dataset, 'datasets', [getattr(dataset, 'dataset', None)]):
-        if part is not None:
-            yield from _leaves(part)
+        yield from _leaves(part)
 
 
 def _check_files(dataset: BaseDataset, where: str) -> None:

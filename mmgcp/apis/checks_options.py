@@ -15,11 +15,7 @@ _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficie
 
 
 def check_options(cfg: Config, options: Mapping) -> None:
-    """Refuse settings that would change nothing.
-
-    Args:
-        cfg (Config): Config, before the settings are merged.
-        options (Mapping): Settings by dotted names.
+    """Refuse settings, by dotted names, that would change nothing in a config.
 
     Raises:
         SetupError: If nothing reads a name, or the config has put its value into other settings already.

@@ -9,14 +9,9 @@ from .config_data import kind
 
 
 def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
-    """Say where a schedule leaves whole epochs without training, or ends too early.
+    """Say where a schedule leaves whole epochs without training, or ends too early; None if nowhere, or not known.
 
-    Args:
-        cfg (Config): Config of the run.
-        epoch_length (int): Iterations per epoch. Default: 1, right for schedules by epoch.
-
-    Returns:
-        str | None: One sentence; None where there is nothing to say, or the rates are not known before the run.
+    ``epoch_length`` is the number of iterations per epoch, on which schedules by iteration depend.
     """
     settings = cfg.get('param_scheduler') or []
     settings = [settings] if isinstance(settings, dict) else settings

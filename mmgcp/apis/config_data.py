@@ -26,15 +26,9 @@ def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
 
 
 def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[str, dict, Path]]:
-    """Yield data sets whose labels have a form, with the place of these.
+    """Yield splits, settings and folder or file of the local data sets whose labels have a form.
 
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Of ``'train'``, ``'val'`` and ``'test'``.
-        form (str): ``'folders'``, one per class; ``'list'``, a file with an image and a label a line; or ``'coco'``.
-
-    Yields:
-        tuple[str, dict, Path]: Split, settings, and folder or file. Remote ones are left out.
+    Forms are ``'folders'``, one per class; ``'list'``, a file with an image and a label a line; and ``'coco'``.
     """
     for split, dataset in datasets(cfg, splits):
         root, file, prefix = (dataset.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix'))
@@ -52,6 +46,5 @@ def _leaves(dataset: dict) -> Iterator[dict]:
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
     if inner is None:
         yield dataset
-    else:
-        for part in inner:
-            yield from _leaves(part)
+    for part in inner or ():
+        yield from _leaves(part)

@@ -19,7 +19,7 @@ def check_data(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = (
 
     Args:
         cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: any of ``'train'``, ``'val'`` and ``'test'``. None is skipped.
+        splits (Sequence[str]): Data that the run reads: any of ``'train'``, ``'val'`` and ``'test'``.
         trained_on (Sequence[str]): Classes that the checkpoint names. Default: none.
 
     Returns:

@@ -22,24 +22,13 @@ class UnreadableError(ValueError):
 
 
 def check_policy(policy: str) -> None:
-    """Check that a policy is one of ``POLICIES``.
-
-    Raises:
-        SetupError: If it is not.
-    """
+    """Check that a policy is one of ``POLICIES``."""
     if policy not in POLICIES:
         raise SetupError(f'unreadable must be one of {POLICIES}, but is {policy!r}')
 
 
 def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
-    """Load an image.
-
-    Args:
-        load (Callable): A transform such as ``mmcv.LoadImageFromFile``.
-        info (dict): The data set's information about the image, with ``img_path``.
-
-    Returns:
-        dict: ``info`` with the results of the transform: ``img``, uint8 (H, W, 3) in BGR order, and its shapes.
+    """Load the image at ``info['img_path']`` by a transform such as ``mmcv.LoadImageFromFile``.
 
     Raises:
         UnreadableError: If the file cannot be read or decoded.

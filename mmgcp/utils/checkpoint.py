@@ -40,13 +40,7 @@ def settle_resume(cfg: Config) -> None:
 
 
 def workdir_checkpoint(name: str) -> str:
-    """Find the last checkpoint of a training in ``work_dirs/NAME``.
-
-    Args:
-        name (str): Name of a config without ``.py``, such as ``resnet50_gcp_m_imagenet``.
-
-    Returns:
-        str: Path of the checkpoint.
+    """Find the last checkpoint of a training in ``work_dirs/NAME``, named like its config, without ``.py``.
 
     Raises:
         SetupError: If there is none; the message has the command that makes it.
@@ -110,13 +104,9 @@ def load_from_workdir(filename: str, map_location: str | None = None) -> dict:
 
 
 def load_checkpoint(filename: str) -> dict:
-    """Load a checkpoint file.
+    """Load a checkpoint of MMEngine or a bare state dict to the CPU.
 
-    Args:
-        filename (str): File, URL or any scheme of MMEngine, including ``workdir://NAME``.
-
-    Returns:
-        dict: Contents with tensors on the CPU: a checkpoint of MMEngine, or a bare state dict.
+    ``filename`` is a file, a URL or any scheme of MMEngine, including ``workdir://NAME``.
 
     Raises:
         SetupError: If the file is missing, cannot be read or is not a complete checkpoint.
@@ -173,11 +163,7 @@ def load_state_dict(filename: str) -> dict[str, Tensor]:
 
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
-    """Write a checkpoint, creating its folder.
-
-    Raises:
-        SetupError: If it cannot be written.
-    """
+    """Write a checkpoint, creating its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('wb') as file:
@@ -193,13 +179,7 @@ def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 
 
 def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str, prefix: str = '') -> None:
-    """Check that a checkpoint fills every tensor of a module.
-
-    Args:
-        module (nn.Module): Network, or a part of it.
-        state_dict (dict[str, Tensor]): All tensors of the checkpoint.
-        filename (str): What the message calls it.
-        prefix (str): Prefix of the module's tensors in the checkpoint. Default: none.
+    """Check that a checkpoint, called ``filename``, fills every tensor of a module with those under ``prefix``.
 
     Raises:
         SetupError: If a tensor is missing or of another shape. It says where the tensors are, if under another prefix,

@@ -14,11 +14,7 @@ _TAKEN = 'EADDRINUSE'  # in PyTorch's error, whose type depends on the version
 
 @contextmanager
 def reported(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence and no traceback on errors that a user can fix; print warnings in one line.
-
-    Args:
-        *errors: Error types besides :class:`SetupError` and :class:`NonFiniteLossError`.
-    """
+    """End the program with one sentence on errors that a user can fix and on ``errors``; print warnings in one line."""
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     stop_with_other_machines()
     try:

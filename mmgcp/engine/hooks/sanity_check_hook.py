@@ -44,11 +44,7 @@ class SanityCheckHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Check the losses.
-
-        Raises:
-            NonFiniteLossError: If a loss is NaN or infinite.
-        """
+        """Stop if a loss is NaN or infinite."""
         for name, value in (outputs or {}).items():
             value = float(value.detach()) if isinstance(value, torch.Tensor) else value
             if 'loss' in name and not math.isfinite(value):
