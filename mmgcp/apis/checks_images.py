@@ -1,6 +1,7 @@
 """Can the images of built data sets be read?"""
 import os
 from collections.abc import Iterator
+from functools import partial
 
 import cv2
 from mmcv.transforms import LoadImageFromFile
@@ -28,20 +29,14 @@ def check_images(dataset: object, where: str) -> None:
             if type(step) is LoadImageFromFile and not step.ignore_empty:
                 if not step.backend_args and not step.file_client_args:
                     _check_files(part, where)
-                steps[index] = _NamingLoader(step)
+                steps[index] = partial(_load, step)
 
 
-class _NamingLoader:
-    """Load an image by a transform; what cannot be decoded ends in a sentence with its path."""
-
-    def __init__(self, load: LoadImageFromFile) -> None:
-        self.load = load
-
-    def __call__(self, info: dict) -> dict:
-        try:
-            return read_image(self.load, info)
-        except UnreadableError as error:
-            raise SetupError(f'{error}: put a whole file there, or take it out of the data set') from error
+def _load(load: LoadImageFromFile, info: dict) -> dict:
+    try:
+        return read_image(load, info)
+    except UnreadableError as error:
+        raise SetupError(f'{error}: put a whole file there, or take it out of the data set') from error
 
 
 def _leaves(dataset: object) -> Iterator[BaseDataset]:

@@ -46,14 +46,8 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
 def read_or_stand_in(read: Callable[[int], Item], index: int, count: int, policy: str) -> tuple[Item, dict]:
     """Read an item, or the next readable one if it is unreadable and the policy is 'skip'.
 
-    Args:
-        read (Callable[[int], Item]): Reads an item by its index, or raises :class:`UnreadableError`.
-        index (int): Index of the item.
-        count (int): Number of items.
-        policy (str): ``'stop'`` or ``'skip'``.
-
-    Returns:
-        tuple[Item, dict]: The item, and tags for the metrics: ``unreadable=True`` for a stand-in, else none.
+    ``read`` returns one of ``count`` items by its index, or raises :class:`UnreadableError`. Beside the item there are
+    tags for the metrics: ``unreadable=True`` for a stand-in, else none.
 
     Raises:
         SetupError: If the item cannot be read and the policy is 'stop', or if no item can be read.

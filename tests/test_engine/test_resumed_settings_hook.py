@@ -111,6 +111,13 @@ def test_another_batch_beside_a_schedule_by_iteration(tmp_path):
     assert told in log_of(tmp_path / 'a')
 
 
+def test_a_checkpoint_within_an_epoch(tmp_path):
+    schedule = [dict(POLYNOMIAL, by_epoch=False, final_epoch=99, end=99)]
+    train(tmp_path / 'a', schedule, 4, loop='iterations')
+    train(tmp_path / 'a', schedule, 2, resume=str(tmp_path / 'a/iter_4.pth'))
+    assert 'An epoch has' not in log_of(tmp_path / 'a')
+
+
 def test_schedules_that_follow_the_validation_stay(tmp_path):
     train(tmp_path / 'a', [dict(type='ReduceOnPlateauLR', monitor='loss', end=9)], 1)
     train(tmp_path / 'a', [dict(type='ReduceOnPlateauLR', monitor='loss', end=9, factor=0.5)], 2,
