@@ -9,7 +9,7 @@ from pathlib import Path
 from .errors import REASON_FILE, NonFiniteLossError, SetupError
 from .machines import stop_with_other_machines, tell_other_machines
 
-_TAKEN = 'EADDRINUSE'  # in PyTorch's error, whose type depends on the version
+_TAKEN = 'server socket has failed to listen'  # PyTorch's words; the type of its error depends on the version
 
 
 @contextmanager
