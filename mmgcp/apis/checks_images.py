@@ -50,7 +50,8 @@ def _leaves(dataset: object) -> Iterator[BaseDataset]:
 
 def _check_files(dataset: BaseDataset, where: str) -> None:
     indices = range(0, len(dataset), -(-len(dataset) // MOST) or 1)
-    paths = [path for path in (dataset.get_data_info(index)['img_path'] for index in indices) if '://' not in path]
+    paths = [dataset.get_data_info(index).get('img_path') for index in indices]
+    paths = [path for path in paths if isinstance(path, str) and '://' not in path]
     for fault, is_good in (('do not exist', os.path.isfile), ('are empty, or no images', _is_image)):
         bad = [path for path in paths if not is_good(path)]
         if bad:

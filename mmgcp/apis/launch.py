@@ -150,9 +150,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
-            loop = getattr(runner, f'{split}_loop')
-            if loop is not None:
-                check_images(loop.dataloader.dataset, f'{split}_dataloader')
+            loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own
+            check_images(getattr(loader, 'dataset', None), f'{split}_dataloader')
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
         if whole_model:
