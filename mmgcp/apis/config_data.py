@@ -25,21 +25,27 @@ def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
             yield split, dataset
 
 
-def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[str, dict, Path]]:
-    """Yield splits, settings and folder or file of the local data sets whose labels have a form.
+def labels_of(dataset: Mapping) -> tuple[str, Path] | tuple[None, None]:
+    """Form and place of a data set's labels; None and None where they are remote or of another kind.
 
     Forms are ``'folders'``, one per class; ``'list'``, a file with an image and a label a line; and ``'coco'``.
     """
+    root, file, prefix = (dataset.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix'))
+    form, place = None, file
+    if kind(dataset) == 'CustomDataset' and dataset.get('with_label', True):
+        folder = prefix if isinstance(prefix, str) else prefix.get('img_path') or ''
+        form, place = ('list', file) if file else ('folders', folder)
+    elif kind(dataset) == 'CocoDataset' and file:
+        form = 'coco'
+    return (form, Path(root, place)) if form and '://' not in root + place else (None, None)
+
+
+def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[str, dict, Path]]:
+    """Yield splits, settings and places of the data sets whose labels have a form of :func:`labels_of`."""
     for split, dataset in datasets(cfg, splits):
-        root, file, prefix = (dataset.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix'))
-        found = place = ''
-        if kind(dataset) == 'CustomDataset' and dataset.get('with_label', True):
-            folder = prefix if isinstance(prefix, str) else prefix.get('img_path') or ''
-            found, place = ('list', file) if file else ('folders', folder)
-        elif kind(dataset) == 'CocoDataset' and file:
-            found, place = 'coco', file
-        if found == form and '://' not in root + place:
-            yield split, dataset, Path(root, place)
+        found, place = labels_of(dataset)
+        if found == form:
+            yield split, dataset, place
 
 
 def _leaves(dataset: dict) -> Iterator[dict]:

@@ -51,7 +51,8 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
     except FileNotFoundError as error:
         reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
         raise SetupError(f'the config {path} {reason}') from error
-    except (AttributeError, ImportError, IndexError, KeyError, NameError, RuntimeError, SyntaxError, TypeError) as error:
+    except (AttributeError, ImportError, IndexError, KeyError, NameError, RuntimeError, SyntaxError,
+            TypeError) as error:
         raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
                          f'{error}') from error
     check_options(cfg, cfg_options or {})
