@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import Run
 
 from .convergence import draw_curves
-from .style import looks_of, save_figure, use_style
+from .style import looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import markdown_table
 
 Curves = Mapping[str, np.ndarray]
@@ -70,23 +69,14 @@ def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> 
 
 
 def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
-    """Draw learning rates against epochs.
-
-    Args:
-        ax (Axes): Where to draw.
-        curves (Mapping[str, np.ndarray]): Curves by name; the legend adds their number of epochs.
-        log (bool): Logarithmic axis of rates; a curve has a gap where its lr is 0, as at the end of LR_adju.
-    """
-    ax.set_xlabel('Epoch')
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+    """Draw learning rates against epochs; with ``log``, a curve has a gap where its lr is 0, as LR_adju at its end."""
+    step_axis(ax, 'epoch', ticks=6)
     if log:
         ax.set_yscale('log', nonpositive='mask')
     looks = looks_of(curves)
     for index, (name, rates) in enumerate(curves.items()):
-        # Few markers, and not all curves at the same epochs: else close curves hide each other.
-        spacing = -(-len(rates) // 8)
         ax.plot(np.arange(1, len(rates) + 1), rates, **looks[name], label=f'{name}: {len(rates)} epochs',
-                markevery=(index * spacing // len(curves), spacing))
+                markevery=markers_at(8, len(rates), index, len(curves)))
 
 
 def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: bool = False,

@@ -12,6 +12,7 @@ import numpy as np
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
 from mmgcp.robustness.outcomes import unpack
 from mmgcp.robustness.perturbations import PERTURBATIONS, stability
+from mmgcp.robustness.reference import mean_or_none
 
 # Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
 GROUPS = {
@@ -76,9 +77,6 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
         reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C has none.
         partial (bool): Allow means over part of the sets.
 
-    Returns:
-        list[RobustnessSummary]: One per network.
-
     Raises:
         ValueError: If networks cannot be compared, a set is missing and ``partial`` is not set, a measurement is not
             finite, or the reference does not fit.
@@ -101,9 +99,8 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
 def reference_of(result: RobustnessResult) -> dict:
     """Make a reference of a network that was measured on all of ImageNet-C and clean images, or all of ImageNet-P.
 
-    Returns:
-        dict: Contents of a file for :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
-        :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
+    It has the format of :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
+    :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
 
     Raises:
         ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
@@ -176,8 +173,7 @@ def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[s
 def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], list[float]]:
     """Average 'error', or a metric of COCO-C, over the corruptions without extra ones, by severity; 0 is clean.
 
-    Returns:
-        tuple[list[int], list[float]]: Severities that all measured corruptions have, and the means.
+    Return the severities that all measured corruptions have, and the means.
     """
     values = {name: by_severity for name, by_severity in _by_corruption(summary.sets, metric).items()
               if _group(name) != 'extra'}
@@ -238,7 +234,7 @@ def _corruption_errors(sets, reference):
     errors = _by_corruption(sets, 'error')
     clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
-    corruptions = {c: {'error': 100 * _mean(values)} for c, values in errors.items()}
+    corruptions = {c: {'error': 100 * mean_or_none(values.values())} for c, values in errors.items()}
     if reference:  # extra corruptions that it lacks keep their error alone
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
@@ -269,7 +265,7 @@ def _precision(result):
         raise ValueError(f"'{result.name}' has no mAP that all its sets have: measure it with one CocoMetric.")
     metrics, corruptions = {}, {}
     for metric in names:
-        means = {c: _mean(values) for c, values in _by_corruption(sets, metric).items()}
+        means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
         for c, mean in means.items():
             corruptions.setdefault(c, {})[metric] = mean
         mean, clean = fmean(mean for c, mean in means.items() if _group(c) != 'extra'), sets.get('clean')
@@ -279,10 +275,6 @@ def _precision(result):
         if clean and clean[metric]:
             metrics[f'{metric} rPC'] = 100 * mean / clean[metric]
     return metrics, corruptions
-
-
-def _mean(by_severity):
-    return sum(by_severity.values()) / len(by_severity)
 
 
 def _reported(entry):
