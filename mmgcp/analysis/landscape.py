@@ -250,7 +250,7 @@ def _check(record, number, place):
 
 
 def _check_same(key, first, mine, second, its, consequence):
-    """Compare a setting of two measurements."""
+    """Raise a ValueError unless two measurements have the same setting."""
     if not np.array_equal(mine, its):
         shown = (f'{len(value)} from {value[0]:g} to {value[-1]:g}' if np.ndim(value) and len(value) else value
                  for value in (mine, its))

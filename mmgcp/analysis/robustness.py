@@ -22,6 +22,7 @@ GROUPS = {
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
                 'scale'),
 }
+GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
 
 
@@ -167,7 +168,7 @@ def main_metrics(summary: RobustnessSummary) -> list[str]:
 def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[str, str]]:
     """List group and name of the corruptions that have a metric in any network, in the order of :data:`GROUPS`."""
     names = {name for summary in summaries for name, values in summary.corruptions.items() if metric in values}
-    return [(_group(name), name) for name in _in_order(names)]
+    return [(GROUP_OF.get(name, 'extra'), name) for name in _in_order(names)]
 
 
 def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], list[float]]:
@@ -176,7 +177,7 @@ def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], 
     Return the severities that all measured corruptions have, and the means.
     """
     values = {name: by_severity for name, by_severity in _by_corruption(summary.sets, metric).items()
-              if _group(name) != 'extra'}
+              if name in GROUP_OF}
     common = sorted(set.intersection(*map(set, values.values())))
     means = [fmean(by_severity[severity] for by_severity in values.values()) for severity in common]
     if metric in summary.sets.get('clean', {}):
@@ -268,7 +269,7 @@ def _precision(result):
         means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
         for c, mean in means.items():
             corruptions.setdefault(c, {})[metric] = mean
-        mean, clean = fmean(mean for c, mean in means.items() if _group(c) != 'extra'), sets.get('clean')
+        mean, clean = fmean(mean for c, mean in means.items() if c in GROUP_OF), sets.get('clean')
         if clean:
             metrics[f'{metric} P'] = clean[metric]
         metrics[f'{metric} mPC'] = mean
@@ -294,13 +295,8 @@ def _by_corruption(sets, metric):
     return values
 
 
-def _group(name):
-    return next((group for group, names in GROUPS.items() if name in names), 'extra')
-
-
 def _in_order(names):
-    known = [name for group in GROUPS.values() for name in group]
-    return [*(name for name in known if name in names), *sorted(set(names) - set(known))]
+    return [*(name for name in GROUP_OF if name in names), *sorted(set(names) - set(GROUP_OF))]
 
 
 def _listing(names):
