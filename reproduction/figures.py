@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
 from mmgcp.analysis.landscape import plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.style import label_ends, looks_of, save_figure, use_style
+from mmgcp.analysis.style import label_ends, looks_of, save_figure, step_axis, use_style
 from mmgcp.utils.logs import Run
 
 from .measured import Measured
@@ -70,8 +69,7 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
                 final = np.mean([run.curve(metric)[1][-1] for run in trainings[target]])
                 draw_target(ax, final, f'final of {target}')
             ax.set_title(title)
-            ax.set_xlabel('Epoch')
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            step_axis(ax, 'epoch')
         for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
             label_ends(ax, lines)
         axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))

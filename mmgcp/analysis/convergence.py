@@ -3,7 +3,6 @@
 The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
 epoch. Metrics are better when higher.
 """
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,12 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from mmgcp.utils.logs import Run, read_runs
-from mmgcp.utils.records import read_lines
+from mmgcp.utils.logs import Run
 
-from .style import label_ends, looks_of, save_figure, use_style
+from .style import label_ends, looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import arrow, decimals, markdown_table
 
 METRIC_NAMES = {
@@ -27,44 +24,10 @@ METRIC_NAMES = {
 }
 
 
-def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
-                        reference: str | None = None) -> list[Run]:
-    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-        reference (str, optional): Name of the run to match. Default: the first one.
-
-    Raises:
-        ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
-            :func:`~mmgcp.utils.logs.read_runs`.
-    """
-    validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
-    if not any(validated) or (reference is None and not validated[0]):
-        return read_runs(work_dirs[:1])  # which tells what is missing
-    for work_dir in (work_dir for work_dir, known in zip(work_dirs, validated, strict=True) if not known):
-        warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
-    kept = [index for index, known in enumerate(validated) if known]
-    runs = read_runs([work_dirs[index] for index in kept], labels and [labels[index] for index in kept])
-    for run in runs:
-        key = 'epoch' if run.unit == 'epoch' else 'iter'
-        trained, last = (run.train[-1].get(key, 0) if run.train else 0), run.val[-1]['step']
-        if trained > last:
-            warnings.warn(f"'{run.name}' was trained up to {run.unit} {trained}, but its last validation is that of "
-                          f'{run.unit} {last}.', stacklevel=2)
-    return runs
-
-
 def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int | None:
-    """Find the matching epoch of a curve.
+    """Find the first epoch whose value is at least ``target``; None if there is none. NaN reaches nothing.
 
-    Args:
-        curve (tuple[np.ndarray, np.ndarray]): Epochs, (n,) ascending, and values, (n,), as from ``Run.curve``.
-        target (float): Value to reach, in the unit of the curve's values.
-
-    Returns:
-        int | None: First epoch whose value is at least ``target``; None if there is none. NaN reaches nothing.
+    ``curve`` are epochs, (n,) ascending, and values, (n,), as from :meth:`~mmgcp.utils.logs.Run.curve`.
     """
     epochs, values = curve
     reached = epochs[values >= target]
@@ -104,11 +67,7 @@ def matching_cell(run: Run, reference: Run, metric: str) -> str:
 
 
 def reference_of(runs: Sequence[Run], metric: str, reference: str | None = None) -> tuple[Run, float]:
-    """Return the run of a name, by default the first one, and its final value, which the others are to match.
-
-    Raises:
-        ValueError: As :func:`convergence_table`.
-    """
+    """Return the run of a name, by default the first one, and its final value; errors as :func:`convergence_table`."""
     run = next((run for run in runs if reference in (None, run.name)), None)
     if run is None:
         names = ', '.join(f"'{run.name}'" for run in runs)
@@ -123,15 +82,7 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
                      looks: Mapping[str, dict] | None = None) -> None:
     """Draw a metric against epochs for all runs, and where each first reaches the reference (Fig. 1).
 
-    Args:
-        ax (matplotlib.axes.Axes): Where to draw: a whole figure, or one panel of several (Fig. 3).
-        runs (Sequence[Run]): The runs; they may differ in length.
-        metric (str): Name of a validation metric.
-        reference (str, optional): Name of the run to match. Default: the first one.
-        looks (Mapping[str, dict], optional): See :func:`draw_curves`.
-
-    Raises:
-        ValueError: As :func:`convergence_table`.
+    Arguments are those of :func:`draw_curves` and, with its errors, :func:`convergence_table`.
     """
     reference, target = reference_of(runs, metric, reference)
     lines = draw_curves(ax, runs, metric, looks)
@@ -148,31 +99,25 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
 
 def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
                 looks: Mapping[str, dict] | None = None) -> list[Line2D]:
-    """Draw a metric against epochs for all runs, and nothing else (Fig. 4, right).
+    """Draw a metric against epochs for all runs, which may differ in length, and nothing else (Fig. 4, right).
 
     Args:
-        ax (Axes): Where to draw.
-        runs (Sequence[Run]): The runs; they may differ in length.
+        ax (Axes): Where to draw: a whole figure, or one panel of several.
+        runs (Sequence[Run]): The runs.
         metric (str): Name of a validation metric.
         looks (Mapping[str, dict], optional): From :func:`~mmgcp.analysis.style.looks_of`, by name of the run.
-
-    Returns:
-        list[Line2D]: A line per run.
 
     Raises:
         ValueError: If a run lacks the metric.
     """
-    ax.set_xlabel(runs[0].unit.capitalize())
+    step_axis(ax, runs[0].unit)
     ax.set_ylabel(METRIC_NAMES.get(metric, metric))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     looks = looks or looks_of(run.name for run in runs)
     lines = []
     for index, run in enumerate(runs):
         epochs, values = run.curve(metric)
-        # About a dozen markers a curve, and not all curves at the same epochs: else close curves hide each other.
-        spacing = -(-len(epochs) // 12)
         lines += ax.plot(epochs, values, **looks[run.name], label=run.name,
-                         markevery=(index * spacing // len(runs), spacing))
+                         markevery=markers_at(12, len(epochs), index, len(runs)))
     return lines
 
 
@@ -207,14 +152,6 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
             draw_convergence(ax, runs, metric, reference, looks)
             ax.set_title(title)
         return save_figure(figure, path, formats)
-
-
-def _is_validated(work_dir):
-    """Whether a training has logged a validation; True where there is no log, which is reported later."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
-        return not logs or any('iter' not in record for log in logs for record in read_lines(log))
 
 
 def _mark_match(ax, epoch, value, color, height):

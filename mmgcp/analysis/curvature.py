@@ -9,29 +9,26 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter
 
 from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
 from .panels import add_legend
-from .style import save_figure, use_style
+from .style import save_figure, step_axis, use_style
 
 FILE_NAME = 'curvature.json'
 
 
 @dataclass(frozen=True)
 class CurvatureLog:
-    """Curvature along one training.
+    """Curvature along one training; a record per checkpoint, in its order.
 
-    Attributes:
-        name (str): Name of the run in tables and legends.
-        settings (dict): On which images and how it was measured.
-        records (list[dict]): Per checkpoint, in the order of the training: ``step`` in ``unit`` ('epoch' or
-            'iteration'), and the fields of :class:`mmgcp.probes.hessian.Curvature`.
+    Records hold ``step`` in ``unit`` ('epoch' or 'iteration'), and the fields of
+    :class:`mmgcp.probes.hessian.Curvature`.
     """
-    name: str
-    settings: dict
+    name: str  # of the run in tables and legends
+    settings: dict  # on which images and how it was measured
     records: list[dict]
 
     @property
@@ -51,11 +48,7 @@ class CurvatureLog:
 
 
 def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLog:
-    """Read the measurements of a training; of a checkpoint that was measured twice, the later one.
-
-    Args:
-        work_dir (str | Path): Folder with ``curvature.json``.
-        name (str, optional): Name of the run. Default: that of the folder.
+    """Read ``curvature.json`` of a work directory, whose name is the default one of the run.
 
     Raises:
         ValueError: If there is no measurement, or the file cannot be read.
@@ -68,7 +61,7 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLo
 
 
 def curvature_of(settings: dict, records: Sequence[dict], name: str) -> CurvatureLog:
-    """Combine the settings and the measurements, at least one, of a training."""
+    """Combine the settings and measurements, at least one, of a training; of those at one step, the last counts."""
     last = {record['step']: record for record in records}
     return CurvatureLog(name, settings, [last[step] for step in sorted(last)])
 
@@ -85,14 +78,10 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
 
 
 def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:
-    """Measurements in numbers, a row per checkpoint; what was not found is ``nan``.
+    """List names of columns and, for each checkpoint of the runs, a row of cells; what was not found is ``nan``.
 
-    Args:
-        curvatures (Sequence[CurvatureLog]): The runs.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells: steps, loss, eigenvalues and how many of
-        them converged, the largest of their residuals, trace with its standard error, products and seconds.
+    They are steps, loss, eigenvalues and how many of them converged, the largest of their residuals, trace with its
+    standard error, products and seconds.
 
     Raises:
         ValueError: As :func:`check_comparable`, or the runs count their steps differently.
@@ -133,9 +122,8 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
         lowest = (np.concatenate([run.largest for run in curvatures]),
                   np.concatenate([run.column('trace') - run.column('trace_error') for run in curvatures]))
         for ax, values, quantity in zip(panels, lowest, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
-            ax.set_xlabel(curvatures[0].unit.capitalize())
+            step_axis(ax, curvatures[0].unit)
             ax.set_ylabel(f'{quantity} of the Hessian')
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             values = values[np.isfinite(values)]
             if len(values) and values.min() > 0:
                 ax.set_yscale('log')

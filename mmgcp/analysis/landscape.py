@@ -31,32 +31,19 @@ NOT_FINITE = 'not finite at some step sizes'
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LandscapeLog:
-    """The landscape along one training, however often it was interrupted: n measurements, k step sizes.
-
-    Attributes:
-        name (str): Name of the run in tables and legends.
-        at (str): Place in the network: 'stem', 'image', 'weights', ...
-        layer (str): The layer that this is.
-        direction (str): 'ascent' or 'descent' along the gradient.
-        images (int | None): Images of the batch whose mean loss is differentiated; None if it was not recorded.
-        step_sizes (np.ndarray): (k,), ascending, in the unit of learning rates.
-        iters (np.ndarray): (n,) int64, ascending: iterations trained before each measurement.
-        loss (np.ndarray): (n,): the loss L(X) itself.
-        losses, distances, smoothness (np.ndarray): (n, k) each: Eq. 3, Eq. 4, and distances over lengths of the steps.
-        seconds (np.ndarray): (n,): duration of each measurement.
-    """
-    name: str
-    at: str
-    layer: str
-    direction: str
-    images: int | None
-    step_sizes: np.ndarray
-    iters: np.ndarray
-    loss: np.ndarray
-    losses: np.ndarray
-    distances: np.ndarray
-    smoothness: np.ndarray
-    seconds: np.ndarray
+    """The landscape along one training, however often it was interrupted: n measurements, k step sizes."""
+    name: str  # of the run in tables and legends
+    at: str  # place in the network: 'stem', 'image', 'weights', ...
+    layer: str  # that this is
+    direction: str  # 'ascent' or 'descent' along the gradient
+    images: int | None  # of the batch whose mean loss is differentiated; None if it was not recorded
+    step_sizes: np.ndarray  # (k,), ascending, in the unit of learning rates
+    iters: np.ndarray  # (n,) int64, ascending: iterations trained before each measurement
+    loss: np.ndarray  # (n,): L(X) itself
+    losses: np.ndarray  # (n, k): Eq. 3
+    distances: np.ndarray  # (n, k): Eq. 4
+    smoothness: np.ndarray  # (n, k): distances over lengths of the steps
+    seconds: np.ndarray  # (n,): duration of each measurement
 
     @property
     def steps(self) -> str:
@@ -89,15 +76,11 @@ class LandscapeLog:
 
 
 def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> LandscapeLog:
-    """Read what ``mmgcp.LandscapeHook`` wrote into a work directory.
+    """Read what ``mmgcp.LandscapeHook`` wrote into a work directory: ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
 
     Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
-    replace earlier ones from its first measurement on.
-
-    Args:
-        work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
-        at (str, optional): Place in the network. Default: the only one.
-        name (str, optional): Name of the run. Default: that of the folder.
+    replace earlier ones from its first measurement on. ``at`` is by default the only place that was measured, and the
+    run is called like the folder.
 
     Raises:
         ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
@@ -132,13 +115,9 @@ def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> La
     """Combine the settings that the hook records first, and its measurements, at least one."""
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
               for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
-    return LandscapeLog(
-        name=name,
-        images=settings.get('images'),
-        step_sizes=np.array(settings['step_sizes'], dtype=np.float64),
-        iters=np.array([record['iter'] for record in records], dtype=np.int64),
-        **{key: settings[key] for key in ('at', 'layer', 'direction')},
-        **arrays)
+    return LandscapeLog(name, *(settings[key] for key in ('at', 'layer', 'direction')), settings.get('images'),
+                        np.array(settings['step_sizes'], dtype=np.float64),
+                        np.array([record['iter'] for record in records], dtype=np.int64), **arrays)
 
 
 def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
@@ -157,10 +136,8 @@ def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | Non
     first, *others = landscapes
     for other in others:
         for key in ('at', 'direction', 'step_sizes', 'images'):
-            mine, its = getattr(first, key), getattr(other, key)
-            if not np.array_equal(mine, its):
-                raise ValueError(f"'{first.name}' and '{other.name}' were measured with different {key} "
-                                 f'({_shown(mine)} and {_shown(its)}): compare runs with the same settings.')
+            _check_same(key, first.name, getattr(first, key), other.name, getattr(other, key),
+                        ': compare runs with the same settings.')
     longest = max(landscapes, key=lambda landscape: landscape.iters[-1])
     for landscape in landscapes:
         if landscape.iters[-1] < longest.iters[-1]:
@@ -193,12 +170,7 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
     Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
     beta-smoothness is a line, its maximum. Triangles at the upper edge mark measurements with overflows.
 
-    Args:
-        ax (Axes): Where to draw.
-        landscapes (Sequence[LandscapeLog]): The runs.
-        quantity (str): 'losses', 'distances' or 'smoothness'.
-        log (bool): Logarithmic axis of values.
-        looks (Mapping[str, dict], optional): From :func:`~mmgcp.analysis.style.looks_of`, by name of the run.
+    ``quantity`` is one of :data:`QUANTITIES`; ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`.
     """
     ax.set_xlabel('Training step')
     ax.set_ylabel(QUANTITIES[quantity])
@@ -260,10 +232,8 @@ def _common_settings(settings):
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):
-            mine, its = settings[first].get(key), settings[other].get(key)
-            if mine != its:
-                raise ValueError(f"'{first}' and '{other}' were measured with different {key} ({_shown(mine)} and "
-                                 f'{_shown(its)}), so that they are not one run: move away what does not belong here.')
+            _check_same(key, first, settings[first].get(key), other, settings[other].get(key),
+                        ', so that they are not one run: move away what does not belong here.')
     missing = {'at', 'layer', 'direction', 'step_sizes'} - set(settings[first])
     if missing:
         raise ValueError(f"'{first}' is no landscape: its settings lack {', '.join(sorted(missing))}.")
@@ -279,8 +249,10 @@ def _check(record, number, place):
             raise ValueError(f'{place} has {len(record[key])} {key} for {number} step sizes: measure again.')
 
 
-def _shown(value):
-    """A setting in few characters."""
-    if isinstance(value, (list, np.ndarray)) and len(value):
-        return f'{len(value)} from {value[0]:g} to {value[-1]:g}'
-    return str(value)
+def _check_same(key, first, mine, second, its, consequence):
+    """Raise a ValueError unless two measurements have the same setting."""
+    if not np.array_equal(mine, its):
+        shown = (f'{len(value)} from {value[0]:g} to {value[-1]:g}' if np.ndim(value) and len(value) else value
+                 for value in (mine, its))
+        raise ValueError(f"'{first}' and '{second}' were measured with different {key} "
+                         f"({' and '.join(map(str, shown))}){consequence}")

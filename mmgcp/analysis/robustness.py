@@ -12,6 +12,7 @@ import numpy as np
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
 from mmgcp.robustness.outcomes import unpack
 from mmgcp.robustness.perturbations import PERTURBATIONS, stability
+from mmgcp.robustness.reference import mean_or_none
 
 # Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
 GROUPS = {
@@ -21,6 +22,7 @@ GROUPS = {
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
                 'scale'),
 }
+GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
 
 
@@ -76,9 +78,6 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
         reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C has none.
         partial (bool): Allow means over part of the sets.
 
-    Returns:
-        list[RobustnessSummary]: One per network.
-
     Raises:
         ValueError: If networks cannot be compared, a set is missing and ``partial`` is not set, a measurement is not
             finite, or the reference does not fit.
@@ -101,9 +100,8 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
 def reference_of(result: RobustnessResult) -> dict:
     """Make a reference of a network that was measured on all of ImageNet-C and clean images, or all of ImageNet-P.
 
-    Returns:
-        dict: Contents of a file for :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
-        :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
+    It has the format of :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
+    :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
 
     Raises:
         ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
@@ -170,17 +168,16 @@ def main_metrics(summary: RobustnessSummary) -> list[str]:
 def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[str, str]]:
     """List group and name of the corruptions that have a metric in any network, in the order of :data:`GROUPS`."""
     names = {name for summary in summaries for name, values in summary.corruptions.items() if metric in values}
-    return [(_group(name), name) for name in _in_order(names)]
+    return [(GROUP_OF.get(name, 'extra'), name) for name in _in_order(names)]
 
 
 def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], list[float]]:
     """Average 'error', or a metric of COCO-C, over the corruptions without extra ones, by severity; 0 is clean.
 
-    Returns:
-        tuple[list[int], list[float]]: Severities that all measured corruptions have, and the means.
+    Return the severities that all measured corruptions have, and the means.
     """
     values = {name: by_severity for name, by_severity in _by_corruption(summary.sets, metric).items()
-              if _group(name) != 'extra'}
+              if name in GROUP_OF}
     common = sorted(set.intersection(*map(set, values.values())))
     means = [fmean(by_severity[severity] for by_severity in values.values()) for severity in common]
     if metric in summary.sets.get('clean', {}):
@@ -238,7 +235,7 @@ def _corruption_errors(sets, reference):
     errors = _by_corruption(sets, 'error')
     clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
-    corruptions = {c: {'error': 100 * _mean(values)} for c, values in errors.items()}
+    corruptions = {c: {'error': 100 * mean_or_none(values.values())} for c, values in errors.items()}
     if reference:  # extra corruptions that it lacks keep their error alone
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
@@ -269,20 +266,16 @@ def _precision(result):
         raise ValueError(f"'{result.name}' has no mAP that all its sets have: measure it with one CocoMetric.")
     metrics, corruptions = {}, {}
     for metric in names:
-        means = {c: _mean(values) for c, values in _by_corruption(sets, metric).items()}
+        means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
         for c, mean in means.items():
             corruptions.setdefault(c, {})[metric] = mean
-        mean, clean = fmean(mean for c, mean in means.items() if _group(c) != 'extra'), sets.get('clean')
+        mean, clean = fmean(mean for c, mean in means.items() if c in GROUP_OF), sets.get('clean')
         if clean:
             metrics[f'{metric} P'] = clean[metric]
         metrics[f'{metric} mPC'] = mean
         if clean and clean[metric]:
             metrics[f'{metric} rPC'] = 100 * mean / clean[metric]
     return metrics, corruptions
-
-
-def _mean(by_severity):
-    return sum(by_severity.values()) / len(by_severity)
 
 
 def _reported(entry):
@@ -302,13 +295,8 @@ def _by_corruption(sets, metric):
     return values
 
 
-def _group(name):
-    return next((group for group, names in GROUPS.items() if name in names), 'extra')
-
-
 def _in_order(names):
-    known = [name for group in GROUPS.values() for name in group]
-    return [*(name for name in known if name in names), *sorted(set(names) - set(known))]
+    return [*(name for name in GROUP_OF if name in names), *sorted(set(names) - set(GROUP_OF))]
 
 
 def _listing(names):

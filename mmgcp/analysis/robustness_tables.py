@@ -1,13 +1,13 @@
 """Tables, CSV and JSON of robustness, from the summaries of :mod:`mmgcp.analysis.robustness`."""
 import contextlib
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmgcp.utils.records import write_whole
+
 from .robustness import RobustnessSummary, check_comparable, main_metrics, paired_error, reference_of, rows_of
-from .tables import arrow, markdown_table
+from .tables import markdown_table, number_cell, save_table
 
 
 def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
@@ -23,7 +23,7 @@ def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
         for base in summaries:
             if (base.result.name, base.result.benchmark) == (summaries[0].result.name, summary.result.benchmark):
                 errors.setdefault(name, {}).update(standard_errors(summary, base))
-    return _table_of_means(rows, dict.fromkeys(rows, next(iter(rows))), errors)
+    return table_of_means(rows, dict.fromkeys(rows, next(iter(rows))), errors)
 
 
 def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict[str, float]:
@@ -46,30 +46,6 @@ def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
     return note
 
 
-def table_4(paths: Sequence[str | Path]) -> str:
-    """Join files of :func:`write_json` in one Markdown table, with a row per network.
-
-    Differences are to the first network of the file in which a network comes first: GCP to GAP, by architecture.
-
-    Raises:
-        ValueError: If a file is missing or of another kind, or two files differ in a number.
-    """
-    rows, firsts, errors = {}, {}, {}
-    for path in paths:
-        networks = _read_networks(path)
-        for network in networks:
-            name, metrics = network['name'], network['metrics']
-            firsts.setdefault(name, networks[0]['name'])
-            if firsts[name] == networks[0]['name']:
-                errors.setdefault(name, {}).update(network.get('standard_errors', {}))
-            row = rows.setdefault(name, {})
-            for metric, value in metrics.items():
-                if row.setdefault(metric, value) != value:
-                    raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
-                                     'network its own name with --labels.')
-    return _table_of_means(rows, firsts, errors)
-
-
 def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
     """Write a Markdown table for each main metric: a row per corruption or perturbation, a column per network.
 
@@ -86,7 +62,7 @@ def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
 def corruption_rows(summaries: Sequence[RobustnessSummary], metric: str) -> list[list[str]]:
     """List the rows of a table of one metric: name of the corruption, and a value per network."""
     return [[f"{group}: {name.replace('_', ' ')}",
-             *(_cell(summary.corruptions.get(name, {}).get(metric), None, digits_of(metric)) for summary in summaries)]
+             *(number_cell(summary.corruptions.get(name, {}).get(metric), digits_of(metric)) for summary in summaries)]
             for group, name in rows_of(summaries, metric)]
 
 
@@ -102,11 +78,7 @@ def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
         for corruption, values in {**summary.corruptions, '': summary.metrics}.items():
             rows.update({(summary.result.name, corruption, '', summary.label(metric)): value
                          for metric, value in values.items()})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['network', 'corruption', 'severity', 'metric', 'value'])
-    writer.writerows([*key, value] for key, value in rows.items())
-    _write(path, text.getvalue())
+    save_table(['network', 'corruption', 'severity', 'metric', 'value'], [[*key, rows[key]] for key in rows], path)
 
 
 def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
@@ -123,25 +95,17 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
         with contextlib.suppress(ValueError):  # part of the sets makes no reference
             entry |= reference_of(result)
         networks.append(entry)
-    _write(path, json.dumps({'networks': networks}, indent=1, allow_nan=False) + '\n')
+    write_whole(path, json.dumps({'networks': networks}, indent=1, allow_nan=False) + '\n')
 
 
-def _read_networks(path):
-    try:
-        networks = json.loads(Path(path).read_text(encoding='utf-8'))['networks']
-        return [dict(network, name=network['name'], metrics=network['metrics']) for network in networks]
-    except FileNotFoundError:
-        raise ValueError(f"'{path}' does not exist: measure with tools/test_robustness.py first.") from None
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"'{path}' is no JSON file of tools/test_robustness.py.") from None
-
-
-def _table_of_means(rows, firsts, errors):
-    """A row per network, with the differences to the network that ``firsts`` names and their standard errors."""
+def table_of_means(rows: Mapping[str, Mapping], firsts: Mapping[str, str], errors: Mapping[str, Mapping]) -> str:
+    """Write a row per network, with the differences to the one that ``firsts`` names and their standard errors."""
     columns = list(dict.fromkeys(metric for row in rows.values() for metric in row if 'mAP_' not in metric))
-    cells = [[name, *(_cell(row.get(column), None if firsts[name] == name else rows[firsts[name]].get(column),
-                            digits_of(column), errors.get(name, {}).get(column)) for column in columns)]
-             for name, row in rows.items()]
+    cells = []
+    for name, row in rows.items():
+        base = {} if firsts[name] == name else rows[firsts[name]]
+        cells.append([name, *(number_cell(row.get(column), digits_of(column), base.get(column),
+                                          errors.get(name, {}).get(column)) for column in columns)])
     return markdown_table(['network', *columns], cells)
 
 
@@ -152,21 +116,5 @@ def digits_of(metric: str) -> int:
     return 3 if 'mAP' in metric and 'rPC' not in metric else 1
 
 
-def _cell(value, first, digits, error=None):
-    if value is None:
-        return 'N/A'
-    spread = '' if error is None else f' ± {error:.{digits}f}'
-    return f'{value:.{digits}f}' + ('' if first is None else f' ({arrow(value - first, digits)}{spread})')
-
-
 def _labelled(summary, values):
     return {summary.label(metric): value for metric, value in values.items()}
-
-
-def _write(path, text):
-    """Write a file under another name and rename it, so that an interrupted run leaves no half file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)

@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours. Seven colours and four dash patterns have no common factor: 28 curves differ in the pair,
 # and neighbours differ in colour, dash and marker at once, which grey print needs.
@@ -51,12 +52,8 @@ def use_style() -> AbstractContextManager:
 def looks_of(names: Iterable[str]) -> dict[str, dict]:
     """Choose the looks of all curves of a figure: one colour and marker per pooling, one style of line per schedule.
 
-    Args:
-        names (Iterable[str]): Names of the curves, such as 'GCP_M, LR_adju' or 'resnet18_gcp_m_lr-adju'; one that
-            comes twice looks the same. Where names do not tell the curves apart, looks follow their order.
-
-    Returns:
-        dict[str, dict]: Colour, marker and style of the line, as arguments of ``Axes.plot``, by name.
+    Names are such as 'GCP_M, LR_adju' or 'resnet18_gcp_m_lr-adju'; one that comes twice looks the same. Where they do
+    not tell the curves apart, looks follow their order. Looks are arguments of ``Axes.plot``, by name.
     """
     names = list(dict.fromkeys(names))
     told = [_look(name, number) for number, name in enumerate(names)]
@@ -74,6 +71,21 @@ def _look(name, number):
     if pooling is None and not schedule:
         return None
     return number if pooling is None else pooling, SCHEDULES[schedule[1]] if schedule else '-'
+
+
+def step_axis(ax: Axes, unit: str, ticks: int = 10) -> None:
+    """Label the horizontal axis with the unit of its steps, and mark whole steps only."""
+    ax.set_xlabel(unit.capitalize())
+    ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
+
+
+def markers_at(number: int, points: int, index: int, curves: int) -> tuple[int, int]:
+    """Spread about ``number`` markers over the points of one of several curves: ``markevery`` of ``Axes.plot``.
+
+    No two curves have markers at the same points, for close curves would hide each other's.
+    """
+    spacing = -(-points // number)
+    return index * spacing // curves, spacing
 
 
 def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
@@ -99,15 +111,12 @@ def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure as PNG and, beside it, as vector files of the same name.
+    """Write a figure as PNG and, beside it, as vector files of the same name; return the files, the PNG first.
 
     Args:
         figure (matplotlib.figure.Figure): The figure.
         path (str | Path): The PNG file; missing folders are made.
         formats (Sequence[str]): Further formats, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
 
     Raises:
         ValueError: ``path`` does not end in ``.png``.

@@ -22,14 +22,10 @@ KFAC = 'GAP with K-FAC'
 
 
 def gradient_rows(records: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
-    """The rows of Table 1 in numbers, for one checkpoint after the other.
+    """List names of columns and the rows of Table 1 in numbers, for one checkpoint after the other.
 
-    Args:
-        records (Sequence[dict]): Measurements of one training, see this module.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells: per row and iteration the norm, over that of
-        the gradient which the network is trained with, the effective rank, and the cosine similarities to all rows.
+    They are the norm, over that of the gradient which the network is trained with, the effective rank, and the cosine
+    similarities to all rows. ``records`` are the measurements of one training, see this module.
 
     Raises:
         ValueError: If there are no records.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mmgcp.utils.logs import Run
 
 from .convergence import matching_cell, reference_of
-from .tables import arrow, decimals
+from .tables import decimals, number_cell
 
 METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 
@@ -18,26 +18,20 @@ METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 class TrainedRun:
     """A run, and how it was trained.
 
-    Attributes:
-        run (Run): The log.
-        network (str): Its backbone: 'ResNet-18'.
-        pooling (str): 'GAP', 'GCP', 'GCP_D', 'GCP_M', or the type of another neck.
-        lr (str): Setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
-            schedulers and the first rate; after 'K-FAC' where this optimises.
-        batch (int | None): Images per step; None where this is not known.
-        planned (int | None): Epochs (iterations) of the config.
+    ``lr`` is the setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
+    schedulers and the first rate; after 'K-FAC' where this optimises.
     """
     run: Run
-    network: str
-    pooling: str
+    network: str  # its backbone: 'ResNet-18'
+    pooling: str  # 'GAP', 'GCP', 'GCP_D', 'GCP_M', or the type of another neck
     lr: str
-    batch: int | None
-    planned: int | None = None
+    batch: int | None  # images per step; None where this is not known
+    planned: int | None = None  # epochs (iterations) of the config
 
 
 def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
-    """Compare trainings as Table 2 does.
+    """Compare trainings as Table 2 does: names of the columns, and the cells of a row per run, in the order given.
 
     Metrics are those of the last validation. Differences from the reference, with an arrow up or down, are those of the
     matching epoch from its full training, and of metrics from its values.
@@ -47,9 +41,6 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
         metrics (Sequence[str]): Validation metrics; those after the first may be missing in some runs.
         reference (str, optional): Name of the run to match. By default each network has its own: its first run with
             average pooling, or, if there is none, its first run.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and the cells of a row per run, in the order given.
 
     Raises:
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
@@ -71,8 +62,8 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
                 '' if training.batch is None else f'{training.batch:,}',
                 f'{epochs}/{training.planned}' if (training.planned or 0) > epochs else str(epochs),
                 matching_cell(run, matched, metrics[0]),
-                *(_value(_final(run, metric), None if run is matched else its)
-                  for metric, its in zip(metrics, reached, strict=True))]
+                *(number_cell(value, decimals(value or 0), None if run is matched else its)
+                  for value, its in zip((_final(run, metric) for metric in metrics), reached, strict=True))]
     unit = trainings[0].run.unit
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',
               *(METRIC_HEADERS.get(metric, metric) for metric in metrics)]
@@ -88,11 +79,3 @@ def _final(run, metric):
     """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
     value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
     return None if math.isnan(value) else value
-
-
-def _value(value, reference):
-    if value is None:
-        return 'N/A'
-    digits = decimals(value)
-    difference = '' if reference is None else f' ({arrow(value - reference, digits)})'
-    return f'{value:.{digits}f}{difference}'

@@ -1,19 +1,19 @@
 """Markdown tables, aligned so that they read well in a terminal too."""
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmgcp.utils.records import write_whole
+
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Write a table whose first columns are text and hang left, the others numbers that hang right.
+    """Write a table whose first ``text`` columns are text and hang left, the others numbers that hang right.
 
     Args:
         header (Sequence[str]): Names of the columns.
         rows (Sequence[Sequence[str]]): Cells, as many per row as there are columns.
         text (int): Number of columns with text.
-
-    Returns:
-        str: One line per row under two lines of header.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = [*('-' * width for width in widths[:text]), *('-' * (width - 1) + ':' for width in widths[text:])]
@@ -23,25 +23,28 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: i
 
 
 def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str | Path) -> None:
-    """Write a table as Markdown or CSV.
-
-    Args:
-        header (Sequence[str]): Names of the columns.
-        rows (Sequence[Sequence[str]]): Cells.
-        path (str | Path): File to write, ``.md`` or ``.csv``; missing folders are made.
+    """Write a table as Markdown or CSV, by the ending of the path; missing folders are made.
 
     Raises:
-        ValueError: If ``path`` has another ending.
+        ValueError: If ``path`` ends neither in ``.md`` nor in ``.csv``.
     """
-    path = Path(path)
-    if path.suffix not in ('.md', '.csv'):
+    suffix = Path(path).suffix
+    if suffix not in ('.md', '.csv'):
         raise ValueError(f"The table '{path}' must end in .md or .csv.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.md':
-        path.write_text(markdown_table(header, rows) + '\n', encoding='utf-8')
-        return
-    with path.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file, lineterminator='\n').writerows([header, *rows])
+    text = io.StringIO()
+    if suffix == '.md':
+        text.write(markdown_table(header, rows) + '\n')
+    else:
+        csv.writer(text, lineterminator='\n').writerows([header, *rows])
+    write_whole(path, text.getvalue())
+
+
+def number_cell(value: float | None, digits: int, base: float | None = None, error: float | None = None) -> str:
+    """Write a number, its difference from that of another network, and the standard error of this, where there are."""
+    if value is None:
+        return 'N/A'
+    spread = '' if error is None else f' ± {error:.{digits}f}'
+    return f'{value:.{digits}f}' + ('' if base is None else f' ({arrow(value - base, digits)}{spread})')
 
 
 def arrow(difference: float, digits: int) -> str:

@@ -33,6 +33,7 @@ from mmengine.utils import ProgressBar
 from mmpretrain.datasets.transforms import ResizeEdge
 
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import write_whole
 
 from .corruptions import SMALLEST_SIDE, image_key
 from .perturbations import DEFINITION
@@ -77,8 +78,8 @@ def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet 
     log(f'{len(images)} images x {len(sets)} sets: {number} to write to {folder}, {present} are there')
     log(_disk_space(folder, recipe, number, recipe.cropped(first)))
     unreadable, bar = [], ProgressBar(len(tasks), file=sys.stdout)
-    for (path, versions), readable in zip(
-            tasks, _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers), strict=True):
+    outcomes = _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers)
+    for (path, versions), readable in zip(tasks, outcomes, strict=True):
         if not readable:
             unreadable.append(str(path))
             number -= len(versions)
@@ -138,10 +139,7 @@ def _keep_settings(folder, recipe):
     elif folder.exists() and any(folder.iterdir()):
         raise SetupError(f"'{folder}' holds something else (it has no settings.json): choose an empty folder.")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / '.part-settings.json'
-        part.write_text(json.dumps(settings, indent=2) + '\n')
-        part.replace(path)
+        write_whole(path, json.dumps(settings, indent=2) + '\n')
 
 
 def _missing(folder, recipe, sets, images):
@@ -188,7 +186,7 @@ def _write_versions(folder, recipe, task):
         for version in sets:
             target = folder / version.folder / path.parent.name / version.file_name(path.stem, recipe)
             part = Path(workshop) / target.name
-            version.write(version.make(image, image_key(path), recipe), part, recipe)
+            version.write(image, image_key(path), recipe, part)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
     return True

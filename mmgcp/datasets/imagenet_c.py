@@ -2,7 +2,6 @@
 
 Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations, ICLR 2019.
 """
-import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -40,17 +39,8 @@ def check_sets(data_root: str | Path, corruptions: Sequence[str] = CORRUPTIONS,
     missing = missing_sets(root, corruptions, severities)
     if missing:
         raise SetupError(f'{root} lacks {", ".join(missing)}: put the folders there, or ask for the others alone')
-    return labelled_classes(
+    return class_names(
         [root / corruption / str(severity) for corruption, severity in product(corruptions, severities)], classes)
-
-
-def labelled_classes(folders: Sequence[Path], classes: Sequence[str] | None) -> tuple[str, ...]:
-    """List class folders as :func:`class_names`; guess no labels of part of ImageNet's, which has other numbers."""
-    names = class_names(folders, classes)
-    if classes is None and len(names) != 1000 and all(re.fullmatch(r'n\d{8}', name) for name in names):
-        raise SetupError(f"{folders[0]} holds {len(names)} of ImageNet's 1,000 class folders, and labels cannot be "
-                         'told from them: set classes to those that the network was trained on, in label order')
-    return names
 
 
 @DATASETS.register_module()

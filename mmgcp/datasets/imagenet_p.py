@@ -17,7 +17,7 @@ from mmpretrain.datasets import CustomDataset
 from mmgcp.registry import DATASETS, FUNCTIONS
 from mmgcp.utils.errors import SetupError
 
-from .imagenet_c import labelled_classes
+from .class_folders import class_names
 from .perturbations import check_perturbation, perturbation_folder
 from .unreadable import UnreadableError, check_policy, read_image, read_or_stand_in
 
@@ -76,7 +76,7 @@ class ImageNetP(CustomDataset):
     def load_data_list(self) -> list[dict]:
         """List ``img_path`` (the video or the folder of frames), ``gt_label`` and ``sequence`` of each sequence."""
         root = Path(self.img_prefix)
-        self._metainfo['classes'] = labelled_classes([root], self.CLASSES)
+        self._metainfo['classes'] = class_names([root], self.CLASSES)
         samples = []
         for label, name in sorted(enumerate(self.CLASSES), key=lambda item: item[1]):
             paths = sorted(path for path in (root / name).iterdir()
@@ -112,13 +112,12 @@ class ImageNetP(CustomDataset):
 
     def _decode(self, index: int) -> list[np.ndarray]:
         path = Path(self.get_data_info(index)['img_path'])
-        return self._decode_folder(path) if path.is_dir() else _decode_video(path)
-
-    def _decode_folder(self, folder: Path) -> list[np.ndarray]:
-        files = sorted((file for file in folder.iterdir()
+        if not path.is_dir():
+            return _decode_video(path)
+        files = sorted((file for file in path.iterdir()
                         if self.is_valid_file(file.name) and not file.name.startswith('.')), key=_natural_order)
         if not files:
-            raise UnreadableError(f'the sequence {folder} holds no images')
+            raise UnreadableError(f'the sequence {path} holds no images')
         return [read_image(LoadImageFromFile(), dict(img_path=str(file)))['img'] for file in files]
 
 

@@ -53,10 +53,8 @@ def check_perturbation(perturbation: str, frames: int | None = None, difficulty:
         raise SetupError(f'difficulty={difficulty!r} must be 1, 2 or 3.')
 
 
-def perturb_image(
-    image: np.ndarray, perturbation: str, frames: int | None = None, difficulty: int = 1, seed: int = 0,
-    crop: Callable[[np.ndarray], np.ndarray] = np.asarray,
-) -> list[np.ndarray]:
+def perturb_image(image: np.ndarray, perturbation: str, frames: int | None = None, difficulty: int = 1, seed: int = 0,
+                  crop: Callable[[np.ndarray], np.ndarray] = np.asarray) -> list[np.ndarray]:
     """Make the sequence of one image, deterministically.
 
     With noise, the first frame is the image itself, and all others have independent noise of the same strength.
@@ -67,8 +65,7 @@ def perturb_image(
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         perturbation (str): One of ``PERTURBATIONS``.
-        frames (int | None): Length T of the sequence, at least 2. None takes the published one: 41 of translation, 31
-            of all others.
+        frames (int | None): Length T of the sequence, at least 2. None takes the published one, 31 or 41.
         difficulty (int): Strength of noise: 1, 2 or 3. It does not change other sequences: for them the metric compares
             frames further apart. Default: 1.
         seed (int): Seed of noise and snow. Default: 0.

@@ -70,9 +70,9 @@ class PerturbedDataset(Dataset):
         info = self.dataset.get_data_info(idx)
         results, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
         sequence = image_key(info['img_path'])
-        frames = perturb_image(
-            mmcv.bgr2rgb(results['img']), self.perturbation, self.frames, self.difficulty,
-            image_seed(self.seed, self.perturbation, sequence), self._crop)
+        seed = image_seed(self.seed, self.perturbation, sequence)
+        frames = perturb_image(mmcv.bgr2rgb(results['img']), self.perturbation, self.frames, self.difficulty, seed,
+                               self._crop)
         return pack_frames(
             self.dataset.pipeline.transforms[-1], [mmcv.rgb2bgr(frame) for frame in frames], {**results, **info},
             dict(perturbation=self.perturbation, difficulty=self.difficulty, sequence=sequence, **tags))

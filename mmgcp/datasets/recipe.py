@@ -81,14 +81,10 @@ class CorruptedSet(NamedTuple):
         """Return the name of the file made from image ``stem``."""
         return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
 
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
-        """Crop and corrupt an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
+    def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
+        """Crop, corrupt and write an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, self.severity, key)
-        return corrupt_image(recipe.cropped(image), self.name, self.severity, seed)
-
-    def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
-        """Write a corrupted image."""
-        recipe.save(made, path)
+        recipe.save(corrupt_image(recipe.cropped(image), self.name, self.severity, seed), path)
 
 
 class PerturbedSet(NamedTuple):
@@ -109,18 +105,15 @@ class PerturbedSet(NamedTuple):
         """Return the name of the video, or folder of frames, made from image ``stem``."""
         return f'{stem}.mp4' if recipe.format == 'mp4' else stem
 
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
-        """Make the sequence of an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
+    def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
+        """Write the sequence of an RGB image, seeded by its ``image_key``, as a video or a folder of frames."""
         seed = image_seed(recipe.seed, self.name, key)
-        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed, recipe.cropped)
-
-    def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
-        """Write a sequence as a video or a folder of frames."""
+        frames = perturb_image(image, self.name, recipe.frames, self.difficulty, seed, recipe.cropped)
         if recipe.format == 'mp4':
-            return _save_video(made, path)
+            return _save_video(frames, path)
         path.mkdir()
         suffix = {'jpeg': '.jpg', 'png': '.png'}[recipe.format]
-        for index, frame in enumerate(made):
+        for index, frame in enumerate(frames):
             recipe.save(frame, path / f'{index:03d}{suffix}')
 
 

@@ -31,9 +31,12 @@ def stack_scores(samples: Sequence[dict]) -> Tensor:
     return scores
 
 
-def log_unreadable(name: str, files: Sequence[str]) -> None:
-    """Log the files of a set that could not be read."""
+def count_unreadable(name: str, files: Sequence[str]) -> dict[str, int]:
+    """Log and count, if there are any, the files of a set that could not be read."""
+    if not files:
+        return {}
     print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)
+    return {f'unreadable/{name}': len(files)}
 
 
 def name_means(means: dict[str, float | None], missing: Sequence[str], partial: bool) -> dict[str, float]:

@@ -11,7 +11,7 @@ from mmgcp.robustness.outcomes import pack_errors
 from mmgcp.robustness.reference import is_share
 from mmgcp.utils.errors import SetupError
 
-from .common import log_unreadable, name_means, read_tags, stack_scores
+from .common import count_unreadable, name_means, read_tags, stack_scores
 
 
 @METRICS.register_module()
@@ -89,9 +89,7 @@ class CorruptionError(BaseMetric):
             files, known = zip(*seen, strict=True)
             wrong, right = known.count(True), known.count(False)
             name = f'{corruption}/{severity}'
-            if unreadable := [file for file, outcome in seen if outcome is None]:
-                metrics[f'unreadable/{name}'] = len(unreadable)
-                log_unreadable(name, unreadable)
+            metrics |= count_unreadable(name, [file for file, outcome in seen if outcome is None])
             if wrong + right:
                 self.outcomes[name] = pack_errors(files, known)
                 metrics[f'images/{name}'] = wrong + right

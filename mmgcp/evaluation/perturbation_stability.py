@@ -20,7 +20,7 @@ from mmgcp.robustness.perturbations import (
 )
 from mmgcp.utils.errors import SetupError
 
-from .common import log_unreadable, name_means, read_tags, stack_scores
+from .common import count_unreadable, name_means, read_tags, stack_scores
 
 
 def rank_top5(scores: Tensor) -> Tensor:
@@ -103,9 +103,7 @@ class PerturbationStability(BaseMetric):
         for perturbation in dict.fromkeys(result[0] for result in results):
             sequences = [result for result in results if result[0] == perturbation]
             readable = [result for result in sequences if result[-1] is not None]
-            if unreadable := [name for _, name, *_, values in sequences if values is None]:
-                metrics[f'unreadable/{perturbation}'] = len(unreadable)
-                log_unreadable(perturbation, unreadable)
+            metrics |= count_unreadable(perturbation, [name for _, name, *_, values in sequences if values is None])
             if readable:
                 _check_lengths(readable)
                 flip[perturbation], top5[perturbation] = np.mean([result[-1] for result in readable], axis=0).tolist()

@@ -28,10 +28,7 @@ class _Running:
 def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job]:
     """List the jobs to run: those without a result, each after the training that it needs and that has not ended.
 
-    Args:
-        jobs (list[Job]): Jobs to run.
-        results (Path): Folder of results.
-        again (bool): Repeat finished jobs.
+    ``results`` is the folder of results; ``again`` repeats finished jobs.
     """
     todo = []
 
@@ -50,6 +47,8 @@ def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job
 def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], None] = print) -> list[Job]:
     """Run jobs, each as soon as the training that it needs has ended, and record their results.
 
+    Return the jobs that failed or need a failed one.
+
     The output of a job goes to ``<work_dir>/<training or measurement>.log``. Jobs take GPUs in turn, or share the CPU's
     cores. A failed job does not stop the others, except those that need it.
 
@@ -58,9 +57,6 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
         results (Path): Folder of results.
         at_once (int): Number of jobs at a time.
         say (Callable[[str], None]): Called with lines of progress.
-
-    Returns:
-        list[Job]: Jobs that failed or need a failed one.
     """
     waiting, running, failed = list(jobs), [], []
     begin, ended = time.monotonic(), 0

@@ -34,14 +34,9 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
 
 def checkout_commit(root: Path) -> str | None:
-    """State of a checkout of this project as ``git describe`` tells it.
+    """Return the state of the folder that ``mmgcp`` lies in as ``git describe`` tells it; None if it is no checkout.
 
-    Args:
-        root (Path): Folder that ``mmgcp`` lies in.
-
-    Returns:
-        str | None: None if the folder is no checkout of this project: what another repository that mmgcp is installed
-        or copied into is at says nothing of mmgcp.
+    What another repository that mmgcp is installed or copied into is at says nothing of mmgcp.
     """
     setup = root / 'setup.cfg'
     if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():

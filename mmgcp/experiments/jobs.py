@@ -19,18 +19,11 @@ from .plan import Measurement, Plan, Training
 
 @dataclass(frozen=True)
 class Job:
-    """One training or measurement with one seed.
-
-    Attributes:
-        plan (Plan): The plan.
-        training (Training): The training, or the one to measure.
-        seed (int): The seed.
-        measurement (Measurement | None): The measurement; None for the training itself.
-    """
+    """One training or measurement with one seed."""
     plan: Plan
-    training: Training
+    training: Training  # or the one to measure
     seed: int
-    measurement: Measurement | None = None
+    measurement: Measurement | None = None  # None for the training itself
 
     def __str__(self) -> str:
         return f"{' '.join(reversed(self.names))} seed {self.seed}"
@@ -110,12 +103,7 @@ class Job:
             shutil.rmtree(self.work_dir)
 
     def command(self, root: Path | None = None) -> list[str]:
-        """Command that runs it, from the folder of ``work_dirs``.
-
-        Args:
-            root (Path, optional): Path of ``tools`` and ``configs`` in the command. Default: the path there from the
-                current folder.
-        """
+        """Command that runs it, from the folder of ``work_dirs``; ``root`` is where ``tools`` and ``configs`` are."""
         root = Path(os.path.relpath(configs_folder().resolve().parent)) if root is None else root
         if not self.measurement:
             return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
@@ -139,8 +127,7 @@ class Job:
 def jobs_of(plan: Plan) -> list[Job]:
     """List all jobs of a plan: trainings seed by seed, in the order of the plan, then the measurements.
 
-    All trainings run with the first seed before any runs with the second, so that a plan that is cut off has covered as
-    much as possible.
+    A plan that is cut off has thereby covered as much as possible.
     """
     seeds = sorted({seed for training in plan.trainings for seed in training.seeds or plan.seeds})
     trainings = [Job(plan, training, seed) for seed in seeds for training in plan.trainings

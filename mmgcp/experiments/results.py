@@ -1,6 +1,6 @@
 """Write and read the files of results: what a job logged or measured, below a line that says how it was made."""
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -14,19 +14,10 @@ from .plan import Plan
 
 
 def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
-    """Write the result of a finished job, in place of an earlier one.
+    """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
     A training's result is its log: a line per training record and per validation. Measurements by ``LandscapeHook`` go
-    to a file beside it.
-
-    Args:
-        job (Job): The job.
-        results (Path): Folder of results.
-        seconds (float): Duration.
-        threads (int): CPU threads of the job.
-
-    Returns:
-        str: Short summary.
+    to a file beside it. The job took some ``seconds`` with its CPU ``threads``.
 
     Raises:
         SetupError: If the measurement left no file, or several.
@@ -55,15 +46,9 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
-    """Read the logs of a plan's trainings.
+    """Read the logs of a plan's trainings by training and seed, in the order of the plan.
 
-    Args:
-        plan (Plan): The plan.
-        results (Path): Folder of results.
-
-    Returns:
-        dict[str, dict[int, Records]]: Logs by training and seed, in the order of the plan, without trainings that have
-        none.
+    Trainings without logs are left out.
 
     Raises:
         ValueError: If a file cannot be read.
@@ -79,25 +64,6 @@ def as_run(log: Records, name: str) -> Run:
     """Convert the log of a training to a :class:`~mmgcp.utils.logs.Run`."""
     train = tuple(record for record in log.records if 'iter' in record)
     return Run(name, 'epoch', train, tuple(record for record in log.records if 'iter' not in record))
-
-
-def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[str], list[list[str]]]]:
-    """Tabulate the last validation of trainings: mean and standard deviation over the seeds.
-
-    Args:
-        runs (Mapping[str, Mapping[int, Run]]): Runs by training and seed.
-
-    Returns:
-        list[tuple[list[str], list[list[str]]]]: A table per set of metrics (classifiers and detectors): names of the
-        columns, and the cells of a row per training.
-    """
-    tables = {}
-    for name, by_seed in runs.items():
-        metrics = next(iter(by_seed.values())).metrics
-        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
-        _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
-        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
-    return list(tables.values())
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:

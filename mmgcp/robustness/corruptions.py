@@ -28,8 +28,7 @@ class CorruptionErrors(NamedTuple):
     relative_mce: float | None
 
 
-def corruption_errors(errors: Mapping[str, Mapping[int, float]],
-                      clean: float | None = None,
+def corruption_errors(errors: Mapping[str, Mapping[int, float]], clean: float | None = None,
                       reference: Mapping | None = None) -> CorruptionErrors:
     r"""Compute corruption errors and their means.
 

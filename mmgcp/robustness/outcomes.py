@@ -11,15 +11,10 @@ import numpy as np
 
 
 def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
-    """Pack which photos of a set are misclassified.
+    """Pack which photos of a set, by name of the file, are misclassified; None if a photo could not be read.
 
-    Args:
-        names (Sequence[str]): Image files, with or without folders and suffix.
-        wrong (Sequence[bool | None]): Whether each is misclassified; None if it could not be read.
-
-    Returns:
-        dict: JSON values: ``photos``, the bits ``wrong`` as hex text (:func:`numpy.packbits`), and the bits
-        ``unreadable`` if any are set.
+    The JSON values are ``photos``, the bits ``wrong`` as hex text (:func:`numpy.packbits`), and the bits ``unreadable``
+    if any are set.
     """
     order, photos = _sorted(names)
     unreadable = [wrong[i] is None for i in order]
@@ -28,16 +23,10 @@ def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
 
 
 def pack_flips(names: Sequence[str], flip: Sequence[float | None], top5: Sequence[float | None], pairs: int) -> dict:
-    """Pack flip probability and top-5 distance of the sequences of a set.
+    """Pack flip probability and mean top-5 distance of the sequences of a set; None if a sequence could not be read.
 
-    Args:
-        names (Sequence[str]): Names of the sequences.
-        flip (Sequence[float | None]): Flip probabilities; None if a sequence could not be read.
-        top5 (Sequence[float | None]): Mean top-5 distances, likewise.
-        pairs (int): Number of frames that are compared in a sequence.
-
-    Returns:
-        dict: JSON values: ``photos``, ``pairs``, and the sums over the pairs ``flip`` and ``top5``, which are integers.
+    The JSON values are ``photos``, ``pairs``, the number of frames that are compared in a sequence, and the sums over
+    the pairs ``flip`` and ``top5``, which are integers.
     """
     order, photos = _sorted(names)
     sums = {key: [None if values[i] is None else round(values[i] * pairs) for i in order]
@@ -46,15 +35,10 @@ def pack_flips(names: Sequence[str], flip: Sequence[float | None], top5: Sequenc
 
 
 def unpack(outcomes: Mapping, items: int) -> dict[str, np.ndarray]:
-    """Unpack the outcomes of a set.
+    """Unpack what :func:`pack_errors` or :func:`pack_flips` packed of n photos.
 
-    Args:
-        outcomes (Mapping): From :func:`pack_errors` or :func:`pack_flips`.
-        items (int): Number n of photos.
-
-    Returns:
-        dict[str, np.ndarray]: (n,) float64: ``error``, 0 or 1, or ``flip`` and ``top5``, means over the pairs. A photo
-        that could not be read has the mean of the others, which keeps their mean.
+    Values are (n,) float64: ``error``, 0 or 1, or ``flip`` and ``top5``, means over the pairs. A photo that could not
+    be read has the mean of the others, which keeps their mean.
     """
     if 'wrong' in outcomes:
         values = dict(error=_unpack(outcomes['wrong'], items))

@@ -70,10 +70,15 @@ def open_records(path: str | Path, settings: dict) -> list[dict]:
 
 def write_records(path: str | Path, settings: dict, records: Iterable[dict]) -> None:
     """Write a whole file of measurements, in place of an earlier one; missing folders are created."""
+    write_whole(path, ''.join(map(_line, ({'settings': settings}, *records))))
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file under another name and rename it: an interruption leaves no half file. Missing folders are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(''.join(map(_line, ({'settings': settings}, *records))))
+    part = path.with_name(f'{path.name}.part')
+    part.write_text(text, encoding='utf-8')
     part.replace(path)
 
 

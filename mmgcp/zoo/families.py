@@ -12,20 +12,12 @@ from mmpretrain.models.backbones.resnet import Bottleneck
 
 
 class Family(NamedTuple):
-    """Networks of one design. All but the first two fields are for conversion from and to torchvision.
-
-    Attributes:
-        title (str): Name in messages and, before GAP or GCP, of the collections.
-        networks (Mapping[str, str]): Networks by the first part of their configs' names: torchvision's function, or
-            empty if there is none.
-        landmarks (tuple[str, ...]): A tensor that all networks of the family have, and no others: its names in
-            torchvision and in MMPretrain.
-        modules (Mapping[str, str]): MMPretrain's names of modules by torchvision's, where they differ.
-    """
-    title: str
-    networks: Mapping[str, str]
+    """Networks of one design. All but the first two fields are for conversion from and to torchvision."""
+    title: str  # in messages and, before GAP or GCP, of the collections
+    networks: Mapping[str, str]  # torchvision's function or, if there is none, '' by the first part of configs' names
+    # A tensor that all networks of the family have, and no others: its names in torchvision and in MMPretrain.
     landmarks: tuple[str, ...] = ()
-    modules: Mapping[str, str] = {}
+    modules: Mapping[str, str] = {}  # MMPretrain's names by torchvision's, where they differ
 
     def to_mmpretrain(self, name: str) -> str:
         """Translate torchvision's name of a tensor to MMPretrain's; unknown names stay the same."""

@@ -20,19 +20,11 @@ META = ('dataset_meta', 'epoch', 'experiment_name', 'config_name', 'released')
 
 
 class Published(NamedTuple):
-    """Published file.
-
-    Attributes:
-        path (Path): ``<out>-<hash>.pth``, as ``torch.hub`` with ``check_hash`` expects it, with the first 8 digits of
-            the file's SHA-256.
-        size_before (int): Size of the checkpoint in bytes.
-        size_after (int): Size of this file in bytes.
-        averaged (bool): Whether the weights are a moving average.
-    """
+    """Published file, called ``<out>-<first 8 digits of its SHA-256>.pth`` for ``torch.hub`` with ``check_hash``."""
     path: Path
-    size_before: int
-    size_after: int
-    averaged: bool
+    size_before: int  # of the checkpoint in bytes
+    size_after: int  # of this file in bytes
+    averaged: bool  # whether the weights are a moving average
 
 
 def publish_backbone(filename: str, out: str) -> Published:
@@ -44,9 +36,6 @@ def publish_backbone(filename: str, out: str) -> Published:
     Args:
         filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
         out (str): Path of the file without suffix, or a folder for a file named after the checkpoint.
-
-    Returns:
-        Published: The file.
 
     Raises:
         SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be

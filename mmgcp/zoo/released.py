@@ -38,21 +38,13 @@ class ReleasedNetwork:
 
     The tensors do not show the learning-rate setting (LR_norm, LR_fast, LR_adju), so that ``config`` is the one without
     a suffix. Nor do they show whether a ResNet's conv5 was down-sampled: in the released GCP networks it was not.
-
-    Attributes:
-        arch (str): ``'resnet18'``, ..., ``'mobilenetv2'`` or ``'shufflenetv2'``.
-        reduced_channels (int, optional): Number of channels before the covariance; None for a network with GAP.
-        num_classes (int): Number of classes.
-        config (str): Config of the network, relative to the folder of the configs.
-        cfg_options (dict): Settings to override in the config, for ``--cfg-options``.
-        dtypes (tuple[str]): Floating-point types other than float32 in the released file.
     """
-    arch: str
-    reduced_channels: int | None
+    arch: str  # 'resnet18', ..., 'mobilenetv2' or 'shufflenetv2'
+    reduced_channels: int | None  # before the covariance; None for a network with GAP
     num_classes: int
-    config: str
-    cfg_options: dict
-    dtypes: tuple[str, ...]
+    config: str  # of the network, relative to the folder of the configs
+    cfg_options: dict  # settings to override in the config, for --cfg-options
+    dtypes: tuple[str, ...]  # floating-point types other than float32 in the released file
 
     def __str__(self) -> str:
         pooling = f'GCP of {self.reduced_channels} channels' if self.reduced_channels else 'GAP'

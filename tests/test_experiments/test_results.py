@@ -1,4 +1,5 @@
-from mmgcp.experiments.results import as_run, last_validations, mean_and_spread, read_logs
+from mmgcp.experiments.results import as_run, mean_and_spread, read_logs
+from tools.run_experiments import last_validations
 
 
 def test_logs_are_read_by_training_and_seed(plan, results):

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmgcp.apis import config_data
+from mmgcp.datasets.class_folders import class_names
 from mmgcp.datasets.corruptions import check_corruption, load_library
-from mmgcp.datasets.imagenet_c import check_sets, labelled_classes, missing_sets
+from mmgcp.datasets.imagenet_c import check_sets, missing_sets
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
@@ -157,7 +158,7 @@ def _check_folders(benchmark, classes):
     if benchmark.name == 'imagenet-c':
         check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
     else:
-        labelled_classes(_perturbations(benchmark, *benchmark.kinds), classes)
+        class_names(_perturbations(benchmark, *benchmark.kinds), classes)
 
 
 def _corrupted_sets(benchmark, clean):
