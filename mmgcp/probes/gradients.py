@@ -21,14 +21,14 @@ The Fisher matrix is the empirical one, of the gradients of the GAP loss with tr
 statistics of the batch, as in training, so that the gradient at one image depends a little on the other images.
 """
 import math
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.necks import GlobalAveragePooling
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import CovariancePooling
@@ -49,32 +49,19 @@ SPECTRUM = 64  # number of singular values to keep
 
 
 class WeightGradients(NamedTuple):
-    """Rows of Table 1 as gradients with respect to the same weights.
-
-    Attributes:
-        layer (str): Name of the convolution.
-        loss (float): The network's own loss, mean over the images.
-        rows (dict[str, Tensor]): Gradients by name of the row, (out, in * kernel height * kernel width), with the bias
-            of the convolution, if any, as last column; float64.
-    """
-    layer: str
-    loss: float
+    """Rows of Table 1 as gradients with respect to the same weights."""
+    layer: str  # name of the convolution
+    loss: float  # the network's own loss, mean over the images
+    # By name of the row, (out, in * kernel height * kernel width), and the bias, if any, as last column; float64.
     rows: dict[str, Tensor]
 
 
 class Row(NamedTuple):
-    """Statistics of a gradient.
-
-    Attributes:
-        norm (float): Frobenius norm.
-        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007).
-        singular_values (list[float]): Up to 64 largest singular values, relative to the largest.
-        cosines (dict[str, float]): Cosine similarity to each row by name, including itself.
-    """
-    norm: float
-    effective_rank: float
-    singular_values: list[float]
-    cosines: dict[str, float]
+    """Statistics of a gradient."""
+    norm: float  # Frobenius
+    effective_rank: float  # exp of the entropy of the singular values over their sum (Roy & Vetterli, 2007)
+    singular_values: list[float]  # up to 64 largest, relative to the largest
+    cosines: dict[str, float]  # cosine similarity to each row by name, including itself
 
 
 class _Layers(NamedTuple):
@@ -99,9 +86,6 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
         model (nn.Module): Classifier of MMPretrain in training mode, not inside a wrapper such as DDP.
         batches (Sequence[dict]): Batches from the data loader; more images give a better Fisher matrix.
         damping (float): Added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
-
-    Returns:
-        WeightGradients: The rows, in the order of this module's description.
 
     Raises:
         SetupError: If the network does not have exactly one average or covariance pooling, the convolution before it is
@@ -161,12 +145,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
     image changes its own scores by no more than its residuals, whatever the number of channels.
 
-    Args:
-        features (Tensor): Averaged features, (n, D).
-        targets (Tensor): Probabilities of the classes, (n, K).
-
-    Returns:
-        nn.Linear: From D to K, float64, for the unnormalised features.
+    From averaged features (n, D) and probabilities of the classes (n, K); the head, in float64, takes features as they
+    are, not normalised.
 
     Raises:
         SetupError: If the features are not finite, or the same for all images.
@@ -207,9 +187,13 @@ def _find_layers(model: nn.Module, data: dict) -> _Layers:
     pooling = poolings[0]
     if isinstance(pooling, CovariancePooling):
         _check_root(pooling)
-    watched = [pooling, *(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))]
     run = []
-    with _hooked({layer: lambda layer, *_: run.append(layer) for layer in watched}), torch.no_grad():
+
+    def watch(layer: nn.Module, *_) -> None:
+        if layer is pooling or isinstance(layer, nn.Conv2d):
+            run.append(layer)
+
+    with register_module_forward_hook(watch), torch.no_grad():
         training_loss(model, data)
     if run.count(pooling) != 1 or run[0] is pooling:
         raise SetupError(f'{type(model).__name__} pools {run.count(pooling)} times in a forward pass, or has no '
@@ -232,17 +216,6 @@ def _check_root(pooling: CovariancePooling) -> None:
                          'shrinkage, pre_norm and scale_off_diagonal at their defaults')
 
 
-@contextmanager
-def _hooked(hooks: dict[nn.Module, Callable]):
-    """Register forward hooks on layers for the time being."""
-    handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     seen = {}
 
@@ -253,7 +226,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     def watch_pooling(_, inputs: tuple, output: Tensor | tuple[Tensor]) -> None:
         seen.update(features=_last(inputs[0]), pooled=_last(output))
 
-    with _hooked({layers.conv: watch_conv, layers.pooling: watch_pooling}):
+    with (layers.conv.register_forward_hook(watch_conv), layers.pooling.register_forward_hook(watch_pooling)):
         loss = training_loss(model, data)
     if seen['features'].dim() != 4:
         raise SetupError(f"the pooling receives features of shape {tuple(seen['features'].shape)}, no feature maps "

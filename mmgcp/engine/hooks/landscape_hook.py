@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmgcp.probes.landscape import SIGNS, find_place, measure_landscape
-from mmgcp.probes.probe import preprocess, undisturbed
+from mmgcp.probes.probe import prepared
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
@@ -84,10 +84,8 @@ class LandscapeHook(Hook):
             return
         start = time.perf_counter()
         model = _network(runner)
-        with undisturbed(model):
-            data = preprocess(model, data_batch)
-            with undisturbed(model) as rewind:  # to the random state of the training step's forward pass
-                landscape = self._measure(model, data, rewind)
+        with prepared(model, [data_batch]) as ((data, ), rewind):
+            landscape = self._measure(model, data, rewind)
         seconds = time.perf_counter() - start
         self.measurements += 1
         self.seconds += seconds
