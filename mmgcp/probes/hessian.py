@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.runner import set_random_seed
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.seeds import seed_all
 
 from .probe import prepared, refused, training_loss
 
@@ -238,7 +238,7 @@ def measure_curvature(model: nn.Module, batches: Sequence[dict], eigenvalues: in
     """
     fault, estimate = '', (float('nan'), float('nan'))
     largest = lowest = Eigenvalues([], [])
-    seed_all(seed)
+    set_random_seed(seed)
     with loss_hessian(model, batches, progress) as hessian:
         try:
             estimate = trace(hessian, samples, seed)

@@ -13,18 +13,11 @@ BOOKKEEPING = {'step', 'time', 'data_time', 'memory'}
 
 @dataclass(frozen=True)
 class Run:
-    """Log of one training, merged over interruptions.
-
-    Attributes:
-        name (str): Name of the run in tables and legends.
-        unit (str): Unit of the steps of ``val``, 'epoch' or 'iteration'.
-        train (tuple[dict]): Training lines in chronological order: 'loss', 'lr', 'iter', and 'epoch' if logged.
-        val (tuple[dict]): Validation lines in chronological order: metrics, and 'step' in ``unit``, from 1.
-    """
-    name: str
-    unit: str
-    train: tuple = field(repr=False)
-    val: tuple = field(repr=False)
+    """Log of one training, merged over interruptions; lines are in chronological order."""
+    name: str  # in tables and legends
+    unit: str  # of the steps of val: 'epoch' or 'iteration'
+    train: tuple[dict, ...] = field(repr=False)  # training lines: 'loss', 'lr', 'iter', and 'epoch' if logged
+    val: tuple[dict, ...] = field(repr=False)  # validation lines: metrics, and 'step' in unit, from 1
 
     @property
     def metrics(self) -> list[str]:
@@ -61,9 +54,6 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
         work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``.
         name (str, optional): Name of the run. Default: name of the folder.
 
-    Returns:
-        Run: The merged log.
-
     Raises:
         ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of
             a log cannot be read.
@@ -83,14 +73,7 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
 
 
 def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Run]:
-    """Read runs to be compared.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-
-    Returns:
-        list[Run]: The runs, in the given order.
+    """Read runs to be compared, one per work directory, in their order; names are the labels or those of the folders.
 
     Raises:
         ValueError: As :func:`read_run` and :func:`read_labelled`, or if some count epochs and others iterations.

@@ -68,17 +68,12 @@ def _compiler():
         raise SetupError(f'torchvision {version("torchvision")} does not work with {torch}: install versions that '
                          'belong together, as in requirements/*.txt') from None
     raise SetupError(f"mmcv's compiled operators do not work with {torch}: recompile them with "
-                     f'`{compile_command()}`, or leave them out with `{plain_command()}`')
+                     f'`{compile_command()}`, or leave them out with `pip install {_REINSTALL} {_distribution()}`')
 
 
 def compile_command() -> str:
     """Command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
-
-
-def plain_command() -> str:
-    """Command that installs mmcv without compiled operators."""
-    return f'pip install {_REINSTALL} {_distribution()}'
 
 
 def _distribution():

@@ -48,12 +48,7 @@ def read_records(path: str | Path) -> Records:
 def open_records(path: str | Path, settings: dict) -> list[dict]:
     """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
-    Args:
-        path (str | Path): The file; missing folders are created.
-        settings (dict): Settings of the measurement; JSON values.
-
-    Returns:
-        list[dict]: Measurements that are in the file already.
+    Missing folders are created. Returned are the measurements that are in the file already.
 
     Raises:
         ValueError: If the file has other settings, or cannot be read.
