@@ -64,12 +64,6 @@ class Row(NamedTuple):
     cosines: dict[str, float]  # cosine similarity to each row by name, including itself
 
 
-class _Layers(NamedTuple):
-    name: str
-    conv: nn.Conv2d
-    pooling: nn.Module
-
-
 class _Flow(NamedTuple):
     """Forward pass: input and output of the convolution, ``X`` (B, D, H, W), input of the head, and loss."""
     inputs: Tensor
@@ -88,9 +82,8 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
         damping (float): Added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
 
     Raises:
-        SetupError: If the network does not have exactly one average or covariance pooling, the convolution before it is
-            missing, not trained or not supported by K-FAC, the covariance pooling is not the centred square root, or a
-            gradient is zero or not finite.
+        SetupError: If the network has no or several poolings, K-FAC does not support the convolution before it or that
+            is not trained, the covariance pooling is not the centred square root, or a gradient is zero or not finite.
         ValueError: If there are no batches, or ``damping`` is not positive or too small for float64.
     """
     if not batches:
@@ -100,27 +93,27 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
     with undisturbed(model) as rewind:
         data = [preprocess(model, batch) for batch in batches]
         images = sum(len(batch['inputs']) for batch in data)
-        layers = _find_layers(model, data[0])
+        name, conv, pooling = _find_layers(model, data[0])
         head = None
-        if isinstance(layers.pooling, CovariancePooling):
+        if isinstance(pooling, CovariancePooling):
             rewind()
-            head = _fit_head(model, layers, data)
+            head = _fit_head(model, conv, pooling, data)
 
         rewind()
         loss, rows, factors = 0., {}, [0., 0.]
         for batch in data:
-            flow = _forward(model, layers, batch)
+            flow = _forward(model, conv, pooling, batch)
             share = len(flow.features) / images
             loss += share * flow.loss.item()
             gradients = _feature_gradients(flow, head, batch)
-            for name, gradient in gradients.items():
-                rows[name] = rows.get(name, 0) + share * _by_weights(layers.conv, flow, gradient)
+            for row, gradient in gradients.items():
+                rows[row] = rows.get(row, 0) + share * _by_weights(conv, flow, gradient)
             by_outputs, = torch.autograd.grad(flow.features, flow.outputs, gradients[GAP])
-            factors[0] += share * input_factor(layers.conv, flow.inputs).double()
-            factors[1] += share * output_factor(layers.conv, by_outputs).double()
+            factors[0] += share * input_factor(conv, flow.inputs).double()
+            factors[1] += share * output_factor(conv, by_outputs).double()
         _check_rows(rows)
         rows[KFAC] = precondition(rows[GAP], *inverses(*factors, damping))
-    return WeightGradients(layers.name, loss, rows)
+    return WeightGradients(name, loss, rows)
 
 
 def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
@@ -177,8 +170,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     return head
 
 
-def _find_layers(model: nn.Module, data: dict) -> _Layers:
-    """Find the pooling layer, and the last convolution that runs before it."""
+def _find_layers(model: nn.Module, data: dict) -> tuple[str, nn.Conv2d, nn.Module]:
+    """Find the last convolution that runs before the pooling, with its name, and the pooling."""
     poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
     if len(poolings) != 1:
         raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
@@ -204,7 +197,7 @@ def _find_layers(model: nn.Module, data: dict) -> _Layers:
     if run.count(conv) != 1 or not is_supported(conv) or not conv.weight.requires_grad:
         raise SetupError(f'the last convolution before the pooling, {name}, is grouped, shared, frozen, or pads with '
                          'other values than zero, which K-FAC has no factors for: take another network')
-    return _Layers(name, conv, pooling)
+    return name, conv, pooling
 
 
 def _check_root(pooling: CovariancePooling) -> None:
@@ -216,7 +209,7 @@ def _check_root(pooling: CovariancePooling) -> None:
                          'shrinkage, pre_norm and scale_off_diagonal at their defaults')
 
 
-def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
+def _forward(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: dict) -> _Flow:
     seen = {}
 
     def watch_conv(_, inputs: tuple, output: Tensor) -> Tensor:
@@ -226,7 +219,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     def watch_pooling(_, inputs: tuple, output: Tensor | tuple[Tensor]) -> None:
         seen.update(features=_last(inputs[0]), pooled=_last(output))
 
-    with (layers.conv.register_forward_hook(watch_conv), layers.pooling.register_forward_hook(watch_pooling)):
+    with conv.register_forward_hook(watch_conv), pooling.register_forward_hook(watch_pooling):
         loss = training_loss(model, data)
     if seen['features'].dim() != 4:
         raise SetupError(f"the pooling receives features of shape {tuple(seen['features'].shape)}, no feature maps "
@@ -238,9 +231,9 @@ def _last(value):
     return value[-1] if isinstance(value, (tuple, list)) else value
 
 
-def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Linear:
+def _fit_head(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: Sequence[dict]) -> nn.Linear:
     with torch.no_grad():
-        features = [_forward(model, layers, batch).features.double().mean((2, 3)) for batch in data]
+        features = [_forward(model, conv, pooling, batch).features.double().mean((2, 3)) for batch in data]
     targets = [_targets(batch['data_samples'], model.head.num_classes) for batch in data]
     return fit_average_head(torch.cat(features), torch.cat(targets).to(features[0]))
 

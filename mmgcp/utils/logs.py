@@ -27,15 +27,8 @@ class Run:
     def curve(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Collect one validation metric over the training (a curve of the paper's Figs. 1, 3 and 4).
 
-        Args:
-            metric (str): For example 'accuracy/top1' (in %) or 'coco/bbox_mAP' (from 0 to 1).
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Steps in ``unit``, ascending, (n,) int64, and values in the metric's unit,
-            (n,) float64, which may be NaN. The last validation of a step counts.
-
-        Raises:
-            ValueError: If no validation line has this metric.
+        Metrics are 'accuracy/top1' (in %), 'coco/bbox_mAP' (from 0 to 1) and the like. Returned are steps in ``unit``,
+        ascending, (n,) int64, and values, (n,) float64, which may be NaN. The last validation of a step counts.
         """
         if metric not in self.metrics:
             raise ValueError(f"Run '{self.name}' has no metric '{metric}': choose one of {', '.join(self.metrics)}.")
@@ -86,8 +79,7 @@ def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = No
 def read_labelled(read: Callable, work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list:
     """Call ``read(work_dir, label)`` for each work directory, with label None if there are no labels.
 
-    Raises:
-        ValueError: If the numbers of labels and runs differ, or two runs have the same ``name``.
+    A ValueError says if the numbers of labels and runs differ, or two runs have the same ``name``.
     """
     if labels and len(labels) != len(work_dirs):
         raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')

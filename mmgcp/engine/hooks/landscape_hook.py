@@ -46,6 +46,7 @@ class LandscapeHook(Hook):
 
     Raises:
         ValueError: If a setting is out of range.
+        SetupError: In training, if the model has no such place, or is distributed by other means than DDP.
     """
 
     def __init__(self, step_range: Sequence[float], num_steps: int = 50, interval: int = 500, at: str = 'stem',
@@ -64,11 +65,7 @@ class LandscapeHook(Hook):
         self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
 
     def before_run(self, runner: Runner) -> None:
-        """Find the place to measure at.
-
-        Raises:
-            SetupError: If the model has no such place, or is distributed by other means than DDP.
-        """
+        """Find the place to measure at."""
         if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
             raise SetupError(f'LandscapeHook evaluates whole networks, and {type(runner.model).__name__} spreads them '
                              'over processes: train with DDP, or take the hook out of custom_hooks')
