@@ -11,10 +11,9 @@ from .covariance import covariance_factor, unit_factor
 from .dropcov import draw_gate, dropped_factor
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
-from .numerics import identity_like, zero_as_one
+from .numerics import identity_like, signed_power, unit_norm, zero_as_one
 from .pade import pade_pool
 from .product import product
-from .signed_power import signed_power, unit_norm
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import draw_sketch, tensor_sketch
 from .triu import triu_vector
