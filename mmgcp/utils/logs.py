@@ -38,14 +38,10 @@ class Run:
 
 
 def read_run(work_dir: str | Path, name: str | None = None) -> Run:
-    """Read a work directory of MMEngine's Runner.
+    """Read a work directory of MMEngine's Runner; the name of the run is that of the folder by default.
 
-    Each start of a Runner logs into its own folder. A resumed training replaces what was logged before from its first
-    epoch (iteration) on.
-
-    Args:
-        work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``.
-        name (str, optional): Name of the run. Default: name of the folder.
+    Each start of a Runner logs into its own folder, ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``. A resumed training
+    replaces what was logged before from its first epoch (iteration) on.
 
     Raises:
         ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of

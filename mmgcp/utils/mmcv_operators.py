@@ -43,11 +43,7 @@ def installed() -> ModuleSpec | None:
 
 
 def are_compiled() -> bool:
-    """Check whether ``mmcv.ops`` uses its own compiled operators.
-
-    Raises:
-        SetupError: If they were compiled for another torch, or torchvision does not fit torch.
-    """
+    """Whether ``mmcv.ops`` uses its own compiled operators; a SetupError if these or torchvision do not fit torch."""
     return 'torchvision' not in _compiler()
 
 
