@@ -18,14 +18,11 @@ CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
 
 
 def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[TrainedRun]:
-    """Read runs and their configs.
+    """Read runs and their configs, with a warning where the batch size is unknown or changed.
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
         labels (Sequence[str], optional): One name per run. Default: names of the folders.
-
-    Returns:
-        list[TrainedRun]: The runs, in the given order, with a warning where the batch size is unknown or changed.
 
     Raises:
         ValueError: If a run cannot be read (see :func:`~mmgcp.utils.logs.read_runs`), or its config is missing.
@@ -45,14 +42,8 @@ def _read_training(work_dir, run):
                          'leaves there: copy the config of the training into it.')
     cfg = Config.fromfile(configs[-1])
     network, pooling = _network(cfg.model)
-    train_cfg = cfg.get('train_cfg') or {}
-    return TrainedRun(
-        run=run,
-        network=network,
-        pooling=pooling,
-        lr=_lr_setting(cfg, network),
-        batch=_batch(cfg, starts, run.name),
-        planned=train_cfg.get('max_epochs' if run.unit == 'epoch' else 'max_iters'))
+    planned = (cfg.get('train_cfg') or {}).get('max_epochs' if run.unit == 'epoch' else 'max_iters')
+    return TrainedRun(run, network, pooling, _lr_setting(cfg, network), _batch(cfg, starts, run.name), planned)
 
 
 def _network(model):
