@@ -140,9 +140,6 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
     From averaged features (n, D) and probabilities of the classes (n, K); the head, in float64, takes features as they
     are, not normalised.
-
-    Raises:
-        SetupError: If the features are not finite, or the same for all images.
     """
     features, targets = features.double(), targets.double()
     mean = features.mean(0)
@@ -268,8 +265,7 @@ def _feature_gradients(flow: _Flow, head: nn.Linear | None, data: dict) -> dict[
 
 def _by_weights(conv: nn.Conv2d, flow: _Flow, gradient: Tensor) -> Tensor:
     """dL/dW from dL/dX, as a matrix."""
-    weights = [weight for weight in (conv.weight, conv.bias) if weight is not None]
-    gradients = torch.autograd.grad(flow.features, weights, gradient, retain_graph=True)
+    gradients = torch.autograd.grad(flow.features, list(conv.parameters()), gradient, retain_graph=True)
     return gradient_matrix(conv, *gradients).double()
 
 

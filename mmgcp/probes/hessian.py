@@ -117,7 +117,6 @@ def loss_hessian(model: nn.Module, batches: Sequence[dict],
     """
     if not batches:
         raise ValueError('a Hessian needs at least one batch')
-    trained_weights(model)
     with prepared(model, batches) as (data, rewind):
         yield Hessian(model, data, rewind, progress)
 
@@ -136,9 +135,6 @@ def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tenso
     """Multiply the Hessian of one batch's loss by a vector, exactly, by double backward (Pearlmutter, 1994).
 
     The vector and the product have the shapes of the weights. Returned are the loss, a scalar, and the product.
-
-    Raises:
-        SetupError: If a layer cannot be differentiated twice, or the GPU runs out of memory.
     """
     try:
         with torch.enable_grad():
@@ -182,9 +178,6 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
     For the most negative ones, pass ``-hessian`` and negate the result. Takes memory for ``max(20, 2 number + 1)``
     vectors and tens to hundreds of products, more for close eigenvalues. ``tolerance`` is the relative accuracy, 0 for
     that of the dtype. Eigenvalues that have not converged after ``max_restarts`` are left out.
-
-    Raises:
-        ValueError: If ``number`` is not in 1 to n - 1.
     """
     size = hessian.shape[0]
     if not 0 < number < size:

@@ -6,11 +6,12 @@ At a point ``x`` with loss ``L`` and gradient ``g``, and for step sizes ``eta``,
     distances   ||g - g(x + s eta g)||                                    Eq. 4
     smoothness  ||g - g(x + s eta g)|| / (eta ||g||)
 
-The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. A :class:`Place` defines the
-point: an activation, the image or the weights.
+The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. The point is that of a place:
+the weights, the image or an activation. A place has a ``name``, gives its current ``point`` for a batch as tensors by
+name, and the ``loss`` of the batch at another point. If it is ``shared``, all processes of a distributed training have
+the same point; otherwise each has the part that belongs to its images.
 """
 import difflib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -38,22 +39,7 @@ class Landscape(NamedTuple):
     smoothness: list[float]  # distances over step lengths; NaN where the gradient is zero
 
 
-class Place(ABC):
-    """Place in a network where the landscape is measured."""
-
-    name: str  # of the layer or of the place
-    shared = False  # if all processes of a distributed training have the same point, not the part of their images
-
-    @abstractmethod
-    def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """Compute the current point for a batch, as tensors by name."""
-
-    @abstractmethod
-    def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
-        """Compute the loss of a batch at another point."""
-
-
-class Weights(Place):
+class Weights:
     """All trained weights, as in Santurkar et al."""
 
     name, shared = 'weights', True
@@ -67,10 +53,10 @@ class Weights(Place):
         return model.parse_losses(torch.func.functional_call(model, point, (), {**data, 'mode': 'loss'}))[0]
 
 
-class Image(Place):
+class Image:
     """The images after preprocessing."""
 
-    name = 'image'
+    name, shared = 'image', False
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
         """Return the images."""
@@ -81,18 +67,16 @@ class Image(Place):
         return training_loss(model, {**data, 'inputs': point['image']})
 
 
-class Activation(Place):
+class Activation:
     """Output of a layer, or its input with ``of_input``; the last tensor if it is a tuple."""
+
+    shared = False
 
     def __init__(self, name: str, of_input: bool = False) -> None:
         self.name, self.of_input = name, of_input
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """Run the network and record the activation.
-
-        Raises:
-            SetupError: If the layer does not run exactly once, or gives no floating-point tensor.
-        """
+        """Run the network and record the activation."""
         seen = []  # copies: an in-place operation may follow, such as a ReLU
         with torch.no_grad(), self._tapped(model, lambda x: seen.append(x.clone()) or x):
             training_loss(model, data)
@@ -125,6 +109,9 @@ class Activation(Place):
         if self.of_input:
             return layer.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))
         return layer.register_forward_hook(lambda _, inputs, output: apply(output))
+
+
+Place = Weights | Image | Activation
 
 
 def find_place(model: nn.Module, at: str) -> Place:
@@ -176,8 +163,7 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
     the precision of training, as short steps vanish in 16 bits.
 
     Raises:
-        SetupError: If the place cannot be measured, or ``vmap`` does not support the network and ``steps_at_once`` is
-            above 1.
+        SetupError: If the place cannot be measured, or ``vmap`` does not support the network.
     """
     processes = get_world_size()
 
