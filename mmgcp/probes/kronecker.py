@@ -75,10 +75,8 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
     ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
     over that of G, so that both are damped equally. Their Kronecker product is about ``(A (x) G + damping I)^-1``. A
-    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1.
-
-    Raises:
-        ValueError: If a factor is not finite, or with damping not positive definite in its precision.
+    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. A ValueError says if a factor is not
+    finite, or with damping not positive definite in its precision.
     """
     scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
     if not all(bool(scale.isfinite()) for scale in scales):

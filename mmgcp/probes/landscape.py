@@ -115,16 +115,11 @@ Place = Weights | Image | Activation
 
 
 def find_place(model: nn.Module, at: str) -> Place:
-    """Find a place by name.
+    """Find a place in a classifier of MMPretrain by name, or raise a SetupError that lists the nearest names.
 
-    Args:
-        model (nn.Module): Classifier of MMPretrain.
-        at (str): ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's
-            max-pooling or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of
-            Section 3; ``'image'``; ``'weights'``; or the name of a layer, for its output.
-
-    Raises:
-        SetupError: If the model has no such place; the message lists the nearest names.
+    Names are ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's max-pooling
+    or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of Section 3;
+    ``'image'``; ``'weights'``; or the name of a layer, for its output.
     """
     if at in ('weights', 'image'):
         return Weights() if at == 'weights' else Image()
@@ -155,15 +150,12 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
 
     The network, one batch and ``rewind`` come from :func:`~mmgcp.probes.probe.prepared`. Step sizes are positive;
     ``steps_at_once`` of them are evaluated in one pass by ``torch.func.vmap``, each with its own batch statistics, and
-    memory grows in proportion.
+    memory grows in proportion. If ``vmap`` does not support the network, a SetupError asks for one at a time.
 
     In distributed training the loss is the mean over all processes, and the point combines theirs. Without batch
     statistics, or with synchronised ones, this equals one process with the joint batch. Steps act on the gradient of
     the mean loss: at a place that each image has for itself they shrink with the batch. Values are in float32 whatever
     the precision of training, as short steps vanish in 16 bits.
-
-    Raises:
-        SetupError: If the place cannot be measured, or ``vmap`` does not support the network.
     """
     processes = get_world_size()
 

@@ -97,8 +97,7 @@ class LandscapeHook(Hook):
 
     def _measure(self, model, data, rewind):
         if self.steps_at_once is None:
-            on_gpu = next(model.parameters()).is_cuda
-            self.steps_at_once = len(self.step_sizes) if on_gpu else 1
+            self.steps_at_once = len(self.step_sizes) if next(model.parameters()).is_cuda else 1
         while True:
             try:
                 return measure_landscape(model, data, self.place, self.step_sizes, self.direction, self.steps_at_once,
