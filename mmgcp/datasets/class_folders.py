@@ -10,15 +10,9 @@ _NAMES_SHOWN = 3
 
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """List the class folders that several folders share.
+    """List the class folders that several folders share, in label order.
 
-    Args:
-        folders (Sequence[Path]): One or more folders with one folder per class each.
-        classes (Sequence[str] | None): Names of the class folders that the network was trained on, in the order of
-            its outputs. None takes those of the first folder, sorted.
-
-    Returns:
-        tuple[str, ...]: The names in label order.
+    These are ``classes``, in the order of the network's outputs, or else those of the first folder, sorted.
 
     Raises:
         SetupError: If a folder does not exist, or has other class folders.

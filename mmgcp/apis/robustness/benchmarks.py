@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mmgcp.apis.preflight import class_root
+from mmgcp.apis import config_data
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, labelled_classes, missing_sets
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
@@ -103,8 +103,8 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
 
 def class_folders(dataset: dict) -> list[str] | None:
     """List the class folders of a ``CustomDataset`` in label order; None for other data sets."""
-    folder = class_root({**dataset, 'type': _type(dataset)})
-    if folder is None or not folder.is_dir():
+    form, folder = config_data.labels_of(dataset)
+    if form != 'folders' or not folder.is_dir():
         return None
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
 
@@ -203,12 +203,6 @@ def _perturbations(benchmark, *kinds):
 def _split(dataset, pack):
     """Split a pipeline into the packing transform and those before it."""
     pipeline = dataset.get('pipeline') or []
-    if len(pipeline) < 2 or _type(pipeline[-1]) != pack:
+    if len(pipeline) < 2 or config_data.kind(pipeline[-1]) != pack:
         raise SetupError(f'test_dataloader.dataset.pipeline must read images first and end with {pack}')
     return pipeline[:-1], pipeline[-1]
-
-
-def _type(settings):
-    """Name of a type without its scope; pure Python configs hold classes instead of names."""
-    kind = settings['type']
-    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]
