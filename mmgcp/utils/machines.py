@@ -32,10 +32,6 @@ def choose_port() -> None:
     os.environ.setdefault('MASTER_PORT', os.environ.get('PORT') or str(20000 + (job + 100 * step) % 10000))
 
 
-def _this_machine() -> str:
-    return f"machine {os.environ['GROUP_RANK']}: "
-
-
 def _store() -> TCPStore:
     """Key-value store of all machines, which torchrun runs on the first one."""
     return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
@@ -46,7 +42,7 @@ def tell_other_machines(sentence: str) -> None:
     """Tell the other machines why this one stops: torchrun does not, and they would wait until a timeout."""
     if machines() > 1:
         with suppress(RuntimeError):  # the first machine, and with it the store, has ended already
-            _store().set(STOPPED, _this_machine() + sentence)
+            _store().set(STOPPED, f"machine {os.environ['GROUP_RANK']}: {sentence}")
 
 
 @functools.cache
@@ -61,7 +57,7 @@ def _wait_for_a_stop() -> None:
         store = _store()
         store.wait([STOPPED], timedelta(days=20))  # 2^31 ms are 24 days
         sentence = store.get(STOPPED).decode()
-        if sentence.startswith(_this_machine()):
+        if sentence.startswith(f"machine {os.environ['GROUP_RANK']}: "):
             return
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
@@ -85,11 +81,7 @@ def use_machines(cfg: Config) -> None:
 
 @CheckpointLoader.register_scheme(prefixes=RANK_0_SCHEME, force=True)
 def load_from_rank_0(filename: str, map_location: str | None = None) -> dict:
-    """Load ``rank0://FILE`` on rank 0, to the CPU, and send it to all ranks; all must call it.
-
-    Raises:
-        SetupError: On all ranks, if rank 0 cannot read it.
-    """
+    """Load ``rank0://FILE`` on rank 0, to the CPU, and send it, or its SetupError, to all ranks; all must call it."""
     try:
         return on_main_process(load_checkpoint, filename.removeprefix(RANK_0_SCHEME))
     except SetupError as error:
