@@ -1,8 +1,7 @@
 """Find and check the class folders of a data set."""
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
-
-from mmpretrain.datasets.custom import find_folders
 
 from mmgcp.utils.errors import SetupError
 
@@ -10,18 +9,15 @@ _NAMES_SHOWN = 3
 
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """List the class folders that several folders share, in label order.
+    """List the class folders that several folders share, in label order, and check that none has others.
 
     These are ``classes``, in the order of the network's outputs, or else those of the first folder, sorted.
-
-    Raises:
-        SetupError: If a folder does not exist, or has other class folders.
     """
     origin = 'the training'
     for folder in folders:
         if not folder.is_dir():
             raise SetupError(f'{folder} does not exist: it must hold one folder per class')
-        found = [name for name in find_folders(str(folder))[0] if not name.startswith('.')]
+        found = subfolders(folder)
         if classes is None:
             if not found:
                 raise SetupError(f'{folder} holds no class folders')
@@ -30,6 +26,11 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -
         if difference:
             raise SetupError(f'the class folders in {folder} are not those of {origin}: {difference}')
     return tuple(classes)
+
+
+def subfolders(folder: Path, hidden: bool = False) -> list[str]:
+    """List the names of the folders in a folder, sorted, the hidden ones only if asked for."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and (hidden or entry.name[0] != '.'))
 
 
 def describe_difference(found: Collection[str], expected: Collection[str]) -> str:
