@@ -41,24 +41,25 @@ def check_options(cfg: Config, options: Mapping) -> None:
 def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:
     """Refuse settings that MMEngine would ignore, or fail on at the first step; name those that match no parameter."""
     wrapper = cfg.optim_wrapper
-    clip = dict(wrapper.get('clip_grad') or {})
-    function = clip_grad_value_ if clip.pop('type', 'norm') == 'value' else clip_grad_norm_
-    try:
-        if clip:
+    if isinstance(wrapper.get('clip_grad'), dict):
+        clip = dict(wrapper.clip_grad)
+        function = clip_grad_value_ if clip.pop('type', 'norm') == 'value' else clip_grad_norm_
+        try:
             inspect.signature(function).bind([], **clip)
-    except TypeError as error:
-        raise SetupError(f'optim_wrapper.clip_grad={clip} does not fit {function.__name__}: {error}') from error
+        except TypeError as error:
+            raise SetupError(f'optim_wrapper.clip_grad={clip} does not fit {function.__name__}: {error}') from error
     if wrapper.get('constructor', 'DefaultOptimWrapperConstructor') != 'DefaultOptimWrapperConstructor':
         return []
-    optimizer = wrapper.optimizer.get('type')
+    optimizer, paramwise = wrapper.optimizer.get('type'), wrapper.get('paramwise_cfg') or {}
     if isinstance(optimizer, str):
         with OPTIMIZERS.switch_scope_and_registry(None) as registry:
             optimizer = registry.get(optimizer)
         if optimizer is None:
             check_names('optim_wrapper.optimizer.type', [wrapper.optimizer.type], OPTIMIZERS.module_dict, 'optimizer')
-    paramwise = wrapper.get('paramwise_cfg') or {}
+    keys = paramwise.get('custom_keys') or {} if isinstance(paramwise, dict) else None
+    if optimizer is None or not isinstance(keys, dict) or not all(isinstance(value, dict) for value in keys.values()):
+        return []  # MMEngine says what is wrong
     check_names('optim_wrapper.paramwise_cfg', paramwise, _PARAMWISE)
-    keys = paramwise.get('custom_keys') or {}
     for key, settings in keys.items():
         known = ('lr_mult', 'decay_mult', *inspect.signature(optimizer).parameters)
         check_names(f"optim_wrapper.paramwise_cfg.custom_keys['{key}']", settings, known)

@@ -53,6 +53,8 @@ def in_workplace(workplace, monkeypatch):
     (dict(optim_wrapper__optimizer__type='SDG'), r'optimizer.type has no optimizer SDG: the nearest name is SGD'),
     (dict(optim_wrapper__clip_grad=dict(maxnorm=1)), r"clip_grad={'maxnorm': 1} does not fit clip_grad_norm_: "),
     (dict(optim_wrapper__clip_grad=dict(norm_type=1)), r"missing a required argument: 'max_norm'"),
+    (dict(optim_wrapper__clip_grad=1), r'it should be a `dict` which is the arguments of'),
+    (dict(optim_wrapper__paramwise_cfg=[1]), r'paramwise_cfg should be None or a dict'),
     (dict(optim_wrapper__paramwise_cfg=dict(norm_decay=0)), r'has no setting norm_decay: .* norm_decay_mult'),
     (dict(optim_wrapper__paramwise_cfg=dict(custom_keys={'head.fc': dict(lr_mul=5)})),
      r"custom_keys\['head.fc'\] has no setting lr_mul: the nearest name is lr_mult"),

@@ -170,15 +170,15 @@ def _perturbed_sets(benchmark, dataloader):
     """One data set per perturbation."""
     clean, sets = dataloader['dataset'], {}
     for kind in benchmark.kinds:
+        shared = dict(perturbation=kind, difficulty=benchmark.difficulty, unreadable=benchmark.unreadable)
         if not benchmark.data_root:
-            dataset = dict(type='mmgcp.PerturbedDataset', dataset=clean, perturbation=kind, frames=benchmark.frames,
-                           difficulty=benchmark.difficulty, seed=benchmark.seed, unreadable=benchmark.unreadable)
+            dataset = dict(shared, type='mmgcp.PerturbedDataset', dataset=clean, frames=benchmark.frames,
+                           seed=benchmark.seed)
         elif benchmark.partial and not _perturbations(benchmark, kind)[0].is_dir():
             continue
         else:
-            dataset = dict(type='mmgcp.ImageNetP', data_root=benchmark.data_root, perturbation=kind,
-                           difficulty=benchmark.difficulty, classes=class_folders(clean),
-                           unreadable=benchmark.unreadable, pipeline=[_split(clean, 'PackInputs')[1]])
+            dataset = dict(shared, type='mmgcp.ImageNetP', data_root=benchmark.data_root, classes=class_folders(clean),
+                           pipeline=[_split(clean, 'PackInputs')[1]])
         frames = sequence_length(kind, benchmark.frames)
         loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))
