@@ -32,6 +32,10 @@ def choose_port() -> None:
     os.environ.setdefault('MASTER_PORT', os.environ.get('PORT') or str(20000 + (job + 100 * step) % 10000))
 
 
+def _this_machine() -> str:
+    return f"machine {os.environ['GROUP_RANK']}: "
+
+
 def _store() -> TCPStore:
     """Key-value store of all machines, which torchrun runs on the first one."""
     return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
@@ -42,7 +46,7 @@ def tell_other_machines(sentence: str) -> None:
     """Tell the other machines why this one stops: torchrun does not, and they would wait until a timeout."""
     if machines() > 1:
         with suppress(RuntimeError):  # the first machine, and with it the store, has ended already
-            _store().set(STOPPED, f"machine {os.environ['GROUP_RANK']}: {sentence}")
+            _store().set(STOPPED, _this_machine() + sentence)
 
 
 @functools.cache
@@ -57,7 +61,7 @@ def _wait_for_a_stop() -> None:
         store = _store()
         store.wait([STOPPED], timedelta(days=20))  # 2^31 ms are 24 days
         sentence = store.get(STOPPED).decode()
-        if sentence.startswith(f"machine {os.environ['GROUP_RANK']}: "):
+        if sentence.startswith(_this_machine()):
             return
         if os.environ.get(REASON_FILE):
             Path(os.environ[REASON_FILE]).write_text(sentence)
