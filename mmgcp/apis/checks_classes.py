@@ -1,11 +1,12 @@
 """Do class folders and lists of images fit together, and the model?"""
+import itertools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmgcp.datasets.class_folders import describe_difference, some
+from mmgcp.datasets.class_folders import describe_difference, some, subfolders
 from mmgcp.utils.errors import SetupError
 
 from .config_data import classes_of_head, labelled
@@ -19,9 +20,6 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
 
     Labels are numbers of sorted folders: one folder missing from one of the sets shifts the labels of all that follow.
     ``data_preprocessor.num_classes``, which Mixup and CutMix need, is set to that of the head.
-
-    Raises:
-        SetupError: If a class has no images, or folders, or their number and ``model.head.num_classes``, differ.
     """
     outputs, notes, folders = classes_of_head(cfg), [], {}
     for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
@@ -32,13 +30,17 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
         if split in splits:
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
-            folders[folder] = _class_names(folder)
+            folders[folder] = subfolders(folder, hidden=True)
     for folder, classes in folders.items():
-        first = next(iter(folders))
-        _compare(folder, classes, folders[first], str(first), outputs)
-        # A checkpoint may name its classes in words where the folders have numbers.
-        if set(trained_on).intersection(classes):
-            _compare(folder, classes, trained_on, 'the checkpoint', outputs)
+        origins = dict(itertools.islice(folders.items(), 1))  # the first folder
+        if set(trained_on).intersection(classes):  # a checkpoint may have words where folders have numbers
+            origins['the checkpoint'] = trained_on
+        for origin, expected in origins.items():
+            difference = describe_difference(classes, expected)
+            if difference:
+                head = f' (model.head.num_classes={outputs})' if outputs else ''
+                raise SetupError(f'the {len(classes)} class folders in {folder} are not the {len(expected)} of '
+                                 f'{origin}{head}: {difference}')
     for folder, classes in folders.items():
         if outputs and outputs != len(classes):
             raise SetupError(f'model.head.num_classes={outputs}, but {folder} holds {len(classes)} class folders '
@@ -47,14 +49,10 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
     return notes
 
 
-def _class_names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-
-
 def _check_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
     if not folder.is_dir():
         raise SetupError(f'the folder {folder} does not exist: it must hold one folder of images per class')
-    classes = _class_names(folder)
+    classes = subfolders(folder, hidden=True)
     if not classes:
         raise SetupError(f'{folder} holds no class folders: it must hold one folder of images per class')
     if classes[0][0] == '.':
@@ -72,14 +70,6 @@ def _check_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
                          f'{empty[0]} for one: put images there, convert them, or set extensions of the data set')
     told = f'{len(unread)} of {files} files in {folder} are not read, as none {endings}: {some(unread)}'
     return [told] if unread else []
-
-
-def _compare(folder: Path, found: Collection[str], expected: Collection[str], origin: str, outputs: int | None) -> None:
-    difference = describe_difference(found, expected)
-    if difference:
-        head = f' (model.head.num_classes={outputs})' if outputs else ''
-        raise SetupError(f'the {len(found)} class folders in {folder} are not the {len(expected)} of {origin}{head}: '
-                         f'{difference}')
 
 
 def check_lists(cfg: Config, splits: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from .config_data import labelled
 # What MMDetection reads of each part, and what evaluation reads beside it.
 _KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name'),
          'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area')}
-_EVALUATED = ('iscrowd', )
+_EVALUATED = {'annotations': ('iscrowd', )}
 
 
 def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
@@ -23,10 +23,6 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
     MMDetection numbers classes in the order of the file, but names them in that of ``metainfo.classes``: from files in
     another order it would take the labels of other classes. It reads the files again, which takes as long: some 15 s
     for COCO's training set.
-
-    Raises:
-        SetupError: If a file is no COCO file, lacks a key somewhere, an outline that masks are trained with, a class or
-            all its boxes, has a class twice or in another order, or a head has another number of classes.
     """
     notes = []
     for split, dataset, file in labelled(cfg, splits, 'coco'):
@@ -34,18 +30,20 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
         content = _read(file, [part for part in _KEYS if part != 'annotations' or split != 'test'])
         boxes, classes = content.get('annotations', []), _classes(dataset)
         for part, keys in _KEYS.items():
-            keys = keys + _EVALUATED if part == 'annotations' and split != 'train' else keys
-            _check_keys(file, part, content.get(part, []), keys)
+            entries = content.get(part, [])
+            for key in keys if split == 'train' else (*keys, *_EVALUATED.get(part, ())):
+                lacking = sum(entry.get(key) is None or (key == 'bbox' and len(entry[key]) != 4) for entry in entries)
+                if lacking:
+                    raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
         _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
         _check_heads(cfg.get('model', {}), classes)
         if split == 'train':
             boxes, note = _trained_on(file, content, classes)
             notes += note
-        if any(step.get('with_mask') for step in dataset.get('pipeline', ())):
-            bare = sum(not box.get('segmentation') for box in boxes)
-            if bare:
-                raise SetupError(f'{bare} of {len(boxes)} boxes in {file} have no outline (segmentation), which masks '
-                                 'need: leave them out, or use a network without masks')
+        bare = sum(not box.get('segmentation') for box in boxes)
+        if bare and any(step.get('with_mask') for step in dataset.get('pipeline', ())):
+            raise SetupError(f'{bare} of {len(boxes)} boxes in {file} have no outline (segmentation), which masks '
+                             'need: leave them out, or use a network without masks')
     return notes
 
 
@@ -65,13 +63,6 @@ def _read(file: Path, parts: Sequence[str]) -> dict:
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise SetupError(f'{file} is not a COCO annotation file: it has no list of {part}')
     return content
-
-
-def _check_keys(file: Path, part: str, entries: Sequence[dict], keys: Sequence[str]) -> None:
-    for key in keys:
-        lacking = sum(entry.get(key) is None or (key == 'bbox' and len(entry[key]) != 4) for entry in entries)
-        if lacking:
-            raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
 
 
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:

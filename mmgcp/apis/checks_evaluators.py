@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from mmgcp.utils.errors import SetupError
 
+from .checks_options import check_names
 from .config_data import classes_of_head, datasets, kind, labelled
 
 # Settings of the hook, which passes those that it does not know to the function that saves, after an epoch.
@@ -19,12 +20,7 @@ _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
-    """Find what would end a run after its first epoch, and leave out metrics for which a test set has no labels.
-
-    Raises:
-        SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set,
-            ``save_best`` names no metric of the validation, or a test has neither labels nor a place for predictions.
-    """
+    """Find what would end a run after its first epoch, and leave out metrics for which a test set has no labels."""
     notes = _leave_out_metrics(cfg) if 'test' in splits else []
     head = cfg.get('model', {}).get('head')
     if isinstance(head, dict) and head.get('cal_acc'):
@@ -38,8 +34,8 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
         _check_save_best(checkpoint.get('save_best') or 'auto', [_names(metric) for _, metric in _metrics(cfg, 'val')])
-    if 'train' in splits and kind(checkpoint) == 'CheckpointHook' and set(checkpoint) - _CHECKPOINT:
-        raise SetupError(f'default_hooks.checkpoint has no setting {min(set(checkpoint) - _CHECKPOINT)}')
+    if 'train' in splits and kind(checkpoint) == 'CheckpointHook':
+        check_names('default_hooks.checkpoint', checkpoint, _CHECKPOINT)
     return notes
 
 

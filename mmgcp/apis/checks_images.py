@@ -16,12 +16,9 @@ MOST = 10_000  # images to look at before a run, evenly spread: seconds
 
 
 def check_images(dataset: object, where: str) -> None:
-    """Look for the local images of a built data set, and let those that cannot be decoded later be named.
+    """Look for missing or empty local images of a built data set, and let those that cannot be decoded later be named.
 
-    Data sets with a policy of their own (``unreadable``) are left as they are.
-
-    Raises:
-        SetupError: If files are missing, empty or no images; the message calls the data set ``where``.
+    Errors call the data set ``where``. Data sets with a policy of their own (``unreadable``) are left as they are.
     """
     for part in _leaves(dataset):
         steps = part.pipeline.transforms

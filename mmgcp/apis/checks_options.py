@@ -1,37 +1,83 @@
-"""Are the settings of a command line read by anything?"""
+"""Are the settings of a command line, and those of the optimizer, read by anything?"""
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
+from torch import nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from mmgcp.datasets.class_folders import some
 from mmgcp.utils.errors import SetupError
 
 # Settings that MMEngine, and the tools, read from the config alone.
 _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficient_conv_bn_eval',
          'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
          'tta_pipeline', *inspect.signature(Runner).parameters} - {'cfg'}
+# What MMEngine's DefaultOptimWrapperConstructor reads.
+_PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
+              'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate')
 
 
 def check_options(cfg: Config, options: Mapping) -> None:
-    """Refuse settings, by dotted names, that would change nothing in a config.
-
-    Raises:
-        SetupError: If nothing reads a name, or the config has put its value into other settings already.
-    """
+    """Refuse settings, by dotted names, that nothing reads, or whose values the config has put elsewhere already."""
     for option, value in options.items():
         name = option.partition('.')[0]
         if name in _READ:
             continue
         if name not in cfg:
-            nearest = difflib.get_close_matches(name, [*_READ, *cfg], n=1)
             raise SetupError(f'--cfg-options {option}={value} changes nothing, as nothing reads {name}'
-                             + (f': the nearest name is {nearest[0]}' if nearest else ''))
-        places = [place for place, key, found in _settings(cfg) if key == name or _same(found, cfg[name])]
+                             f'{_nearest(name, [*_READ, *cfg])}')
+        # Short values may be equal by chance.
+        is_long = isinstance(cfg[name], (list, tuple, Mapping)) and len(cfg[name]) > 0
+        places = [place for place, key, found in _settings(cfg) if key == name or (is_long and found == cfg[name])]
         if places:
             raise SetupError(f'--cfg-options {option}={value} changes nothing, as the config has already put {name} '
                              f'into other settings: set {", ".join(places)}')
+
+
+def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:
+    """Refuse settings that MMEngine would ignore, or fail on at the first step; name those that match no parameter."""
+    wrapper = cfg.optim_wrapper
+    if isinstance(wrapper.get('clip_grad'), dict):
+        clip = dict(wrapper.clip_grad)
+        function = clip_grad_value_ if clip.pop('type', 'norm') == 'value' else clip_grad_norm_
+        try:
+            inspect.signature(function).bind([], **clip)
+        except TypeError as error:
+            raise SetupError(f'optim_wrapper.clip_grad={clip} does not fit {function.__name__}: {error}') from error
+    if wrapper.get('constructor', 'DefaultOptimWrapperConstructor') != 'DefaultOptimWrapperConstructor':
+        return []
+    optimizer, paramwise = wrapper.optimizer.get('type'), wrapper.get('paramwise_cfg') or {}
+    if isinstance(optimizer, str):
+        with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+            optimizer = registry.get(optimizer)
+        if optimizer is None:
+            check_names('optim_wrapper.optimizer.type', [wrapper.optimizer.type], OPTIMIZERS.module_dict, 'optimizer')
+    keys = paramwise.get('custom_keys') or {} if isinstance(paramwise, dict) else None
+    if optimizer is None or not isinstance(keys, dict) or not all(isinstance(value, dict) for value in keys.values()):
+        return []  # MMEngine says what is wrong
+    check_names('optim_wrapper.paramwise_cfg', paramwise, _PARAMWISE)
+    for key, settings in keys.items():
+        known = ('lr_mult', 'decay_mult', *inspect.signature(optimizer).parameters)
+        check_names(f"optim_wrapper.paramwise_cfg.custom_keys['{key}']", settings, known)
+    idle = [key for key in keys if not any(key in name for name, _ in model.named_parameters())]
+    return [f'optim_wrapper.paramwise_cfg.custom_keys has no effect for {some(idle)}, as no name of a parameter of the '
+            'network contains it'] if idle else []
+
+
+def check_names(where: str, names: Iterable[str], known: Collection[str], what: str = 'setting') -> None:
+    """Refuse names that are not known in a place of the config."""
+    for name in names:
+        if name not in known:
+            raise SetupError(f'{where} has no {what} {name}{_nearest(name, known)}')
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = difflib.get_close_matches(name, known, n=1)
+    return f': the nearest name is {names[0]}' if names else ''
 
 
 def _settings(node: Config | Mapping | Sequence, where: str = '') -> Iterator[tuple[str, str | int, object]]:
@@ -41,8 +87,3 @@ def _settings(node: Config | Mapping | Sequence, where: str = '') -> Iterator[tu
             yield f'{where}{key}', key, value
             if isinstance(value, (list, tuple, Mapping)):
                 yield from _settings(value, f'{where}{key}.')
-
-
-def _same(found: object, value: object) -> bool:
-    """Whether one is a copy of the other; short values may be equal by chance."""
-    return isinstance(value, (list, tuple, Mapping)) and len(value) > 0 and found == value

@@ -9,10 +9,7 @@ from .config_data import kind
 
 
 def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
-    """Say where a schedule leaves whole epochs without training, or ends too early; None if nowhere, or not known.
-
-    ``epoch_length`` is the number of iterations per epoch, on which schedules by iteration depend.
-    """
+    """Say where a schedule leaves whole epochs without training, or ends too early; None if nowhere, or not known."""
     settings = cfg.get('param_scheduler') or []
     settings = [settings] if isinstance(settings, dict) else settings
     if (cfg.get('train_cfg') or {}).get('max_iters'):
@@ -30,8 +27,8 @@ def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
         return (f'The learning rate is 0 in {len(zero)} of {len(rates)} epochs ({zero[0]} to {zero[-1]}), in which '
                 'nothing is learnt: fit param_scheduler to train_cfg.max_epochs')
     # Schedules that have an end and lower the rate, unlike a warm-up, are meant to last as long as the training.
-    ends = [setting['end'] / (1 if setting.get('by_epoch', True) else epoch_length)
-            for setting in settings if 'end' in setting]
+    ends = [setting['end'] / (1 if setting.get('by_epoch', True) else epoch_length) for setting in settings
+            if 'end' in setting]
     last = max(ends, default=len(rates))
     if len(ends) == len(settings) and last <= len(rates) - 2 and rates[-1] < rates.max():
         return (f'The learning rate stays at {rates[-1]:.3g} from epoch {int(np.ceil(last)) + 1} to {len(rates)}, as '

@@ -22,31 +22,23 @@ from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
 
+from .config_data import datasets
+
 # MMEngine does not support baddbmm: count it as the product of its last two arguments.
 HANDLES = {'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)}
 
 
 class Complexity(NamedTuple):
-    """Complexity of a network.
-
-    Attributes:
-        parameters (int): Number of learnable parameters, including those of frozen stages.
-        flops (int): Multiply-adds for one image of :func:`image_size`.
-    """
+    """Learnable parameters, including those of frozen stages, and multiply-adds for one image of :func:`image_size`."""
     parameters: int
     flops: int
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
-    """Read the size of test images from a config.
+    """Read the size of test images, height and width in pixels, from a config.
 
-    Args:
-        cfg (Config): Config of a classifier, whose images are cropped or resized, in the training pipeline if not in
-            that of testing; or of a detector, whose images are resized within a scale and padded. A detector's image
-            fills the scale: 800 x 1333 for COCO, padded to 800 x 1344 for R-CNN.
-
-    Returns:
-        tuple[int, int]: Height and width in pixels.
+    A classifier's images are cropped or resized, in the training pipeline if not in that of testing. A detector's are
+    resized within a scale, which they are assumed to fill, and padded: 800 x 1333 for COCO, 800 x 1344 for R-CNN.
 
     Raises:
         SetupError: If no transform of a classifier sets the size.
@@ -56,10 +48,7 @@ def image_size(cfg: Config) -> tuple[int, int]:
         long, short = sorted(next(transform.scale for transform in pipeline if 'scale' in transform), reverse=True)
         divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
         return -(-short // divisor) * divisor, -(-long // divisor) * divisor
-    for split in ('test', 'val', 'train'):
-        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset', {})
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
+    for _, dataset in datasets(cfg, ('test', 'val', 'train')):
         for transform in reversed(dataset.get('pipeline', ())):
             size = transform.get('crop_size') or transform.get('scale')
             if size and transform.type != 'ResizeEdge':  # which leaves the other edge open
@@ -112,12 +101,6 @@ def complexity(cfg: Config) -> Complexity:
     that detectors select by score is then fixed. Two-stage detectors get the maximal number of proposals in the config
     (1,000) instead of those that survive non-maximum suppression; Mask R-CNN's mask head gets 100 of them, as in
     MMDetection's count.
-
-    Args:
-        cfg (Config): Config of a classifier or detector.
-
-    Returns:
-        Complexity: Parameters and FLOPs.
     """
     model = build_network(cfg)
     for parameter in model.parameters():

@@ -22,7 +22,7 @@ from mmgcp.utils.reported import reported
 
 from .checks_evaluators import check_evaluators
 from .checks_images import check_images
-from .checks_options import check_options
+from .checks_options import check_optimizer, check_options
 from .checks_schedule import schedule_warning
 from .preflight import check_data
 
@@ -138,12 +138,11 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         use_machines(cfg)
     settle_resume(cfg)
     whole_model = whole_model or bool(cfg.get('resume'))
-    loaded = state_dict = None
-    if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
-        loaded = load_checkpoint(cfg.load_from)
-        state_dict = tensors_of(loaded)
-    notes = check_data(cfg, splits, classes_of(loaded) if loaded and whole_model else ())
-    notes += check_evaluators(cfg, splits)
+    # DeepSpeed saves folders, and checks them itself.
+    reads_file = bool(cfg.get('load_from')) and not Path(cfg.load_from).is_dir()
+    loaded = load_checkpoint(cfg.load_from) if reads_file else {}
+    state_dict = tensors_of(loaded)
+    notes = check_data(cfg, splits, classes_of(loaded) if whole_model else ()) + check_evaluators(cfg, splits)
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers'):
@@ -153,8 +152,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
             loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own
             check_images(getattr(loader, 'dataset', None), f'{split}_dataloader')
-    if state_dict is not None:
-        model = getattr(runner.model, 'module', runner.model)
+    model = getattr(runner.model, 'module', runner.model)
+    if reads_file:
         if whole_model:
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
@@ -164,8 +163,10 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
                 assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         notes += [_batch_size_warning(cfg, runner.world_size), schedule_warning(cfg, len(runner.train_dataloader))]
-        if cfg.get('resume') and isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:
-            runner.register_hook(ResumedSettingsHook())
+        if isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:
+            notes += check_optimizer(cfg, model)
+            if cfg.get('resume'):
+                runner.register_hook(ResumedSettingsHook())
     for note in filter(None, notes):
         runner.logger.warning(note)
     if detects:
@@ -197,7 +198,6 @@ def _make_work_dir(folder: str) -> None:
 
 
 def _batch_size_warning(cfg: Config, world_size: int) -> str | None:
-    """Say that the learning rate is for another number of images per step, if it is not scaled."""
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
     images = world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get('accumulative_counts', 1)
     if not base or images in (0, base) or cfg.auto_scale_lr.get('enable'):

@@ -12,21 +12,10 @@ from .config_data import datasets
 
 
 def check_data(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = ()) -> list[str]:
-    """Check the folders and annotation files of a config's dataloaders.
+    """Check the folders and annotation files of the splits that a run reads; return sentences on what it leaves out.
 
     Covers local image folders and lists (``CustomDataset``) and COCO files; other data sets check themselves when they
-    are built.
-
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: any of ``'train'``, ``'val'`` and ``'test'``.
-        trained_on (Sequence[str]): Classes that the checkpoint names. Default: none.
-
-    Returns:
-        list[str]: Sentences on what the run will leave out.
-
-    Raises:
-        SetupError: If something is missing, broken, or does not fit the rest.
+    are built. ``trained_on`` are the classes that the checkpoint names.
     """
     for split, dataset in datasets(cfg, splits):
         root = dataset.get('data_root') or ''

@@ -24,15 +24,14 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
     Raises:
         SetupError: If there are none, or both kinds.
     """
-    found = {kind: sorted((path for path in Path(work_dir).glob(f'{kind}_*.pth') if _number(path)), key=_number)
-             for kind in ('epoch', 'iter')}
-    if all(found.values()):
+    matches = [re.fullmatch(r'(epoch|iter)_([1-9]\d*)\.pth', path.name) for path in Path(work_dir).glob('*.pth')]
+    found = sorted(filter(None, matches), key=lambda match: int(match[2]))
+    if len({match[1] for match in found}) > 1:
         raise SetupError(f'{work_dir} holds checkpoints by epoch and by iteration: move one kind away')
-    checkpoints = found['epoch'] or found['iter']
-    if not checkpoints:
+    if not found:
         raise SetupError(f'{work_dir} holds no checkpoint (epoch_N.pth or iter_N.pth): give the work directory of a '
                          'training; default_hooks.checkpoint.max_keep_ckpts=-1 keeps all that it saves')
-    return checkpoints
+    return [Path(work_dir, match[0]) for match in found]
 
 
 def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
@@ -48,12 +47,7 @@ def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tup
 def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
     """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
 
-    Returns:
-        tuple[nn.Module, dict]: The model, and the checkpoint's ``meta`` with the trained ``epoch`` and ``iter``, or an
-        empty dict.
-
-    Raises:
-        SetupError: If the checkpoint cannot be read or belongs to another architecture.
+    Beside it the checkpoint's ``meta`` with the trained ``epoch`` and ``iter`` is returned, or an empty dict.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))
@@ -64,8 +58,7 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
     state_dict = tensors_of(loaded)
     assert_fits(model, state_dict, str(checkpoint))
     model.load_state_dict(state_dict, strict=False)
-    model.train()
-    return model, loaded.get('meta') or {}
+    return model.train(), loaded.get('meta') or {}
 
 
 def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
@@ -80,8 +73,8 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     check_data(cfg, ['train'])
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     # Workers would use random generators of their own.
-    loader = Runner.build_dataloader(
-        {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
+    settings = {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}
+    loader = Runner.build_dataloader(settings, seed=seed)
     check_images(loader.dataset, 'train_dataloader')
     set_random_seed(seed)
     batches = list(itertools.islice(loader, number))
@@ -89,9 +82,3 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
         raise SetupError(f'the training data have {len(batches)} batches of {cfg.train_dataloader.batch_size} images, '
                          f'but {number} are asked for: ask for fewer, or lower train_dataloader.batch_size')
     return batches
-
-
-def _number(path: Path) -> int:
-    """N of ``epoch_N.pth`` or ``iter_N.pth``; 0 for other names."""
-    digits = re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem)
-    return int(digits[1]) if digits else 0

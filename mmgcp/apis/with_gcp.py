@@ -16,6 +16,7 @@ from mmgcp.utils.configs import configs_folder, nearest_config
 from mmgcp.utils.errors import SetupError
 
 from .complexity import blank_image, scope_of, without_weights
+from .config_data import kind
 
 # Heads that are not one linear layer: the head of one layer that is trained alike, and the settings that both have.
 LINEAR_HEADS = {
@@ -26,16 +27,10 @@ LINEAR_HEADS = {
 
 
 class CovarianceNetwork(NamedTuple):
-    """A classifier that pools by covariance.
-
-    Attributes:
-        cfg (Config): Its config.
-        changes (dict): What sets it apart from the config before, as a config that inherits says it.
-        findings (list[str]): What was found and changed, a line each.
-    """
+    """A classifier that pools by covariance."""
     cfg: Config
-    changes: dict
-    findings: list[str]
+    changes: dict  # from the config before, as a config that inherits writes them
+    findings: list[str]  # what was found and changed, a line each
 
 
 def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int | None = None,
@@ -74,12 +69,12 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         _check_classifier(cfg)
         model, new = cfg.model, copy.deepcopy(cfg)
         necks = [model.neck] if isinstance(model.get('neck'), dict) else list(model.get('neck') or ())
-        if any(_name(neck) == 'GlobalCovariancePooling' for neck in necks):
+        if any(kind(neck) == 'GlobalCovariancePooling' for neck in necks):
             raise SetupError('the config pools by covariance already: set method and reduced_channels of its neck')
         backbone = _map_settings(model.backbone, 'raw' if keep_class_token else 'featmap')
         new.merge_from_dict({'model.backbone': copy.deepcopy(backbone)})
         outputs, kept = _dry_run(new, necks, keep_class_token)
-        source = ' with '.join(map(_name, (model.backbone, *kept)))
+        source = ' with '.join(map(kind, (model.backbone, *kept)))
         channels, pixels, text = _layout(outputs[-1], source, model.head.get('in_channels'))
         if len(outputs) > 1:
             if kept or not isinstance(model.backbone.get('out_indices'), Sequence):
@@ -99,13 +94,13 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
             neck['method'] = method
         head = _linear_head(model, MODELS.build(dict(neck)).out_channels)
     settings = ', '.join(f'{key}={value!r}' for key, value in backbone.get('module', backbone).items())
-    replaced = ' and '.join(map(_name, necks[len(kept):]))
+    replaced = ' and '.join(map(kind, necks[len(kept):]))
     findings = [
         f'{source}{settings and f", with {settings},"} returns {text}',
         f'GlobalCovariancePooling ({method}, {channels} to {reduced_channels} channels) '
         + (f'replaces {replaced}' if replaced else 'is added'),
-        (f'{head["type"]} with the same loss replaces {_name(model.head)}' if 'type' in head else
-         f'{_name(model.head)} remains') + f', and reads {head["in_channels"]:,} numbers',
+        (f'{head["type"]} with the same loss replaces {kind(model.head)}' if 'type' in head else
+         f'{kind(model.head)} remains') + f', and reads {head["in_channels"]:,} numbers',
     ]
     if kept:
         neck = [*kept, neck]
@@ -116,24 +111,17 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     return CovarianceNetwork(new, dict(model=changes), findings)
 
 
-def _name(part: dict) -> str:
-    """Name of the type of a part, without scope."""
-    return (part['type'] if isinstance(part['type'], str) else part['type'].__name__).rpartition('.')[2]
-
-
 def _class(part: dict) -> type | None:
-    """Class of a part, None if there is none of its name."""
     with MODELS.switch_scope_and_registry(None) as registry:
         return registry.get(part['type']) if isinstance(part['type'], str) else part['type']
 
 
 def _check_classifier(cfg: Config) -> None:
-    """Check that the config is one of a classifier that can be trained."""
     if not cfg.get('model'):
         raise SetupError('the config has no model: it is a base of others, or no config at all')
-    kind = _class(cfg.model)
-    if kind is None or not issubclass(kind, ImageClassifier):
-        raise SetupError(f'the model of the config is {_name(cfg.model)}, no classifier: only an ImageClassifier of '
+    model = _class(cfg.model)
+    if model is None or not issubclass(model, ImageClassifier):
+        raise SetupError(f'the model of the config is {kind(cfg.model)}, no classifier: only an ImageClassifier of '
                          'MMPretrain has the backbone, neck and head that covariance pooling goes between')
     if not cfg.model.get('head'):
         raise SetupError('the model of the config has no head, and so no classes: add a LinearClsHead in a config that '
@@ -144,7 +132,7 @@ def _map_settings(backbone: dict, out_type: str) -> dict:
     """Settings that a backbone needs to return its feature map, or all tokens for ``out_type='raw'``."""
     if isinstance(backbone.get('module'), dict):  # LoRAModel
         settings = _map_settings(backbone['module'], out_type)
-        return {'module': settings} if settings else {}
+        return dict(module=settings) if settings else {}
     settings, defaults = {}, {}
     for base in reversed(inspect.getmro(_class(backbone) or object)):
         defaults.update((name, parameter.default) for name, parameter in inspect.signature(base).parameters.items())
@@ -162,7 +150,7 @@ def _build(part: dict) -> nn.Module:
     try:
         module = MODELS.build(without_weights(part))
     except Exception as error:
-        raise SetupError(f'{_name(part)} cannot be built from the config: {type(error).__name__}: {error}') from error
+        raise SetupError(f'{kind(part)} cannot be built from the config: {type(error).__name__}: {error}') from error
     module.eval()  # which returns nothing in MMPretrain's backbones
     return module
 
@@ -172,11 +160,11 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
     """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks."""
     image, backbone = blank_image(cfg), _build(cfg.model.backbone)
     if keep_class_token and getattr(backbone, 'cls_token', None) is None:
-        raise SetupError(f'{_name(cfg.model.backbone)} has no class token to keep')
+        raise SetupError(f'{kind(cfg.model.backbone)} has no class token to keep')
     try:
         outputs = backbone(image)
     except Exception as error:
-        raise SetupError(f'{_name(cfg.model.backbone)} cannot be run on an image of {tuple(image.shape[1:])}: '
+        raise SetupError(f'{kind(cfg.model.backbone)} cannot be run on an image of {tuple(image.shape[1:])}: '
                          f'{type(error).__name__}: {error}') from error
     outputs = outputs if isinstance(outputs, Sequence) else (outputs, )
     kept = []
@@ -224,20 +212,17 @@ def _linear_head(model: dict, width: int) -> dict:
         layers = [layer for layer in _build(head).modules() if isinstance(layer, nn.Linear)]
     if len(layers) == 1 and layers[0].in_features == head.get('in_channels'):
         return dict(in_channels=width)
-    name, settings = LINEAR_HEADS.get(_name(head), (None, ()))
+    name, settings = LINEAR_HEADS.get(kind(head), (None, ()))
     classes = head.get('num_classes', model['backbone'].get('num_classes'))
     if name is None or classes is None:
-        raise SetupError(f'the head {_name(head)} is no linear classifier, and none is known that would be trained in '
+        raise SetupError(f'the head {kind(head)} is no linear classifier, and none is known that would be trained in '
                          'the same way: set a LinearClsHead')
     same = {key: head.to_dict()[key] for key in settings if key in head}
     return dict(_delete_=True, type=name, num_classes=classes, in_channels=width, **same)
 
 
 def find_config(name: str) -> tuple[str, Path]:
-    """Find a config by path or as ``mmpretrain::NAME`` or ``mmgcp::NAME``.
-
-    Args:
-        name (str): Path, or the name of a config of one of the packages, with or without folders and ``.py``.
+    """Find a config by path or as ``mmpretrain::NAME`` or ``mmgcp::NAME``, with or without folders and ``.py``.
 
     Returns:
         tuple[str, Path]: What another config has to inherit, wherever it lies, and the path.
@@ -271,12 +256,7 @@ def find_config(name: str) -> tuple[str, Path]:
 
 
 def write_config(base: str, changes: dict, file: str) -> None:
-    """Write a config that inherits from another.
-
-    Args:
-        base (str): What to inherit.
-        changes (dict): What differs, the changes of a :class:`CovarianceNetwork`.
-        file (str): File to write, which must not exist.
+    """Write a config that inherits from ``base``, with the changes of a :class:`CovarianceNetwork`.
 
     Raises:
         SetupError: If the file exists, or is not called ``.py``.
@@ -292,7 +272,6 @@ def write_config(base: str, changes: dict, file: str) -> None:
 
 
 def _text(value) -> str:
-    """A setting as configs write it."""
     if isinstance(value, dict):
         return f'dict({", ".join(f"{key}={_text(entry)}" for key, entry in value.items())})'
     return f'[{", ".join(map(_text, value))}]' if isinstance(value, list) else repr(value)

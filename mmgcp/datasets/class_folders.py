@@ -1,9 +1,8 @@
 """Find and check the class folders of a data set."""
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-
-from mmpretrain.datasets.custom import find_folders
 
 from mmgcp.utils.errors import SetupError
 
@@ -11,19 +10,16 @@ _NAMES_SHOWN = 3
 
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """List the class folders that one or more folders share, in label order.
+    """List the class folders that several folders share, in label order, and check that none has others.
 
     ``classes`` are those that the network was trained on, in the order of its outputs. None takes those of the first
     folder, sorted; but of part of ImageNet's, which has other numbers, no labels are guessed.
-
-    Raises:
-        SetupError: If a folder does not exist, or has other class folders, or labels cannot be told from them.
     """
     origin = 'the training'
     for folder in folders:
         if not folder.is_dir():
             raise SetupError(f'{folder} does not exist: it must hold one folder per class')
-        found = [name for name in find_folders(str(folder))[0] if not name.startswith('.')]
+        found = subfolders(folder)
         if classes is None:
             if not found:
                 raise SetupError(f'{folder} holds no class folders')
@@ -35,6 +31,11 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -
         if difference:
             raise SetupError(f'the class folders in {folder} are not those of {origin}: {difference}')
     return tuple(classes)
+
+
+def subfolders(folder: Path, hidden: bool = False) -> list[str]:
+    """List the names of the folders in a folder, sorted, the hidden ones only if asked for."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and (hidden or entry.name[0] != '.'))
 
 
 def describe_difference(found: Collection[str], expected: Collection[str]) -> str:

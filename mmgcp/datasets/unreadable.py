@@ -1,7 +1,4 @@
-"""Handle images and sequences that cannot be read.
-
-Evaluation either stops, or reads another item in their place, which the metrics count and exclude.
-"""
+"""Stop at images and sequences that cannot be read, or read others in their place, which metrics count and exclude."""
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -28,28 +25,20 @@ def check_policy(policy: str) -> None:
 
 
 def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
-    """Load the image ``info['img_path']`` by a transform such as ``LoadImageFromFile``, and return its results.
-
-    Raises:
-        UnreadableError: If the file cannot be read or decoded.
-    """
+    """Load the image at ``info['img_path']`` by a transform such as mmcv's, or raise :class:`UnreadableError`."""
     try:
         results = load(dict(info))
     except _DECODING_ERRORS as error:
         raise UnreadableError(f'the image {info["img_path"]} cannot be read') from error
-    # With some settings the transform returns None instead of raising an error.
-    if results is None or results.get('img') is None:
+    if results is None or results.get('img') is None:  # which some settings return instead of raising an error
         raise UnreadableError(f'the image {info["img_path"]} cannot be read')
     return results
 
 
 def read_or_stand_in(read: Callable[[int], Item], index: int, count: int, policy: str) -> tuple[Item, dict]:
-    """Read one of ``count`` items, or the next readable one if it raises :class:`UnreadableError` and is to be skipped.
+    """Read one of ``count`` items by index, or the next readable one if it is unreadable and the policy is 'skip'.
 
-    The second value are tags for the metrics: ``unreadable=True`` for a stand-in, else none.
-
-    Raises:
-        SetupError: If the item cannot be read and the policy is 'stop', or if no item can be read.
+    ``read`` raises :class:`UnreadableError`. Tags for the metrics come with the item: ``unreadable=True`` if another's.
     """
     try:
         return read(index), {}

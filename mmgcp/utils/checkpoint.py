@@ -1,6 +1,5 @@
 """Read and write checkpoints, with clear errors if they are missing, broken or do not fit."""
 import os
-from collections import OrderedDict
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
@@ -40,11 +39,7 @@ def settle_resume(cfg: Config) -> None:
 
 
 def workdir_checkpoint(name: str) -> str:
-    """Find the last checkpoint of a training in ``work_dirs/NAME``, named like its config, without ``.py``.
-
-    Raises:
-        SetupError: If there is none; the message has the command that makes it.
-    """
+    """Find the last checkpoint in ``work_dirs/NAME``, named like the config without ``.py``, or say how to make it."""
     folder = Path('work_dirs') / name
     latest = latest_checkpoint(folder)
     if latest is None:
@@ -56,16 +51,19 @@ def workdir_checkpoint(name: str) -> str:
     return latest
 
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
+def resolved(checkpoint: str) -> str:
+    """File or URL of a checkpoint, with ``workdir://NAME`` resolved by :func:`workdir_checkpoint`."""
+    name = checkpoint.removeprefix(WORKDIR_SCHEME)
+    return checkpoint if name == checkpoint else workdir_checkpoint(name)
+
+
+@CheckpointLoader.register_scheme(prefixes=('', WORKDIR_SCHEME), force=True)
 def load_from_file(filename: str, map_location=None) -> dict:
-    """Load a local file as data, in place of MMEngine's loader, which runs what a crafted file says.
+    """Load a local file, or ``workdir://NAME``, as data; MMEngine's loader would run what a crafted file says.
 
-    ``module.`` before each name, from a network saved inside DDP, is taken off.
-
-    Raises:
-        SetupError: If the file needs more than tensors, arrays, numbers and text.
+    Data are tensors, arrays, numbers and text. ``module.`` before each name, as DDP saves them, is taken off.
     """
-    path = Path(filename).expanduser()
+    path = Path(resolved(filename)).expanduser()
     if not path.is_file():
         raise FileNotFoundError(filename)
     modules = None if os.environ.get(TRUST) else restricted_pickle
@@ -81,7 +79,7 @@ def _unwrapped(checkpoint):
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state_dict, dict) or not all(str(name).startswith('module.') for name in state_dict):
         return checkpoint
-    renamed = OrderedDict((name.removeprefix('module.'), value) for name, value in state_dict.items())
+    renamed = under_prefix(state_dict, 'module')
     return renamed if state_dict is checkpoint else {**checkpoint, 'state_dict': renamed}
 
 
@@ -97,16 +95,8 @@ def load_from_address(filename: str, map_location=None) -> dict:
     return load_from_file(str(path), map_location)
 
 
-@CheckpointLoader.register_scheme(prefixes=WORKDIR_SCHEME, force=True)
-def load_from_workdir(filename: str, map_location: str | None = None) -> dict:
-    """Load ``workdir://NAME``, see :func:`workdir_checkpoint`."""
-    return load_from_file(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]), map_location)
-
-
 def load_checkpoint(filename: str) -> dict:
-    """Load a checkpoint of MMEngine or a bare state dict to the CPU.
-
-    ``filename`` is a file, a URL or any scheme of MMEngine, including ``workdir://NAME``.
+    """Load a checkpoint, or bare state dict, to the CPU: a file, a URL or any scheme of MMEngine or mmgcp.
 
     Raises:
         SetupError: If the file is missing, cannot be read or is not a complete checkpoint.
@@ -128,11 +118,7 @@ def load_checkpoint(filename: str) -> dict:
 
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict.
-
-    Raises:
-        SetupError: If a name is no text, or there are no tensors but further down.
-    """
+    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
     tensors = _tensors_in(checkpoint.get('state_dict', checkpoint))
     for name in tensors:
         if not isinstance(name, str):
@@ -182,8 +168,7 @@ def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str,
     """Check that a checkpoint, called ``filename``, fills every tensor of a module with those under ``prefix``.
 
     Raises:
-        SetupError: If a tensor is missing or of another shape. It says where the tensors are, if under another prefix,
-            or else that the checkpoint is of another architecture.
+        SetupError: If a tensor is missing or of another shape; it says which, and where the tensors are, if anywhere.
     """
     expected, found = _shapes(module.state_dict()), _shapes(under_prefix(state_dict, prefix))
     missing = [name for name in expected if name not in found]

@@ -11,10 +11,7 @@ def configs_folder() -> Path:
 
 
 def nearest_config(name: str, folder: Path | None = None) -> str:
-    """Suggest the config in a folder, by default mmgcp's, with the most similar name, as the end of an error sentence.
-
-    It is empty if there is none.
-    """
+    """End an error sentence with the config of the most similar name in a folder, by default mmgcp's, if any."""
     folder = folder or configs_folder()
     paths = {path.stem: path.relative_to(folder) for path in folder.rglob('*.py')}
     nearest = difflib.get_close_matches(Path(name).stem, paths, n=1)

@@ -85,11 +85,7 @@ def use_machines(cfg: Config) -> None:
 
 @CheckpointLoader.register_scheme(prefixes=RANK_0_SCHEME, force=True)
 def load_from_rank_0(filename: str, map_location: str | None = None) -> dict:
-    """Load ``rank0://FILE`` on rank 0, to the CPU, and send it to all ranks; all must call it.
-
-    Raises:
-        SetupError: On all ranks, if rank 0 cannot read it.
-    """
+    """Load ``rank0://FILE`` on rank 0, to the CPU, and send it, or its SetupError, to all ranks; all must call it."""
     try:
         return on_main_process(load_checkpoint, filename.removeprefix(RANK_0_SCHEME))
     except SetupError as error:

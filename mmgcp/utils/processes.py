@@ -8,11 +8,7 @@ from .errors import SetupError
 
 
 def on_main_process(function: Callable, *arguments: Any) -> Any:
-    """Call a function on rank 0 and return its result on all ranks, for files that all must see alike.
-
-    Raises:
-        SetupError: On all ranks, if the function raises a ValueError.
-    """
+    """Call a function on rank 0 for all ranks, which get the same result, or its ValueError as a SetupError."""
     outcome = [None, None]
     if is_main_process():
         try:
@@ -20,7 +16,6 @@ def on_main_process(function: Callable, *arguments: Any) -> Any:
         except ValueError as error:
             outcome = [None, str(error).rstrip('.')]
     broadcast_object_list(outcome)
-    result, sentence = outcome
-    if sentence:
-        raise SetupError(sentence)
-    return result
+    if outcome[1]:
+        raise SetupError(outcome[1])
+    return outcome[0]

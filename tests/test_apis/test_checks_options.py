@@ -1,5 +1,8 @@
 import pytest
+from mmengine.config import Config
+from torch import nn
 
+from mmgcp.apis.checks_options import check_optimizer
 from mmgcp.apis.launch import load_config
 from mmgcp.utils.errors import SetupError
 
@@ -31,3 +34,24 @@ def test_names_that_are_read():
         'find_unused_parameters': True, 'model.head.topk': (1, ), 'env_cfg.mp_cfg.opencv_num_threads': 1,
         'model_wrapper_cfg.type': 'X', 'load_from': 'x.pth', 'auto_scale_lr.enable': True})
     assert cfg.model.head.topk == (1, )
+
+
+def check(**wrapper):
+    wrapper = dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), **wrapper)
+    return check_optimizer(Config(dict(optim_wrapper=wrapper)), nn.ModuleDict(dict(head=nn.Linear(1, 1))))
+
+
+def test_settings_that_are_read():
+    assert check() == check(clip_grad=None) == check(clip_grad=dict(type='value', clip_value=1)) == []
+    assert check(paramwise_cfg=dict(bias_lr_mult=2, custom_keys=dict(head=dict(lr_mult=5, momentum=0.)))) == []
+
+
+def test_keys_that_match_no_parameter():
+    note, = check(paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=5), haed=dict(lr_mult=5))))
+    assert note.startswith('optim_wrapper.paramwise_cfg.custom_keys has no effect for haed, as no')
+
+
+def test_other_constructors_have_settings_of_their_own():
+    assert check(constructor='LearningRateDecayOptimWrapperConstructor', paramwise_cfg=dict(layer_decay_rate=1)) == []
+    with pytest.raises(SetupError, match='does not fit clip_grad_value_'):
+        check(constructor='LearningRateDecayOptimWrapperConstructor', clip_grad=dict(type='value', max_norm=1))

@@ -1,11 +1,9 @@
 """Test one network on all data sets of a robustness benchmark in one process."""
-import logging
 import time
 from datetime import timedelta
 from numbers import Real
 
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, Runner, TestLoop
 
 from mmgcp.registry import LOOPS
@@ -23,16 +21,10 @@ class BenchmarkLoop(BaseLoop):
     Sets that are in the file already are skipped, so that an interrupted run resumes where it stopped. The network
     stays loaded; each set is tested as by ``tools/test.py``, including all hooks.
 
-    Args:
-        runner (Runner): The runner.
-        dataloader (dict): Data loader of the clean test images, whose settings all sets share.
-        evaluator (list | dict): Evaluator of the clean test images.
-        benchmark (dict): Arguments of :class:`~mmgcp.apis.robustness.benchmarks.Benchmark`.
-        path (str): File of the measurements, see :mod:`mmgcp.utils.records`: a line per set with its name (``set``),
-            ``metrics``, ``items`` (number of images or sequences), ``seconds`` and, of classifiers, ``outcomes`` (see
-            :mod:`mmgcp.robustness.outcomes`).
-        settings (dict): Settings that all sets in one file must share; JSON values.
-        fp16 (bool): Test in mixed precision.
+    Loader and evaluator are those of the clean test images, and ``benchmark`` the arguments of
+    :class:`~mmgcp.apis.robustness.benchmarks.Benchmark`. The file ``path`` (see :mod:`mmgcp.utils.records`) gets a line
+    per set with its name (``set``), ``metrics``, ``items`` (number of images or sequences), ``seconds`` and, of
+    classifiers, ``outcomes`` (see :mod:`mmgcp.robustness.outcomes`); all sets in it share ``settings``, JSON values.
     """
 
     def __init__(self, runner: Runner, dataloader: dict, evaluator: list | dict, benchmark: dict, path: str,
@@ -46,20 +38,20 @@ class BenchmarkLoop(BaseLoop):
         """Test on all sets that are not recorded yet, and return their metrics by name of the set."""
         tested = {record['set']: record['items'] for record in on_main_process(open_records, self.path, self.settings)}
         missing = [name for name in self.sets if name not in tested]
-        self._say(f'{len(self.sets)} sets, {len(self.sets) - len(missing)} of them tested before ({self.path})')
+        say = self.runner.logger.info
+        say(f'{len(self.sets)} sets, {len(self.sets) - len(missing)} of them tested before ({self.path})')
         begin, results = time.perf_counter(), {}
         for number, name in enumerate(missing, 1):
-            self._say(f'[{number}/{len(missing)}] {name}')
+            say(f'[{number}/{len(missing)}] {name}')
             start = time.perf_counter()
             record = self._test(name, tested, **self.sets[name])
-            results[name], items = record['metrics'], record['items']
-            tested[name] = items
+            results[name], tested[name] = record['metrics'], record['items']
             seconds = time.perf_counter() - start
             if is_main_process():
                 append_record(self.path, dict(set=name, **record, seconds=seconds))
             left = timedelta(seconds=round((time.perf_counter() - begin) / number * (len(missing) - number)))
-            self._say(f'[{number}/{len(missing)}] {name}: {items / seconds:.3g} {self.benchmark.items} per second, '
-                      f'{left} left in all')
+            say(f'[{number}/{len(missing)}] {name}: {tested[name] / seconds:.3g} {self.benchmark.items} per second, '
+                f'{left} left in all')
         return results
 
     def _test(self, name, tested, loader, evaluator):
@@ -79,7 +71,3 @@ class BenchmarkLoop(BaseLoop):
         metrics = {name: float(value) for name, value in loop.run().items() if isinstance(value, Real)}
         outcomes = [entry for metric in loop.evaluator.metrics for entry in getattr(metric, 'outcomes', {}).values()]
         return dict(metrics=metrics, items=items, **(dict(outcomes=outcomes[0]) if outcomes else {}))
-
-    @staticmethod
-    def _say(text):
-        print_log(text, 'current', logging.INFO)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmgcp.apis import config_data
-from mmgcp.datasets.class_folders import class_names
+from mmgcp.datasets.class_folders import class_names, subfolders
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, missing_sets
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
@@ -86,28 +86,23 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
     Returns:
         dict[str, dict]: For each set (``'clean'``, ``'fog/3'``; ``'tilt'`` in ImageNet-P) the settings ``loader``,
         which override ``dataloader``, and ``evaluator``.
-
-    Raises:
-        SetupError: If data are missing, or corruptions cannot be inserted into the pipeline.
     """
     clean = dataloader['dataset']
     _check_folders(benchmark, class_folders(clean))
-    if benchmark.name == 'coco-c':
-        return {name: dict(loader=dict(dataset=dataset), evaluator=copy.deepcopy(evaluator))
-                for name, dataset in _corrupted_sets(benchmark, clean)}
-    if benchmark.name == 'imagenet-c':
-        error = dict(type='mmgcp.CorruptionError', reference=None, partial=True)
-        return {name: dict(loader=dict(dataset=dataset), evaluator=dict(error, clean=name == 'clean'))
-                for name, dataset in _corrupted_sets(benchmark, clean)}
-    return _perturbed_sets(benchmark, dataloader)
+    if benchmark.name == 'imagenet-p':
+        return _perturbed_sets(benchmark, dataloader)
+    sets = {}
+    for name, dataset in _corrupted_sets(benchmark, clean):
+        error = dict(type='mmgcp.CorruptionError', reference=None, partial=True, clean=name == 'clean')
+        sets[name] = dict(loader=dict(dataset=dataset),
+                          evaluator=copy.deepcopy(evaluator) if benchmark.name == 'coco-c' else error)
+    return sets
 
 
 def class_folders(dataset: dict) -> list[str] | None:
     """List the class folders of a ``CustomDataset`` in label order; None for other data sets."""
     form, folder = config_data.labels_of(dataset)
-    if form != 'folders' or not folder.is_dir():
-        return None
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
+    return subfolders(folder) if form == 'folders' and folder.is_dir() else None
 
 
 def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: str) -> dict:
@@ -136,29 +131,24 @@ def check_classes(cfg: dict, benchmark: Benchmark) -> None:
 
 def number_of_classes(cfg: dict) -> int | None:
     """Read the number of classes from a classifier's config; None if it is not set there."""
-    for part in ('head', 'backbone'):
-        if (cfg.model.get(part) or {}).get('num_classes', 0) > 0:
-            return cfg.model[part].num_classes
-    return None
+    numbers = [(cfg.model.get(part) or {}).get('num_classes', 0) for part in ('head', 'backbone')]
+    return next((number for number in numbers if number > 0), None)
 
 
 def _check_folders(benchmark, classes):
     """Check that the data of all sets, or the library that makes them, exist before hours of testing start."""
-    if not benchmark.data_root:
-        if benchmark.name != 'imagenet-p':
-            if benchmark.unreadable == 'skip':
-                raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not '
-                                 'of test images that are corrupted while they are read: replace those')
-            load_library()
-        return
-    if benchmark.name == 'coco-c':
+    if benchmark.data_root and benchmark.name == 'coco-c':
         raise SetupError('COCO-C is made while the images are read: leave the data root out')
-    if benchmark.partial:
-        return
-    if benchmark.name == 'imagenet-c':
-        check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
-    else:
-        class_names(_perturbations(benchmark, *benchmark.kinds), classes)
+    if not benchmark.data_root and benchmark.name != 'imagenet-p':
+        if benchmark.unreadable == 'skip':
+            raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not of '
+                             'test images that are corrupted while they are read: replace those')
+        load_library()
+    elif benchmark.data_root and not benchmark.partial:
+        if benchmark.name == 'imagenet-c':
+            check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
+        else:
+            class_names(_perturbations(benchmark, *benchmark.kinds), classes)
 
 
 def _corrupted_sets(benchmark, clean):
@@ -180,15 +170,15 @@ def _perturbed_sets(benchmark, dataloader):
     """One data set per perturbation."""
     clean, sets = dataloader['dataset'], {}
     for kind in benchmark.kinds:
+        shared = dict(perturbation=kind, difficulty=benchmark.difficulty, unreadable=benchmark.unreadable)
         if not benchmark.data_root:
-            dataset = dict(type='mmgcp.PerturbedDataset', dataset=clean, perturbation=kind, frames=benchmark.frames,
-                           difficulty=benchmark.difficulty, seed=benchmark.seed, unreadable=benchmark.unreadable)
+            dataset = dict(shared, type='mmgcp.PerturbedDataset', dataset=clean, frames=benchmark.frames,
+                           seed=benchmark.seed)
         elif benchmark.partial and not _perturbations(benchmark, kind)[0].is_dir():
             continue
         else:
-            dataset = dict(type='mmgcp.ImageNetP', data_root=benchmark.data_root, perturbation=kind,
-                           difficulty=benchmark.difficulty, classes=class_folders(clean),
-                           unreadable=benchmark.unreadable, pipeline=[_split(clean, 'PackInputs')[1]])
+            dataset = dict(shared, type='mmgcp.ImageNetP', data_root=benchmark.data_root, classes=class_folders(clean),
+                           pipeline=[_split(clean, 'PackInputs')[1]])
         frames = sequence_length(kind, benchmark.frames)
         loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))

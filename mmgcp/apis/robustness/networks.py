@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.launch import build_runner
-from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
+from mmgcp.utils.checkpoint import resolved
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
 from mmgcp.utils.versions import library_versions
@@ -21,7 +21,7 @@ def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
     """Return the file in the work directory that holds the measurements of a checkpoint."""
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
     made = '' if benchmark.data_root or benchmark.name == 'coco-c' else '_made'
-    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{made}{hard}_{Path(_resolved(checkpoint)).stem}.json')
+    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{made}{hard}_{Path(resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
@@ -58,7 +58,7 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
             raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
                              'none: give a checkpoint file')
         return checkpoint
-    path = _resolved(checkpoint)
+    path = resolved(checkpoint)
     if '://' in path:
         return path
     if not Path(path).is_file():
@@ -67,13 +67,9 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
 
 
 def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
-    """Test a network on the sets of a benchmark that have not been measured yet.
+    """Test a network on the sets of a benchmark that have not been measured yet; ``cfg`` is modified.
 
-    Args:
-        cfg (Config): Config of the network; modified.
-        checkpoint (str): Checkpoint file, URL, ``workdir://NAME``, or ``'pretrained'`` for the weights named by the
-            config.
-        benchmark (Benchmark): The benchmark.
+    ``checkpoint`` is a file, a URL, ``workdir://NAME``, or ``'pretrained'`` for the weights named by the config.
 
     Raises:
         SetupError: If data or weights do not fit, or the file was written with other settings.
@@ -113,20 +109,13 @@ def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
     return 'alexnet' if published and {number_of_classes(cfg) for cfg in cfgs} == {1000} else 'none'
 
 
-def _resolved(checkpoint):
-    """File or URL of a checkpoint, with ``workdir://`` resolved."""
-    if checkpoint.startswith(WORKDIR_SCHEME):
-        return workdir_checkpoint(checkpoint[len(WORKDIR_SCHEME):])
-    return checkpoint
-
-
 def _errors(metrics):
     """Top-1 error as a fraction, from the metrics of CorruptionError or, in older files, of Accuracy."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
-    return {kind: value / 100 if kind == 'error' else value
-            for kind, value in ((name.split('/')[0], value) for name, value in metrics.items())
-            if kind in ('error', 'images', 'unreadable')}
+    values = {name.split('/')[0]: value for name, value in metrics.items()}
+    values['error'] /= 100
+    return {kind: values[kind] for kind in ('error', 'images', 'unreadable') if kind in values}
 
 
 def _stability(metrics):

@@ -30,13 +30,9 @@ def write_report(results: Sequence[RobustnessResult], reference: str, partial: b
                  formats: Sequence[str]) -> str:
     """Write the results on one benchmark as a figure, as CSV and as JSON, and return the tables as text.
 
-    Args:
-        results (Sequence[RobustnessResult]): Results of the networks.
-        reference (str): Network whose errors count as 100: ``'none'``, ``'alexnet'``, the name of one of the networks,
-            or a JSON file of another test.
-        partial (bool): Allow means over part of the sets, marked as such.
-        out (str | Path): The figure, a PNG file; the others are named after it.
-        formats (Sequence[str]): Additional vector formats of the figure.
+    Errors of ``reference`` count as 100: ``'none'``, ``'alexnet'``, the name of one of the networks, or a JSON file of
+    another test. ``partial`` allows means over part of the sets, marked as such. ``out`` is the figure, a PNG file,
+    after which the others and its further vector ``formats`` are named.
 
     Raises:
         SetupError: If the reference cannot be read.

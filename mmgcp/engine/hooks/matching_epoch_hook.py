@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.registry import HOOKS
-from mmgcp.utils.checkpoint import WORKDIR_SCHEME, workdir_checkpoint
+from mmgcp.utils.checkpoint import resolved
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import read_run
 from mmgcp.utils.machines import RANK_0_SCHEME
@@ -111,9 +111,7 @@ class MatchingEpochHook(Hook):
     def _logged(self, runner):
         """Return the validations in the log of a resumed training, if there is one."""
         source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
-        if source.startswith(WORKDIR_SCHEME):
-            source = workdir_checkpoint(source.removeprefix(WORKDIR_SCHEME))
-        elsewhere = source and Path(source).resolve().parent != Path(runner.work_dir).resolve()
+        elsewhere = source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve()
         if not self._step(runner) or elsewhere:  # the log is of another training
             return {}
         try:

@@ -4,7 +4,6 @@ import math
 import torch
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmgcp.models.necks import GlobalCovariancePooling
@@ -28,19 +27,15 @@ class SanityCheckHook(Hook):
 
         Buffers may be drawn at random, as the sketch of compact bilinear pooling, by processes with seeds of their own
         (``diff_rank_seed=True``); MMEngine's SyncBuffersHook would average what differs.
-
-        Raises:
-            SetupError: If they differ.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = getattr(runner.model, 'module', runner.model)
         if get_world_size() > 1:
             for buffer in model.buffers():
                 broadcast(buffer)
         neck, head = getattr(model, 'neck', None), getattr(model, 'head', None)
-        if not isinstance(neck, GlobalCovariancePooling) or getattr(head, 'in_channels', None) is None:
-            return
-        if head.in_channels != neck.out_channels:
-            raise SetupError(f'model.head.in_channels={head.in_channels} does not match the neck, whose covariance is '
+        width = getattr(head, 'in_channels', None)
+        if isinstance(neck, GlobalCovariancePooling) and width not in (None, neck.out_channels):
+            raise SetupError(f'model.head.in_channels={width} does not match the neck, whose covariance is '
                              f'a vector of {neck.out_channels}: set model.head.in_channels={neck.out_channels}')
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
@@ -51,6 +46,6 @@ class SanityCheckHook(Hook):
             if 'loss' in name and not math.isfinite(value):
                 kept = latest_checkpoint(runner.work_dir)
                 kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
-                raise NonFiniteLossError(
-                    f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): training '
-                    f'stops. {kept}. Look at the input data, or lower the learning rate')
+                raise NonFiniteLossError(f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}'
+                                         f'): training stops. {kept}. Look at the input data, or lower the learning '
+                                         'rate')

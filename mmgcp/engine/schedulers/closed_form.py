@@ -17,7 +17,7 @@ from mmgcp.registry import PARAM_SCHEDULERS
 
 
 class _ClosedForm(_ParamScheduler):
-    """Scheduler that sets each group's value to its initial value times :meth:`factor`, per epoch or iteration.
+    """Scheduler that sets each group's value to its initial value times ``factor(epoch)`` of the subclass.
 
     ``first_epoch`` is the number of the first epoch in the formula, ``epoch_length`` that of the steps per epoch.
     """
@@ -38,10 +38,6 @@ class _ClosedForm(_ParamScheduler):
         end = end if end == INF else int(end * epoch_length)
         return cls(
             *args, begin=int(begin * epoch_length), end=end, by_epoch=False, epoch_length=epoch_length, **kwargs)
-
-    def factor(self, epoch: float) -> float:
-        """Compute the value at ``epoch`` as a multiple of the initial one."""
-        raise NotImplementedError
 
     def _factor_at(self, step: int) -> float:
         return self.factor(self.first_epoch + (self.begin + step) / self.epoch_length)

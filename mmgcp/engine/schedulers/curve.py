@@ -40,8 +40,11 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
     if not max_epochs:
         raise SetupError('the config has no train_cfg.max_epochs: learning rates are given by epoch, not for a '
                          'training that counts iterations')
-    optimizer = _sgd(cfg)
-    schedulers = _build_schedulers(cfg, optimizer, max_epochs, epoch_length)
+    lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
+    if not isinstance(lr, (int, float)) or lr < 0:
+        raise SetupError(f'the config has no optim_wrapper.optimizer.lr of 0 or more, but {lr}')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)  # its type does not matter to schedulers
+    schedulers = list(_schedulers(cfg, optimizer, max_epochs, epoch_length))
     rates = [optimizer.param_groups[0]['lr'] for _ in steps_of_epochs(schedulers, max_epochs, epoch_length)]
     return np.array(rates, dtype=np.float64)
 
@@ -60,29 +63,18 @@ def steps_of_epochs(schedulers: Sequence[_ParamScheduler], epochs: int, epoch_le
         hook.after_train_epoch(runner)
 
 
-def _sgd(cfg: Config | dict) -> torch.optim.Optimizer:
-    """Optimizer with the config's lr; its type does not matter to the schedulers."""
-    lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if not isinstance(lr, (int, float)) or lr < 0:
-        raise SetupError(f'the config has no optim_wrapper.optimizer.lr of 0 or more, but {lr}')
-    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-
-
-def _build_schedulers(cfg: Config | dict, optimizer: torch.optim.Optimizer, max_epochs: int,
-                      epoch_length: int) -> list[_ParamScheduler]:
-    """Schedulers with the defaults that MMEngine's Runner gives them."""
+def _schedulers(cfg, optimizer, max_epochs, epoch_length):
+    """Build the schedulers of a config with the defaults that MMEngine's Runner gives them."""
     settings = cfg.get('param_scheduler') or []
-    schedulers = []
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         for setting in [settings] if isinstance(settings, dict) else settings:
             end = max_epochs if setting.get('by_epoch', True) else max_epochs * epoch_length
+            defaults = dict(optimizer=optimizer, end=end, epoch_length=epoch_length)
             try:
-                scheduler = PARAM_SCHEDULERS.build(
-                    setting, default_args=dict(optimizer=optimizer, end=end, epoch_length=epoch_length))
+                scheduler = PARAM_SCHEDULERS.build(setting, default_args=defaults)
             except (AssertionError, KeyError, TypeError, ValueError) as error:
                 raise SetupError(f'param_scheduler={dict(setting)} cannot be built: {error.args[0]}') from error
             if getattr(scheduler, 'need_val_args', False):
                 raise SetupError(f"{setting['type']} follows the results of validation: its learning rates are not "
                                  'known before the training')
-            schedulers.append(scheduler)
-    return schedulers
+            yield scheduler
