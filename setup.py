@@ -1,4 +1,4 @@
-"""Build script: everything is said in setup.cfg but where the configs go."""
+"""Build script: setup.cfg has everything except the place of configs and tools."""
 import shutil
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class BuildPyWithMim(build_py):
-    """Puts configs, tools and model index into ``mmgcp/.mim``, where MMEngine and MIM look for them.
+    """Put configs, tools and model index into ``mmgcp/.mim``, where MMEngine and MIM look for them.
 
     A wheel gets copies; an editable install gets links in the source tree, so that edited configs take effect.
     """

@@ -9,8 +9,8 @@ to average pooling, and what covariance pooling adds, measured part by part on i
 """
 import argparse
 import time
-from statistics import median
 from contextlib import nullcontext
+from statistics import median
 
 import torch
 from mmpretrain.registry import MODELS
@@ -145,7 +145,8 @@ def main() -> None:
         parts += new_parts
         print(f'{network}: done', flush=True)
     tables = Tables('networks', parser, args, apart=['device', 'amp', 'channels_last', 'fused_sgd'])
-    tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP (range of the turns)', 'peak memory (MiB)'], rows)
+    tables.show('steps', ['network', 'pooling', 'step (s)', 'times GAP (range of the turns)', 'peak memory (MiB)'],
+                rows)
     tables.show('parts', ['network', 'pooling', 'features', 'reduction (ms)', 'operator (ms)', 'operator, of the step',
                           'classifier beyond that of GAP (ms)', 'whole extra (ms, range of the turns)'], parts)
 

@@ -19,6 +19,7 @@ from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.utils import digit_version
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -36,11 +37,12 @@ from mmgcp.engine.hooks import ChannelsLastHook
 
 PARTS = 4  # of a batch whose gradients are accumulated
 # What an option changes in `optim_wrapper`; the others are set up in `Step`.
-CPU_WRAPPERS = dict(
-    plain={}, channels_last={}, ema={}, accumulation=dict(accumulative_counts=PARTS),
-    bfloat16=dict(type='mmgcp.BFloat16OptimWrapper'), fused_sgd=dict(optimizer=dict(fused=True)), compile={})
 CUDA_WRAPPERS = dict(
-    CPU_WRAPPERS, float16=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'))
+    plain={}, channels_last={}, ema={}, accumulation=dict(accumulative_counts=PARTS),
+    bfloat16=dict(type='mmgcp.BFloat16OptimWrapper'), fused_sgd=dict(optimizer=dict(fused=True)),
+    float16=dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16'), compile={})
+NOT_ON_CPU = {'float16'} | ({'fused_sgd'} if digit_version(torch.__version__) < digit_version('2.4') else set())
+CPU_WRAPPERS = {option: wrapper for option, wrapper in CUDA_WRAPPERS.items() if option not in NOT_ON_CPU}
 NOTES = dict(
     accumulation=f'the same images in {PARTS} parts',
     ema='`ExponentialMovingAverage` after the step')
@@ -113,7 +115,7 @@ def main() -> None:
     if args.batch % PARTS:
         parser.error(f'--batch {args.batch} must be a multiple of {PARTS}, which accumulation divides it into')
     if unknown := [option for option in options if option not in known]:
-        parser.error(f'{", ".join(unknown)} needs --device cuda')
+        parser.error(f'torch {torch.__version__} has no {", ".join(unknown)} on {args.device}')
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'{args.config}, batch {args.batch}, {args.size} px, {args.device}, {args.threads} threads, '
@@ -121,11 +123,12 @@ def main() -> None:
     measured = steps(options, args)
     seconds = in_turns(measured, args.repeats)
     peaks = [peak_bytes(step, args.device) for step in measured]
-    rows = [[option, f'{1e3 * statistics.median(second):.0f}', ratio_in_turns(second, seconds[0]), f'{peak / 2**20:.0f}',
-             f'{peak / peaks[0]:.3f}', NOTES.get(option, type(step.optim_wrapper).__name__)]
+    rows = [[option, f'{1e3 * statistics.median(second):.0f}', ratio_in_turns(second, seconds[0]),
+             f'{peak / 2**20:.0f}', f'{peak / peaks[0]:.3f}', NOTES.get(option, type(step.optim_wrapper).__name__)]
             for option, step, second, peak in zip(options, measured, seconds, peaks, strict=True)]
     tables = Tables('options', parser, args, apart=['device', 'options'])
-    tables.show('steps', ['option', 'step (ms)', 'times plain (range of the turns)', 'peak memory (MiB)', 'times plain', 'how'], rows)
+    tables.show('steps', ['option', 'step (ms)', 'times plain (range of the turns)', 'peak memory (MiB)', 'times plain',
+                          'how'], rows)
 
 
 if __name__ == '__main__':

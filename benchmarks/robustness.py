@@ -6,7 +6,7 @@
 Both sides test one network on the same files, written before in the layout of ImageNet-C, with MMEngine's Runner:
 ``plain`` in one loop over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as
 ``tools/test_robustness.py`` does. They take turns, after a first round that warms up; numbers are medians. The second
-table has the time that one process takes to make a corrupted image, mean over severities, or a sequence of 30 frames.
+table has the time that one process takes to make a corrupted image, mean over severities, or a sequence.
 With --save both are written as CSV files, too.
 """
 import argparse
@@ -26,10 +26,10 @@ from mmengine.runner import Runner
 from benchmarks.measure import Tables, add_save_option, interleaved_medians
 from mmgcp.apis.robustness.benchmarks import benchmark_sets
 from mmgcp.datasets.corruptions import corrupt_image
-from mmgcp.datasets.perturbations import perturb_image
-from mmgcp.datasets.shapes import Settings, make_imagenet
+from mmgcp.datasets.perturbations import perturb_image, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
+from tools.dataset_tools.shapes import ShapeSettings, make_imagenet
 
 KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make: what makes them is not timed
 CLASSES = 12
@@ -37,7 +37,7 @@ CLASSES = 12
 
 def write_sets(folder: Path, images: int, size: int) -> None:
     """Write drawn images as the clean ones, and corrupted ones beside them, as JPEG files."""
-    make_imagenet(folder, Settings(image_size=size, train=1, val=-(-images // CLASSES)), log=str)
+    make_imagenet(folder, ShapeSettings(image_size=size, train=1, val=-(-images // CLASSES)), log=str)
     for path in sorted((folder / 'imagenet/val').glob('*/*')):
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         for kind, severity in itertools.product(KINDS, LEVELS):
@@ -111,7 +111,7 @@ def seconds_to_make(size: int, repeats: int) -> list[list[str]]:
         rows.append([kind, 'image', f'{1000 * seconds:.1f}', f'{1 / seconds:.0f}'])
     for kind in PERTURBATIONS:
         seconds = median(lambda p=kind: perturb_image(image, p))
-        rows.append([kind, 'sequence of 30', f'{1000 * seconds:.1f}', f'{1 / seconds:.0f}'])
+        rows.append([kind, f'sequence of {sequence_length(kind)}', f'{1000 * seconds:.1f}', f'{1 / seconds:.0f}'])
     return rows
 
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from .measured import Measured
 from .metrics import Metric, Outcome
 from .trainings import NETWORKS, Variant
-from .verdict import MISSING
 
 CLASSIFIERS = ('resnet18', 'resnet50', 'mobilenetv2')
 
@@ -39,15 +38,15 @@ class Claim:
     networks: Sequence[str] = CLASSIFIERS
     compared: str = ''
 
-    def judge(self, measured: Measured, network: str) -> 'Finding':
-        """Compare the trainings of one network."""
+    def compare(self, measured: Measured, network: str) -> 'Finding':
+        """Compare the trainings of one network, yet without a verdict."""
         left, right = (variant._replace(pooling='gcp') if (network, variant.pooling) == ('mobilenetv2', 'gcp_m')
                        else variant for variant in (self.left, self.right))
-        outcome = self.metric(measured, network, left, right, self.higher) if self.metric else Outcome('', MISSING)
+        outcome = self.metric(measured, network, left, right, self.higher) if self.metric else Outcome()
         titles = {'left': left.pooling_title(network), 'right': right.pooling_title(network)}
         compared = (self.compared or _comparison(left, right)).format(**titles)
         paper = self.paper if isinstance(self.paper, str) else self.paper.get(network, '')
-        return Finding(self.statement, self.source, paper, f'{NETWORKS[network]}: {compared}', *outcome)
+        return Finding(self.statement, self.source, paper, f'{NETWORKS[network]}: {compared}', outcome)
 
 
 class Finding(NamedTuple):
@@ -58,15 +57,17 @@ class Finding(NamedTuple):
         source (str): Where the paper says so.
         paper (str): Its number.
         compared (str): What was compared here.
-        ours (str): What was measured.
-        verdict (str): One of the words of :mod:`reproduction.verdict`.
+        outcome (Outcome): What was measured.
+        verdict (str): One of :data:`reproduction.verdict.WORDS`.
+        p (float): p-value, corrected for the comparisons of the page; NaN if it was not tested.
     """
     claim: str
     source: str
     paper: str
     compared: str
-    ours: str
-    verdict: str
+    outcome: Outcome
+    verdict: str = ''
+    p: float = float('nan')
 
 
 def _comparison(left: Variant, right: Variant) -> str:

@@ -1,5 +1,4 @@
 """The claims of the paper (Wang et al., CVPR 2020); a new one is one more :class:`Claim` in :data:`CLAIMS`."""
-import math
 from collections.abc import Mapping, Sequence
 
 from .claim import CLASSIFIERS, Claim, Finding
@@ -9,18 +8,17 @@ from .metrics import (
     accuracy,
     cosines,
     fewer_epochs,
-    log_range,
     loss_by_faster_decay,
     precision,
     robustness,
+    smoothness,
 )
 from .trainings import Variant
-from .verdict import MISSING
+from .verdict import MISSING, judge
 
 RESNETS = ('resnet18', 'resnet50')
 DETECTORS = ('mask_rcnn_r18', )
-ACCURACY = Difference(
-    accuracy, lambda means: f'{means.left:.1f} and {means.right:.1f} %, {means.difference:+.1f} points')
+ACCURACY = Difference(accuracy, lambda means: f'{means.left:.1f} and {means.right:.1f} %')
 GAP_NORM, GAP_ADJU, GCP_ADJU = Variant('gap', 'norm'), Variant('gap', 'adju'), Variant('gcp_m', 'adju')
 
 _HALF = dict(
@@ -30,7 +28,7 @@ _SAME_RATES = dict(
     subject='accuracy', source='Fig. 3', metric=ACCURACY,
     statement='GCP is more accurate than GAP under the same rates')
 _FEWER = dict(
-    subject='convergence', source='Table 2, Fig. 1', right=GAP_NORM, metric=fewer_epochs, higher=False,
+    subject='convergence', source='Table 2, Fig. 1', right=GAP_NORM, metric=fewer_epochs,
     statement='GCP reaches the final accuracy of GAP under LR_norm in fewer epochs')
 
 
@@ -43,12 +41,11 @@ def _decay(schedule: str) -> Claim:
         compared=f'{{left}} and {{right}}, LR_norm to LR_{schedule}')
 
 
-def _smooth(quantity: str, name: str, pooling: str, networks: Sequence[str]) -> Claim:
-    return Claim(
-        subject='landscape', source='Fig. 2', paper='narrower (drawn)', left=Variant(pooling, 'adju'), right=GAP_ADJU,
-        statement=f'The {name} varies less along the gradient with GCP than with GAP', higher=False, networks=networks,
-        metric=Difference(log_range(quantity), lambda means: f"mean range {math.exp(means.difference):.2f} times GAP's",
-                          'of its logarithm '))
+def _smooth(left: Variant, right: Variant, source: str, networks: Sequence[str]) -> list[Claim]:
+    return [Claim(
+        subject='landscape', source=source, paper='narrower (drawn)', left=left, right=right, networks=networks,
+        statement=f'The {name} varies less along the gradient with GCP than with GAP', metric=smoothness(quantity))
+        for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))]
 
 
 def _robust(statement: str, measurement: str, metric: str, lr: str, paper: Mapping[str, str]) -> Claim:
@@ -56,14 +53,15 @@ def _robust(statement: str, measurement: str, metric: str, lr: str, paper: Mappi
         subject='robustness', source='Table 4', paper=paper, left=Variant('gap', lr), right=GCP_ADJU,
         statement=statement, compared=f'{{left}} LR_{lr}, {{right}} LR_adju',
         metric=Difference(robustness(measurement, metric),
-                          lambda means: f'{metric} {means.left:.3g}, {means.right:.3g}'))
+                          lambda means: f'{metric} {means.left:.3g}, {means.right:.3g}',
+                          '' if metric == 'mean uT5D' else ' points', 3 if metric == 'mean uT5D' else 1))
 
 
 def _transfer(better: str, worse: str, statement: str, kind: str, name: str, paper: str) -> Claim:
     return Claim(
         subject='transfer', source='Tables 6 and 7', paper=f'{paper} {name} AP, ResNet-50', networks=DETECTORS,
         statement=statement, left=Variant(better), right=Variant(worse),
-        metric=Difference(precision(kind), lambda means: f'{means.difference:+.1f} {name} AP'))
+        metric=Difference(precision(kind), lambda means: f'{means.left:.1f} and {means.right:.1f} {name} AP'))
 
 
 CLAIMS = (
@@ -86,13 +84,13 @@ CLAIMS = (
           metric=ACCURACY, networks=RESNETS, statement='The gain is of the pooling, not of the finer feature map'),
     Claim(subject='resolution', source='our control', left=Variant('gap_wo-ds', 'adju'), right=GAP_ADJU,
           metric=ACCURACY, networks=RESNETS, statement='The finer feature map alone helps GAP'),
-    *(_smooth(quantity, name, pooling, networks)
-      for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))
-      for pooling, networks in (('gcp_m', CLASSIFIERS), ('gcp_d', RESNETS))),
+    *_smooth(Variant('gcp', 'norm'), GAP_NORM, 'Fig. 2', CLASSIFIERS),
+    *_smooth(GCP_ADJU, GAP_ADJU, 'Fig. 2, under LR_adju', CLASSIFIERS),
+    *_smooth(Variant('gcp_d', 'adju'), GAP_ADJU, 'Fig. 2, under LR_adju', RESNETS),
     Claim(subject='gradients', source='Table 1, Section 3.3', paper='by likeness of formulas', left=GCP_ADJU,
           right=GCP_ADJU, statement="GCP's gradient is nearer to that of K-FAC than to plain GAP's",
           metric=Difference(
-              cosines, lambda means: f'cosine {means.left:.3f} to GAP with K-FAC, {means.right:.3f} to GAP')),
+              cosines, lambda means: f'cosine {means.left:.3f} to GAP with K-FAC, {means.right:.3f} to GAP', '', 3)),
     Claim(subject='gradients', source='Table 2', paper='75.31 and 75.10, ResNet-50', left=Variant('gcp', 'fast'),
           right=Variant('gap', 'adju'), metric=None, compared='GCP LR_fast, GAP with K-FAC',
           statement='GCP under LR_fast matches K-FAC in fewer epochs'),
@@ -112,7 +110,7 @@ CLAIMS = (
           right=Variant('gcp_m', 'short'), higher=False, paper={
               'resnet18': '-0.39 points, ResNet-50', 'resnet50': '-0.39 points', 'mobilenetv2': '-1.39 points'},
           statement='128 reduced channels are less accurate than 256',
-          metric=Difference(accuracy, lambda means: f'{means.difference:+.1f} points')),
+          metric=ACCURACY),
     *(_transfer(better, worse, statement, kind, name, paper)
       for better, worse, statement, *papers in (
           ('gcp_m', 'gap', 'Networks pre-trained with GCP_M are better backbones than with GAP', '+0.7', '+0.6'),
@@ -123,18 +121,21 @@ CLAIMS = (
 
 
 def findings(measured: Measured) -> dict[str, list[Finding]]:
-    """Judge all claims, by subject, on each network of the plan; on the first one also those that it did not measure.
+    """Judge all claims together, by subject, on each network of the plan; on the first also those not measured there.
 
     Args:
         measured (Measured): The results.
     """
+    compared = [(claim.subject, claim.compare(measured, network), network == _first(claim, measured))
+                for network in measured.networks for claim in CLAIMS if network in claim.networks]
+    outcomes = [finding.outcome for _, finding, _ in compared]
+    verdicts = judge([outcome.estimate for outcome in outcomes], [outcome.sampled for outcome in outcomes])
     found = {claim.subject: [] for claim in CLAIMS}
-    for network in measured.networks:
-        for claim in CLAIMS:
-            if network not in claim.networks:
-                continue
-            finding = claim.judge(measured, network)
-            is_first = network == next(other for other in measured.networks if other in claim.networks)
-            if is_first or finding.verdict != MISSING:
-                found[claim.subject].append(finding)
+    for (subject, finding, is_first), (word, p) in zip(compared, verdicts, strict=True):
+        if is_first or word != MISSING:
+            found[subject].append(finding._replace(verdict=word, p=p))
     return found
+
+
+def _first(claim: Claim, measured: Measured) -> str:
+    return next(network for network in measured.networks if network in claim.networks)

@@ -4,17 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from mmgcp.analysis.convergence import METRIC_NAMES
+from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
 from mmgcp.analysis.landscape import plot_landscape
-from mmgcp.analysis.panels import add_legends, looks_of
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.style import save_figure, use_style
+from mmgcp.analysis.style import label_ends, looks_of, save_figure, step_axis, use_style
 from mmgcp.utils.logs import Run
 
 from .measured import Measured
@@ -39,7 +36,7 @@ def make_figures(measured: Measured, folder: Path) -> None:
     for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
         for landscape in list(measured.landscapes(training.name).values())[:1]:
             named = replace(landscape, name=training.short_title)
-            landscapes.setdefault(training.network_title, []).append(named)
+            landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', []).append(named)
     if landscapes:
         plot_landscape(landscapes, folder / 'results_landscape.png', log=True, formats=())
     averaged = averaged_robustness(measured, 'robustness_c')
@@ -62,20 +59,20 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         list[Path]: The files written.
     """
     with use_style():
-        figure = Figure(figsize=(6.4 if len(panels) == 1 else 4.2 * len(panels), 3.7))  # inches
+        figure = Figure(figsize=(6.4 if len(panels) == 1 else 5.6 * len(panels), 3.9))  # inches
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-        looks = looks_of([list(trainings) for trainings in panels.values()])
-        for ax, (title, trainings), some in zip(axes, panels.items(), looks, strict=True):
-            for (name, runs), look in zip(trainings.items(), some, strict=True):
-                _draw(ax, name, runs, metric, look)
-                if name == target:
-                    ax.axhline(np.mean([run.curve(metric)[1][-1] for run in runs]), color='0.45', linewidth=0.9,
-                               linestyle=':', label=f'final of {name}')
+        looks = looks_of(name for trainings in panels.values() for name in trainings)
+        drawn = []
+        for ax, (title, trainings) in zip(axes, panels.items(), strict=True):
+            drawn.append([_draw(ax, name, runs, metric, looks[name]) for name, runs in trainings.items()])
+            if target in trainings:
+                final = np.mean([run.curve(metric)[1][-1] for run in trainings[target]])
+                draw_target(ax, final, f'final of {target}')
             ax.set_title(title)
-            ax.set_xlabel('Epoch')
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            step_axis(ax, 'epoch')
+        for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
+            label_ends(ax, lines)
         axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
-        add_legends(figure, [[ax] for ax in axes])
         return save_figure(figure, path, formats=())
 
 
@@ -89,6 +86,6 @@ def _runs(measured, network, variants):
 def _draw(ax: Axes, name, runs, metric, look):
     epochs = runs[0].curve(metric)[0]
     values = np.stack([run.curve(metric)[1] for run in runs])
-    style = list(rcParams['axes.prop_cycle'])[look % len(rcParams['axes.prop_cycle'])]
-    ax.plot(epochs, values.mean(axis=0), **style, label=name)
-    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style['color'], alpha=0.15, linewidth=0)
+    line, = ax.plot(epochs, values.mean(axis=0), **look, label=name)
+    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look['color'], alpha=0.15, linewidth=0)
+    return line

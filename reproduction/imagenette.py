@@ -6,21 +6,9 @@ from mmgcp.experiments import Measurement
 from .trainings import PaperTraining, Variant
 
 TEST_IMAGES = 3925
-# A tenth of the paper's epochs for ResNets, a fiftieth for MobileNetV2: half of those of the configs.
-RESNET = {
-    'norm': {'train_cfg.max_epochs': 10, 'param_scheduler.milestones': [3, 6, 9]},
-    'fast': {'train_cfg.max_epochs': 3, 'param_scheduler.final_epoch': 1 + 52 / 10},
-    'adju': {'train_cfg.max_epochs': 5, 'param_scheduler.final_epoch': 1 + 49 / 10},
-    # LR_adju in fewer epochs still, for the many variations.
-    'short': {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50},
-}
-MOBILENETV2 = {
-    'norm': {'train_cfg.max_epochs': 8, 'param_scheduler.gamma': 0.98**50},
-    'fast': {'train_cfg.max_epochs': 2, 'param_scheduler.gamma': 0.92**50},
-    'adju': {'train_cfg.max_epochs': 3, 'param_scheduler.stage_length': 1,
-             'param_scheduler.stages': [[6e-2, 1e-3, 0], [1e-2, 1e-4, 1], [1e-3, 1e-5, 2]]},
-}
-CONV5 = {'gap': 'stride', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+# LR_adju of ResNets in fewer epochs still, for the many variations.
+SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50}
+CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 COMMON = {
     'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
     'default_hooks.logger.interval': 20,
@@ -53,14 +41,17 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
         pooling (str): ``'gap'``, ``'gap_wo-ds'``, ``'gcp'``, ``'gcp_d'`` or ``'gcp_m'``.
         schedule (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
         variation (str): What the options change, for the name.
-        options (Mapping): Settings beyond those of the schedule.
+        options (Mapping): Settings that change it.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
-    own, lr = 'norm' if pooling.startswith('gap') else 'adju', 'adju' if schedule == 'short' else schedule
-    config = f"imagenette/{network}_{pooling}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
-    scheduled = (MOBILENETV2 if network == 'mobilenetv2' else RESNET)[schedule]
+    kind = 'gap' if pooling.startswith('gap') else 'gcp' if network == 'mobilenetv2' else 'gcp_m'
+    own, lr = 'norm' if kind == 'gap' else 'adju', 'adju' if schedule == 'short' else schedule
+    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
+    overrides = dict(SHORT) if schedule == 'short' else {}
+    if pooling != kind:
+        overrides |= {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling]}
     return PaperTraining(network=network, variant=Variant(pooling, schedule, variation), config=config,
-                         options={**scheduled, **dict(options)}, **settings)
+                         options={**overrides, **dict(options)}, **settings)
 
 
 def detector(pooling: str) -> PaperTraining:

@@ -36,7 +36,10 @@ def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., split:
                 'default_hooks.checkpoint.interval': epochs}
     if lr:
         schedule['optim_wrapper.optimizer.lr'] = lr
+    kind = pooling
+    if pooling == 'gcp':
+        kind, schedule['model.backbone.conv5_downsample'] = 'gcp_m', 'none'
     variant = Variant(pooling, variation=f'{epochs}-epochs' + (f'-at-{lr:g}' if lr else ''))
-    config = f"imagenette/leaderboard/{network}_{pooling}_leaderboard{'_split' if split else ''}.py"
+    config = f"imagenette/leaderboard/{network}_{kind}_leaderboard{'_split' if split else ''}.py"
     return PaperTraining(network=network, variant=variant, config=config, options={**schedule, **dict(options)},
                          seeds=seeds)

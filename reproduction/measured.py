@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mmgcp.analysis.curvature import CurvatureLog, curvature_of
 from mmgcp.analysis.landscape import LandscapeLog, landscape_of
-from mmgcp.analysis.robustness import RobustnessResult
+from mmgcp.analysis.robustness import RobustnessResult, RobustnessSummary
 from mmgcp.apis.robustness.networks import as_result
 from mmgcp.experiments.jobs import jobs_of
-from mmgcp.experiments.summary import as_run, read_logs
+from mmgcp.experiments.results import as_run, read_logs
 from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 
@@ -78,3 +78,10 @@ class Measured:
 
     def _read(self, files: dict[int, Path]) -> dict[int, Records]:
         return {seed: read_records(path) for seed, path in files.items() if path.is_file()}
+
+
+def photos_and_sets(summary: RobustnessSummary) -> str:
+    """On how many photos and sets of a benchmark a network was measured: ``'246 photos, all 75 sets'``."""
+    photos = next(record['items'] for record in summary.result.records if record['set'] != 'clean')
+    complete = summary.measured == summary.needed
+    return f'{photos:,} photos, {"all" if complete else f"{summary.measured} of"} {summary.needed} sets'

@@ -1,17 +1,23 @@
 """How two trainings are compared: what a claim of the paper is judged by."""
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.robustness import summaries
+from mmgcp.analysis.landscape import LandscapeLog
+from mmgcp.analysis.robustness import per_image, summaries
 from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
 
-from .measured import Measured
+from .effects import Estimate, estimate, paired_error, sampling_error
+from .measured import Measured, photos_and_sets
 from .trainings import Variant
-from .verdict import HOLDS, MISSING, OPEN, REVERSED, judge, sampling_error
+
+TOP_1 = 'accuracy/top1'
+PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
 
 
 class Outcome(NamedTuple):
@@ -19,10 +25,14 @@ class Outcome(NamedTuple):
 
     Attributes:
         text (str): What was measured; empty if nothing was.
-        word (str): One of the words of :mod:`reproduction.verdict`.
+        estimate (Estimate): The effect.
+        effect (str): The effect and its interval in words.
+        sampled (bool): Whether the sampling error by the test photos is known, or none is to be had.
     """
-    text: str
-    word: str
+    text: str = ''
+    estimate: Estimate = estimate([])
+    effect: str = ''
+    sampled: bool = True
 
 
 class Metric(Protocol):
@@ -37,10 +47,16 @@ class Pairs(NamedTuple):
 
     Attributes:
         values (Mapping[int, tuple[float, float]]): Left and right, by seed.
-        noise (float | None): Standard error of their difference that all seeds share; None where it is not known.
+        noise (float): Standard error of their difference that all seeds share; 0 where none is to be had.
+        photos (float): Number of photos that it comes from.
+        sampled (bool): As in :class:`Outcome`.
+        note (str): What else to say of the measurement.
     """
     values: Mapping[int, tuple[float, float]]
-    noise: float | None = None
+    noise: float = 0.
+    photos: float = math.inf
+    sampled: bool = True
+    note: str = ''
 
 
 class Means(NamedTuple):
@@ -49,12 +65,10 @@ class Means(NamedTuple):
     Attributes:
         left (float): Of the first training.
         right (float): Of the second.
-        difference (float): Left minus right.
         pooling (str): That of the second training, as text.
     """
     left: float
     right: float
-    difference: float
     pooling: str
 
 
@@ -65,46 +79,50 @@ class Difference:
     Attributes:
         pairs (Callable): Maps results, network, left and right to :class:`Pairs`.
         text (Callable[[Means], str]): Writes what was measured.
-        error_of (str): What the standard error is of, where this is not the difference itself.
+        unit (str): Of the difference.
+        digits (int): Decimals of the difference.
     """
     pairs: Callable[[Measured, str, Variant, Variant], Pairs]
     text: Callable[[Means], str]
-    error_of: str = ''
+    unit: str = ' points'
+    digits: int = 1
 
     def __call__(self, measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
-        values, noise = self.pairs(measured, network, left, right)
-        sign = 1 if higher else -1
-        verdict = judge({seed: sign * (first - second) for seed, (first, second) in values.items()}, noise)
+        values, noise, photos, sampled, note = self.pairs(measured, network, left, right)
         if not values:
-            return Outcome('', verdict.word)
-        first, second = (fmean(column) for column in zip(*values.values(), strict=True))
-        error = f'standard error {self.error_of}{verdict.error:.2g}' if math.isfinite(verdict.error) else 'one seed'
-        means = Means(first, second, sign * verdict.mean, right.pooling_title(network))
-        return Outcome(f'{self.text(means)} ({error})', verdict.word)
+            return Outcome()
+        effect = estimate([(first - second) * (1 if higher else -1) for first, second in values.values()], noise,
+                          photos)
+        means = Means(*map(fmean, zip(*values.values(), strict=True)), right.pooling_title(network))
+        shown = [f'{value:+.{self.digits}f}' for value in effect[:3]]
+        return Outcome(self.text(means) + (f' ({note})' if note else ''), effect, _effect(shown, effect, self.unit),
+                       sampled)
 
 
 def fewer_epochs(measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
-    """Whether the left training reaches the final accuracy of the right one in fewer epochs, for every seed."""
-    metric, goals = 'accuracy/top1', measured.final(right.name(network))
+    """Whether the left training reaches the final accuracy of the right one in fewer epochs than the right one has.
+
+    The effect is by how much it is above that accuracy at its last validation before the last epoch of the right one.
+    """
+    goals = measured.final(right.name(network))
     runs, others = (measured.runs.get(variant.name(network), {}) for variant in (left, right))
-    epochs = [matching_epoch(runs[seed].curve(metric), goal) for seed, goal in goals.items() if seed in runs]
-    if not epochs:
-        return Outcome('', MISSING)
-    trained = max(int(run.curve(metric)[0][-1]) for run in others.values())
-    said = ', '.join('not reached' if epoch is None else f'epoch {epoch}' for epoch in epochs)
-    earlier = [epoch is not None and epoch < trained for epoch in epochs]
-    word = OPEN
-    if len(epochs) > 1 and all(earlier):
-        word = HOLDS
-    elif len(epochs) > 1 and not any(earlier):
-        word = REVERSED
-    return Outcome(f'{said} of {trained}', word)
+    if not goals.keys() & runs.keys():
+        return Outcome()
+    trained = max(int(run.curve(TOP_1)[0][-1]) for run in others.values())
+    curves = {seed: runs[seed].curve(TOP_1) for seed in runs if seed in goals}
+    before = {seed: float(values[epochs < trained][-1]) for seed, (epochs, values) in curves.items()
+              if epochs[0] < trained}
+    matching = [matching_epoch(curve, goals[seed]) for seed, curve in curves.items()]
+    said = ', '.join('not reached' if epoch is None else f'epoch {epoch}' for epoch in matching)
+    judged = Difference(lambda *_: Pairs(_paired(before, goals), *_noise(measured, [before, goals])),
+                        lambda _: f'{said} of {trained}')
+    return judged(measured, network, left, right, higher=True)
 
 
 def accuracy(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
     """Top-1 accuracy after the last epoch, in %."""
     finals = [measured.final(variant.name(network)) for variant in (left, right)]
-    return Pairs(_paired(*finals), _noise(measured, finals))
+    return Pairs(_paired(*finals), *_noise(measured, finals))
 
 
 def loss_by_faster_decay(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
@@ -112,18 +130,40 @@ def loss_by_faster_decay(measured: Measured, network: str, left: Variant, right:
     finals = [measured.final(variant.name(network)) for training in (left, right)
               for variant in (training._replace(schedule='norm'), training)]
     losses = [{seed: norm - fast for seed, (norm, fast) in _paired(*finals[i:i + 2]).items()} for i in (0, 2)]
-    return Pairs(_paired(*losses), _noise(measured, finals))
+    return Pairs(_paired(*losses), *_noise(measured, finals))
 
 
-def log_range(quantity: str) -> Callable[..., Pairs]:
-    """Logarithm of the mean range of a quantity along the gradient: ``'losses'`` or ``'distances'``."""
+def smoothness(quantity: str) -> Metric:
+    """Ranges along the gradient of ``'losses'`` or ``'distances'``: that of the right training over that of the left.
 
-    def pairs(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
-        return Pairs(_paired(*({seed: math.log(landscape.mean_range(quantity))
-                                for seed, landscape in measured.landscapes(variant.name(network)).items()}
-                               for variant in (left, right))))
+    Ratios are those of measurements at equal iterations, averaged in logarithms. The first measurement, of the
+    untrained networks, is told apart and not counted.
+    """
 
-    return pairs
+    def metric(measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
+        pairs = _paired(*(measured.landscapes(variant.name(network)) for variant in (left, right)))
+        steps = next((its.steps for _, its in pairs.values()), '')
+        ratios = [log_ratios(its, mine, quantity) for mine, its in pairs.values() if mine.steps == its.steps == steps]
+        ratios = [values for values in ratios if len(values) > 2]
+        if not ratios:
+            return Outcome()
+        effect = estimate([float(np.mean(values[1:])) for values in ratios])
+        shown = [_factor(value) for value in effect[:3]]
+        halves = (np.mean([np.array_split(values[1:], 2)[half].mean() for values in ratios]) for half in (0, 1))
+        parts = [*map(_factor, (fmean(values[0] for values in ratios), *halves))]
+        text = (f"{right.pooling_title(network)}'s range over {left.pooling_title(network)}'s: untrained {parts[0]}, "
+                f'first half {parts[1]}, second half {parts[2]}; steps {steps}')
+        return Outcome(text, effect, _effect(shown, effect, ' times'))
+
+    return metric
+
+
+def log_ratios(first: LandscapeLog, second: LandscapeLog, quantity: str) -> np.ndarray:
+    """Logarithms of the ratios of two trainings' ranges at the iterations at which both have one that is finite."""
+    _, mine, its = np.intersect1d(first.iters, second.iters, return_indices=True)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        ratios = np.log(first.ranges(quantity)[mine] / second.ranges(quantity)[its])
+    return ratios[np.isfinite(ratios)]
 
 
 def cosines(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
@@ -134,29 +174,37 @@ def cosines(measured: Measured, network: str, left: Variant, right: Variant) -> 
 
 
 def robustness(measurement: str, metric: str) -> Callable[..., Pairs]:
-    """A metric of robustness, whose sampling error is that over the corruptions."""
+    """A metric of robustness, whose sampling error is that of the differences by photo."""
 
     def pairs(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
-        results = _paired(*(measured.robustness(measurement, variant.name(network)) for variant in (left, right)))
+        names = [variant.name(network) for variant in (left, right)]
+        results = _paired(*(measured.robustness(measurement, name) for name in names))
+        if not results:
+            return Pairs({})
         both = {seed: summaries(pair, partial=True) for seed, pair in results.items()}
-        single = metric.replace('mean ', '')
-        differences = [[first.corruptions[kind][single] - second.corruptions[kind][single]
-                        for kind in first.corruptions] for first, second in both.values()]
-        by_kind = [fmean(values) for values in zip(*differences, strict=True)]
-        noise = stdev(by_kind) / math.sqrt(len(by_kind)) if len(by_kind) > 1 else 0.
-        return Pairs({seed: (first.metrics[metric], second.metrics[metric])
-                      for seed, (first, second) in both.items()}, noise)
+        records = [measured.measurements(measurement, name) for name in names]
+        outcomes = [[per_image(some[seed].records, metric) for some in records] for seed in results]
+        first, _ = next(iter(both.values()))
+        sampled = (all(one is not None for pair in outcomes for one in pair)
+                   and len({record['outcomes']['photos'] for some in records for seed in results
+                            for record in some[seed].records}) == 1)
+        noise, photos = 0., math.inf
+        if sampled:
+            by_photo = np.mean([mine - its for mine, its in outcomes], axis=0)
+            noise, photos = paired_error(by_photo), len(by_photo)
+        return Pairs({seed: tuple(summary.metrics[metric] for summary in pair) for seed, pair in both.items()},
+                     noise, photos, sampled, photos_and_sets(first))
 
     return pairs
 
 
 def precision(kind: str) -> Callable[..., Pairs]:
-    """Average precision after the last epoch, in %: ``'bbox'`` or ``'segm'``."""
+    """Average precision after the last epoch, in %: ``'bbox'`` or ``'segm'``; its noise is that of the rounding."""
 
     def pairs(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
         finals = ({seed: 100 * value for seed, value in measured.final(
             variant.name(network), f'coco/{kind}_mAP').items()} for variant in (left, right))
-        return Pairs(_paired(*finals))
+        return Pairs(_paired(*finals), PRECISION_STEP / math.sqrt(6))  # of two uniform errors
 
     return pairs
 
@@ -166,5 +214,17 @@ def _paired(left, right):
     return {seed: (left[seed], right[seed]) for seed in left if seed in right}
 
 
-def _noise(measured, finals):
-    return sampling_error([fmean(final.values()) for final in finals if final], measured.plan.test_images)
+def _noise(measured, finals) -> tuple[float, int]:
+    """Sampling error of accuracies, and the number of photos that it comes from."""
+    images = measured.plan.test_images
+    return sampling_error([fmean(final.values()) for final in finals if final], images), images
+
+
+def _effect(shown: Sequence[str], effect: Estimate, unit: str) -> str:
+    """An effect, and its interval where there is one."""
+    mean, low, high = shown
+    return f'{mean}{unit} ' + (f'[{low}, {high}]' if math.isfinite(effect.high) else '(no interval)')
+
+
+def _factor(logarithm: float) -> str:
+    return f'{math.exp(min(logarithm, 700)):.2g}'

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from mmgcp.analysis.tables import markdown_table
-from mmgcp.utils.blocks import fill_blocks
 from mmgcp.utils.errors import SetupError
+
+from .blocks import fill_blocks
 
 
 def filled_pages(results: Path, root: Path) -> dict[Path, str]:

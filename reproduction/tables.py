@@ -1,4 +1,5 @@
 """The results of a plan as tables: CSV files for whoever wants to go on with the numbers, and what the pages show."""
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,12 @@ from mmgcp.analysis.robustness import RobustnessResult, summaries
 from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.table_1 import gradient_rows
 from mmgcp.analysis.tables import save_table
-from mmgcp.experiments.summary import mean_and_spread
+from mmgcp.experiments.results import mean_and_spread
 
 from .claims import Finding, findings
-from .measured import BENCHMARKS, Measured
+from .measured import BENCHMARKS, Measured, photos_and_sets
 from .trainings import PaperTraining, Variant
-from .verdict import HOLDS, MISSING, OPEN, REVERSED
+from .verdict import REVERSED, WORDS
 
 ACCURACIES = {'top-1': 'accuracy/top1', 'top-5': 'accuracy/top5'}
 PRECISIONS = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP'}
@@ -60,8 +61,7 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         found = findings(measured)
         made |= {f'claims_{subject}': findings_table(some) for subject, some in found.items()}
         made['verdicts'] = verdict_table(found)
-        made['refuted'] = findings_table([finding for some in found.values() for finding in some
-                                          if finding.verdict == REVERSED])
+        made['against'] = against_table([finding for some in found.values() for finding in some])
     return {name: table for name, table in made.items() if table.rows}
 
 
@@ -134,21 +134,23 @@ def variant_table(measured: Measured) -> Table:
 
 
 def landscape_table(measured: Measured) -> Table:
-    """Fig. 2 in numbers: ranges over the step sizes, averaged over the measurements, by seed."""
-    shown = ['measurements', 'loss range', 'gradient range', 'largest beta', 'median beta']
-    return _table(['training', 'seed', *shown], [
-        [training.title, seed, *_last_row(landscape_rows([landscape]), shown)] for training in measured.trainings
-        for seed, landscape in measured.landscapes(training.name).items()])
+    """Fig. 2 in numbers: ranges over the step sizes, of the untrained network and after, by seed."""
+    shown = ['measurements', *(f'{when} {what}' for what in ('loss range', 'gradient range', 'beta')
+                               for when in ('first', 'later'))]
+    return _table(['training', 'seed', 'step sizes', *shown], [
+        [training.title, seed, landscape.steps, *_last_row(landscape_rows([landscape]), shown)]
+        for training in measured.trainings for seed, landscape in measured.landscapes(training.name).items()])
 
 
 def robustness_table(measured: Measured, kind: str) -> Table:
-    """Table 4 in plain means, by seed."""
+    """Table 4 in plain means, by seed, with the number of photos and the part of the benchmark."""
     tested = [result._replace(name=f'{training.title}, seed {seed}') for training in measured.trainings
               for seed, result in measured.robustness(kind, training.name).items()]
     numbers = summaries(tested, partial=True) if tested else []
     metrics = list(numbers[0].metrics) if numbers else []
-    return _table(['network', *metrics],
-                  [[summary.result.name, *(f'{summary.metrics[metric]:.{digits_of(metric)}f}' for metric in metrics)]
+    return _table(['network', 'measured on', *metrics],
+                  [[summary.result.name, photos_and_sets(summary),
+                    *(f'{summary.metrics[metric]:.{digits_of(metric)}f}' for metric in metrics)]
                    for summary in numbers])
 
 
@@ -214,16 +216,25 @@ def environment_table(measured: Measured) -> Table:
 
 
 def findings_table(found: Sequence[Finding]) -> Table:
-    """The claims and the verdicts."""
-    return _table(["claim of the paper", 'where', "the paper's number", 'compared here', 'measured', 'verdict'], found)
+    """The claims, the effects and the verdicts."""
+    return _table(["claim of the paper", 'where', "the paper's number", 'compared here', 'measured', 'seeds',
+                   'effect [95 % interval]', 'corrected p', 'verdict'], [
+        [*finding[:4], finding.outcome.text, finding.outcome.estimate.seeds or '', finding.outcome.effect,
+         '' if math.isnan(finding.p) else f'{finding.p:.2g}', finding.verdict] for finding in found])
+
+
+def against_table(found: Sequence[Finding]) -> Table:
+    """Effects against the claims: first those that are significant, then the others."""
+    against = [finding for finding in found if finding.outcome.estimate.mean < 0]
+    header, rows = findings_table(sorted(against, key=lambda finding: finding.verdict != REVERSED))
+    return Table(header, rows or [['none', *[''] * (len(header) - 1)]])
 
 
 def verdict_table(found: Mapping[str, Sequence[Finding]]) -> Table:
     """How many comparisons of each subject ended how."""
-    words = (HOLDS, REVERSED, OPEN, MISSING)
     counts = {subject: Counter(finding.verdict for finding in some) for subject, some in found.items()}
     counts['all'] = sum(counts.values(), Counter())
-    return _table(['subject', *words], [[subject, *(count[word] for word in words)]
+    return _table(['subject', *WORDS], [[subject, *(count[word] for word in WORDS)]
                                         for subject, count in counts.items()])
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mmgcp.experiments import Plan, Training
+from mmgcp.utils.errors import SetupError
 
 NETWORKS = {
     'resnet18': 'ResNet-18', 'resnet50': 'ResNet-50', 'mobilenetv2': 'MobileNetV2', 'mask_rcnn_r18': 'Mask R-CNN',
@@ -66,7 +67,7 @@ class PaperTraining(Training):
         return f'{self.network_title}, {self.short_title}'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PaperPlan(Plan):
     """A plan whose trainings are compared.
 
@@ -74,7 +75,16 @@ class PaperPlan(Plan):
         trainings (Sequence[PaperTraining]): The trainings.
         test_images (int): Images that accuracies are measured on, which tell their sampling error.
         judged (bool): Whether its results are held against the paper's claims and drawn in ``docs/figures``.
+
+    Raises:
+        SetupError: As :class:`~mmgcp.experiments.Plan`, or if there are no test images.
     """
     trainings: Sequence[PaperTraining]
-    test_images: int = 0
+    test_images: int
     judged: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.test_images < 1:
+            raise SetupError(f'test_images={self.test_images} must be the number of test images, at least 1: the '
+                             'sampling error of accuracies comes from it')

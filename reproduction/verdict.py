@@ -1,64 +1,44 @@
-"""Whether a claim holds, by differences between trainings that were measured with several seeds."""
-import math
-from collections.abc import Mapping
-from statistics import fmean, stdev
-from typing import NamedTuple
+"""The verdict on a claim: one level for all comparisons of a page, corrected for their number."""
+from collections.abc import Sequence
 
-HOLDS, REVERSED, OPEN, MISSING = 'holds', 'does not hold', 'cannot be told at this scale', 'not measured'
+from .effects import LEVEL, Estimate, holm
 
-
-class Verdict(NamedTuple):
-    """What measured differences say of a claim.
-
-    Attributes:
-        word (str): One of the four words above.
-        mean (float): Mean difference over the seeds, positive where the claim says so; NaN if there is none.
-        error (float): Its standard error; infinite with one seed.
-        seeds (int): Number of seeds.
-    """
-    word: str
-    mean: float
-    error: float
-    seeds: int
+HOLDS, REVERSED, OPEN = 'holds', 'does not hold', 'cannot be told'
+FEW, UNSAMPLED, MISSING = 'too few seeds', 'no outcomes by photo', 'not measured'
+WORDS = (HOLDS, REVERSED, OPEN, FEW, UNSAMPLED, MISSING)
+SEEDS = 3  # that a comparison needs
 
 
-def judge(differences: Mapping[int, float], noise: float | None = None) -> Verdict:
-    """Judge a claim.
+def judge(estimates: Sequence[Estimate], sampled: Sequence[bool]) -> list[tuple[str, float]]:
+    """Judge the comparisons of a page together.
 
-    It holds where the difference has its sign for every seed, and their mean is at least twice its standard error; it
-    does not hold where the same is true of the opposite sign; otherwise it cannot be told. The standard error counts
-    the spread over the seeds and the sampling error of the test. This needs two seeds, or three where the sampling
-    error is not known.
+    A claim holds where the effect differs from 0 in its direction, and does not hold where it differs in the other one,
+    both at :data:`~reproduction.effects.LEVEL` for the whole page. Comparisons with fewer than :data:`SEEDS` seeds,
+    or whose sampling error by the test photos is missing, are not tested and do not count in the correction.
 
     Args:
-        differences (Mapping[int, float]): Difference by seed, positive where it speaks for the claim.
-        noise (float, optional): Standard error that all seeds share, because they share the test images; None where it
-            is not known.
-    """
-    values = [round(value, 9) for value in differences.values()]  # what is equal but for rounding has no sign
-    if not values:
-        return Verdict(MISSING, math.nan, math.nan, 0)
-    mean = fmean(values)
-    error = math.hypot(stdev(values) / math.sqrt(len(values)), noise or 0.) if len(values) > 1 else math.inf
-    clear = abs(mean) >= 2 * error and len(values) >= (2 if noise is not None else 3)
-    word = OPEN
-    if clear and min(values) > 0:
-        word = HOLDS
-    elif clear and max(values) < 0:
-        word = REVERSED
-    return Verdict(word, mean, error, len(values))
-
-
-def sampling_error(accuracies: list[float], images: int) -> float:
-    """Standard error of a sum or difference of accuracies by the finite number of test images, taken as independent.
-
-    Args:
-        accuracies (list[float]): In %.
-        images (int): Test images; 0 for an error of 0.
+        estimates (Sequence[Estimate]): The effects.
+        sampled (Sequence[bool]): Of each, whether its sampling error is known.
 
     Returns:
-        float: In percentage points. An upper bound for networks that err on the same images.
+        list[tuple[str, float]]: One of :data:`WORDS`, and the corrected p-value, NaN where nothing was tested.
     """
-    if not images:
-        return 0.
-    return math.sqrt(sum(value * (100 - value) for value in accuracies) / images)
+    words = [_untested(effect, known) for effect, known in zip(estimates, sampled, strict=True)]
+    tested = [effect for effect, word in zip(estimates, words, strict=True) if not word]
+    adjusted = iter(holm([effect.p for effect in tested]).tolist())
+    return [(word, float('nan')) if word else _tested(effect, next(adjusted))
+            for effect, word in zip(estimates, words, strict=True)]
+
+
+def _untested(effect, sampled):
+    if not effect.seeds:
+        return MISSING
+    if not sampled:
+        return UNSAMPLED
+    return FEW if effect.seeds < SEEDS else ''
+
+
+def _tested(effect, p):
+    if p >= LEVEL:
+        return OPEN, p
+    return (HOLDS if effect.mean > 0 else REVERSED), p

@@ -1,6 +1,7 @@
 import argparse
 import csv
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import torch
 
 from benchmarks import all as everything
 from benchmarks import fused, methods, networks, operator, options, precision, robustness, training
-from benchmarks.measure import Tables, add_save_option, interleaved_medians
+from benchmarks.measure import Tables, add_save_option, in_turns, interleaved_medians, ratio_in_turns
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, triu_vector
 from reproduction.pages import fill_results
@@ -96,10 +97,19 @@ def test_operator(monkeypatch, capsys, tmp_path):
                                'operator_methods_memory.csv', 'operator.json'}
 
 
+SAME = '1.000 (1.000 to 1.000)'
+
+
+def is_ordered(median_and_range):
+    middle, least, most = map(float, re.fullmatch(r'(\S+) \((\S+) to (\S+)\)', median_and_range).groups())
+    return 0 < least <= middle <= most
+
+
 def test_networks(monkeypatch, capsys, tmp_path):
     rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '64', '--repeats', '1', '--networks',
                'resnet18', '--save', str(tmp_path))
     assert [row[1] for row in rows if len(row) == 5][2:] == ['GAP', 'GCP_D', 'GCP_M', 'GCP w/o DS']
+    assert all(is_ordered(row[3]) for row in rows if len(row) == 5 and row[2][0].isdigit())
     assert [row[2] for row in rows if len(row) == 8][2:] == ['512 x 2 x 2', '512 x 2 x 2', '512 x 4 x 4']
     assert names(tmp_path) == {'networks_steps.csv', 'networks_parts.csv', 'networks.json'}
 
@@ -113,17 +123,18 @@ def test_methods(monkeypatch, capsys, tmp_path):
                              'newton_schulz, 10 iterations']
     assert numbers['GAP'] == '512' and numbers['newton_schulz'] == numbers['newton_schulz, 1 iteration'] == '32,896'
     assert numbers['newton_schulz, 64 channels'] == '2,080' and numbers['compact_bilinear'] == '8,192'
-    assert rows[0][3] == rows[0][5] == '1.000' and all(float(row[3]) > 0 and float(row[5]) > 0 for row in rows)
+    assert rows[0][3] == SAME and rows[0][5] == '1.000' and all(float(row[5]) > 0 for row in rows)
+    assert all(is_ordered(row[3]) for row in rows)
     assert names(tmp_path) == {'methods_amp_64_steps.csv', 'methods_amp_64.json'}
 
 
 def test_options(monkeypatch, capsys, tmp_path):
     rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
                '--size', '64', '--repeats', '1', '--save', str(tmp_path))[2:]
-    assert [row[0] for row in rows] == ['plain', 'channels_last', 'ema', 'accumulation', 'bfloat16']
-    assert rows[-1][5] == 'BFloat16OptimWrapper'
+    assert [row[0] for row in rows] == [option for option in options.CPU_WRAPPERS if option != 'compile']
+    assert rows[4][5] == 'BFloat16OptimWrapper'
     assert names(tmp_path) == {'options_steps.csv', 'options.json'}
-    assert rows[0][2] == rows[0][4] == '1.000' and all(float(row[2]) > 0 for row in rows)
+    assert rows[0][2] == SAME and rows[0][4] == '1.000' and all(is_ordered(row[2]) for row in rows)
 
 
 @pytest.mark.parametrize('option', list(options.CPU_WRAPPERS)[:-1])
@@ -169,6 +180,12 @@ def test_robustness(monkeypatch, capsys, tmp_path):
     costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
     assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0
     assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_corruptions.csv', 'robustness_32.json'}
+
+
+def test_ratios_are_of_times_in_the_same_turn():
+    seconds = iter([9, 9, 1, 2, 2, 4, 4, 12])  # the first turn warms up, and the machine slows down
+    base, other = in_turns([lambda: next(seconds)] * 2, 3)
+    assert (base, other) == ([1, 2, 4], [2, 4, 12]) and ratio_in_turns(other, base) == '2.000 (2.000 to 3.000)'
 
 
 def test_what_takes_long_is_timed_once():

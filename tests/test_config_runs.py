@@ -14,11 +14,11 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
 
 from mmgcp.apis.launch import build_runner, load_config
-from mmgcp.datasets.shapes import CLASSES, Settings, make_coco, make_imagenet
 from mmgcp.engine.hooks import SanityCheckHook
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.registry import HOOKS
 from mmgcp.utils.configs import configs_folder
+from tools.dataset_tools.shapes import CLASSES, ShapeSettings, make_coco, make_imagenet
 
 CONFIGS = [path.relative_to(configs_folder()) for path in sorted(configs_folder().rglob('*.py'))
            if not {'_base_', 'robustness'} & set(path.parts)]
@@ -48,8 +48,8 @@ def workplace(tmp_path_factory):
     """Folder with drawn data in the layouts of ImageNet and COCO, with COCO's 80 classes."""
     classes = pytest.importorskip('mmdet.datasets').CocoDataset.METAINFO['classes']
     folder = tmp_path_factory.mktemp('configs')
-    make_imagenet(folder, Settings(image_size=CLASSIFIER_SIZE, train=1, val=1), log=str)
-    make_coco(folder, Settings(image_size=DETECTOR_SIZE, train=3, val=2), log=str)
+    make_imagenet(folder, ShapeSettings(image_size=CLASSIFIER_SIZE, train=1, val=1), log=str)
+    make_coco(folder, ShapeSettings(image_size=DETECTOR_SIZE, train=3, val=2), log=str)
     for file in (folder / 'coco/annotations').iterdir():
         content = json.loads(file.read_text())
         content['categories'] = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]

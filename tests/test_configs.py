@@ -4,6 +4,8 @@ import gc
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.models import DropoutLinearClsHead, GCPResNet, GlobalCovariancePooling
 from mmgcp.utils.configs import configs_folder
+from mmgcp.zoo.families import FAMILIES
 from reproduction import leaderboard
 
 from .shortcuts import no_initial_weights
@@ -27,10 +30,56 @@ LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'land
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
 FINE_TUNING = [name for name, path in CONFIGS.items() if path.parent.name == 'fine_tuning']
 DETECTORS = [name for name, path in CONFIGS.items() if path.parent.name == 'detection']
-RESNETS = [f'resnet{depth}' for depth in (18, 34, 50, 101)]
-ARCHS = [*RESNETS, 'mobilenetv2', 'shufflenetv2']
-DOWNSAMPLING = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride',
-                'gcp_m': 'max_pool'}
+DOWNSAMPLING = {'gap': 'stride', 'gcp': 'none', 'gcp_128': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+
+
+def linear(start, end, first):
+    return lambda e: start - (start - end) / 50 * (e - first)
+
+
+class Paper(NamedTuple):
+    """Networks and settings of the paper and its authors' release.
+
+    Rates are those of Table 3 and of the release's variant of it: number of epochs, and the rate of epoch e, counted
+    from 1 for ResNets and from 0 for the others.
+    """
+    networks: tuple[str, ...]
+    batch: int
+    weight_decay: float
+    activation: str
+    rates: Mapping[str, tuple[int, Callable[[int], float]]]
+    dropout: float = 0.
+    first_epoch: int = 0
+
+
+PAPER = {
+    'ResNet': Paper(('resnet18', 'resnet34', 'resnet50', 'resnet101'), 256, 1e-4, 'ReLU', first_epoch=1, rates={
+        'norm': (100, lambda e: 0.1**((e - 1) // 30 + 1)),
+        'fast': (30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
+        'adju': (50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
+    }),
+    'MobileNetV2': Paper(('mobilenetv2', ), 96, 4e-5, 'ReLU6', dropout=0.2, rates={
+        'norm': (400, lambda e: 0.045 * 0.98**e),
+        'fast': (100, lambda e: 0.06 * 0.92**e),
+        'adju': (150, lambda e: [linear(6e-2, 1e-3, 0), linear(1e-2, 1e-4, 50), linear(1e-3, 1e-5, 100)][e // 50](e)),
+        'adju-release': (150, lambda e: [linear(6e-2, 1e-2, 0), linear(1e-2, 1e-3, 50),
+                                         linear(1e-3, 1e-5, 100)][e // 50](e)),
+    }),
+    'ShuffleNetV2': Paper(('shufflenetv2', ), 1024, 4e-5, 'ReLU6', rates={
+        'norm': (240, lambda e: 0.5 * (1 - e / 240)),
+        'fast': (60, lambda e: 0.5 * (1 - e / 60)),
+        'adju': (100, lambda e: 0.5 * (1 - e / 100)),
+    }),
+}
+
+
+def paper_of(name):
+    """Row of the table above for the network of a config; None for a network that the paper does not have."""
+    return next((row for row in PAPER.values() if name.partition('_')[0] in row.networks), None)
+
+
+RESNETS = PAPER['ResNet'].networks
+PAPERS = [name for name in IMAGENET if paper_of(name)]
 
 
 @functools.cache
@@ -61,28 +110,31 @@ def _built(scope, settings):
 
 def variant(name):
     """Pooling variant that a name stands for."""
-    return re.search(r'_(gap_wo-ds|gap|gcp_d|gcp_m|gcp_128|gcp)(_|$)', name)[1]
-
-
-def family_of(name):
-    """``'resnet'``, ``'mobilenetv2'`` or ``'shufflenetv2'``."""
-    return 'resnet' if name.startswith('resnet') else name.partition('_')[0]
+    return re.search(r'_(gap|gcp_d|gcp_m|gcp_128|gcp)(_|$)', name)[1]
 
 
 def schedule(name):
     """Schedule that the name of an ImageNet config stands for: LR_norm for GAP and LR_adju for GCP, unless it says."""
-    return name.partition('_lr-')[2] or ('norm' if variant(name).startswith('gap') else 'adju')
+    return name.partition('_lr-')[2] or ('norm' if variant(name) == 'gap' else 'adju')
+
+
+def test_every_network_has_a_family_and_both_poolings():
+    networks = {network for family in FAMILIES for network in family.networks}
+    for name in IMAGENET:
+        arch = name.partition('_')[0]
+        assert arch in networks and {f'{arch}_gap_imagenet', f'{arch}_gcp_imagenet'} <= CONFIGS.keys(), name
 
 
 def test_all_rows_of_the_paper_have_a_config():
-    expected = {f'{arch}_{pooling}_imagenet{suffix}' for arch in ARCHS for pooling, suffixes in {
+    networks = [network for row in PAPER.values() for network in row.networks]
+    expected = {f'{arch}_{pooling}_imagenet{suffix}' for arch in networks for pooling, suffixes in {
         'gap': ['', '_lr-fast', '_lr-adju'], 'gcp': ['', '_lr-norm', '_lr-fast']}.items() for suffix in suffixes}
     expected |= {f'{arch}_{v}_imagenet{suffix}' for arch in RESNETS for v in ('gcp_d', 'gcp_m')
                  for suffix in ('', '_lr-norm', '_lr-fast')}
     expected |= {f'{arch}_gcp_128_imagenet{suffix}' for arch in ('resnet50', 'mobilenetv2')
                  for suffix in ('', '_lr-norm')}
     expected |= {f'mobilenetv2_{v}_imagenet_lr-adju-release' for v in ('gap', 'gcp', 'gcp_128')}
-    assert set(IMAGENET) == expected
+    assert set(PAPERS) == expected
 
     expected = {f'{detector}_rcnn_{arch}_{v}' for detector in ('faster', 'mask') for arch in ('r18', 'r50', 'r101')
                 for v in ('gap', 'gcp_d', 'gcp_m', 'gcp_d_wo-ds', 'gcp_m_wo-ds')}
@@ -91,12 +143,12 @@ def test_all_rows_of_the_paper_have_a_config():
 
     assert set(LANDSCAPE) == {f'{arch}_{v}_imagenet_landscape' for arch in ('resnet18', 'mobilenetv2')
                               for v in ('gap', 'gcp')}
+    poolings = {'resnet18': ('gap', 'gcp_m'), 'resnet50': ('gap', 'gcp_m'), 'mobilenetv2': ('gap', 'gcp')}
     suffixes = {'gap': ['', '_lr-fast', '_lr-adju'], 'gcp': ['', '_lr-norm', '_lr-fast']}
-    poolings = {'resnet18': [*DOWNSAMPLING], 'resnet50': [*DOWNSAMPLING], 'mobilenetv2': ['gap', 'gcp']}
     assert set(IMAGENETTE) == {f'{arch}_{v}_imagenette{suffix}' for arch, variants in poolings.items()
-                               for v in variants if v != 'gcp_128' for suffix in suffixes[v[:3]]}
+                               for v in variants for suffix in suffixes[v[:3]]}
     assert set(LEADERBOARD) == {f'resnet{depth}d_{v}_leaderboard{suffix}' for depth in (18, 50) for v, suffix in (
-        ('gap', ''), ('gcp', ''), ('gcp_m', ''), ('gap', '_split'), ('gcp_m', '_split'))}
+        ('gap', ''), ('gcp_m', ''), ('gap', '_split'), ('gcp_m', '_split'))}
     assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
 
     assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
@@ -110,63 +162,41 @@ def test_all_rows_of_the_paper_have_a_config():
 
 @pytest.mark.parametrize('name', IMAGENET + FINE_TUNING + IMAGENETTE + LANDSCAPE + KFAC[-1:])
 def test_networks_of_classifiers(name):
-    cfg, arch = load(name), name.partition('_')[0]
+    cfg, arch, paper = load(name), name.partition('_')[0], paper_of(name)
     model = built(cfg)
-    if variant(name).startswith('gap'):
+    if variant(name) == 'gap':
         assert type(model.neck).__name__ == 'GlobalAveragePooling'
     else:
         assert isinstance(model.neck, GlobalCovariancePooling)
         assert model.neck.reduction.conv.out_channels == (128 if variant(name) == 'gcp_128' else 256)
         assert model.neck.out_channels == model.head.in_channels
         assert model.neck.pooling.method == 'newton_schulz' and model.neck.pooling.options.get('num_iters', 5) == 5
-        assert type(model.neck.reduction.activate).__name__ == ('ReLU' if arch in RESNETS else 'ReLU6')
+        if paper:
+            assert type(model.neck.reduction.activate).__name__ == paper.activation
     if arch in RESNETS:
         assert model.backbone.depth == int(arch.removeprefix('resnet'))
         if variant(name) != 'gap':  # MMPretrain's own ResNet
             assert model.backbone.conv5_downsample == DOWNSAMPLING[variant(name)]
     dropout = model.head.dropout.p if isinstance(model.head, DropoutLinearClsHead) else 0
-    assert dropout == (0.2 if arch == 'mobilenetv2' and name not in LANDSCAPE else 0)
+    if paper:
+        assert dropout == (0 if name in LANDSCAPE else paper.dropout)
     classes = 200 if name in FINE_TUNING else 10 if 'imagenette' in name else 1000
     assert model.head.num_classes == cfg.data_preprocessor.num_classes == classes
 
 
-def linear(start, end, first):
-    return lambda e: start - (start - end) / 50 * (e - first)
-
-
-# Table 3 and the release's variant of it. For epoch e, counted from 1 in the formulas of ResNets and from 0 otherwise.
-RATES = {
-    ('resnet', 'norm'): (100, lambda e: 0.1**((e - 1) // 30 + 1)),
-    ('resnet', 'fast'): (30, lambda e: 0.1 * (1 - (e - 1) / 52)**11),
-    ('resnet', 'adju'): (50, lambda e: 0.1 * (1 - (e - 1) / 49)**2),
-    ('mobilenetv2', 'norm'): (400, lambda e: 0.045 * 0.98**e),
-    ('mobilenetv2', 'fast'): (100, lambda e: 0.06 * 0.92**e),
-    ('mobilenetv2', 'adju'): (150, lambda e: [linear(6e-2, 1e-3, 0), linear(1e-2, 1e-4, 50),
-                                              linear(1e-3, 1e-5, 100)][e // 50](e)),
-    ('mobilenetv2', 'adju-release'): (150, lambda e: [linear(6e-2, 1e-2, 0), linear(1e-2, 1e-3, 50),
-                                                      linear(1e-3, 1e-5, 100)][e // 50](e)),
-    ('shufflenetv2', 'norm'): (240, lambda e: 0.5 * (1 - e / 240)),
-    ('shufflenetv2', 'fast'): (60, lambda e: 0.5 * (1 - e / 60)),
-    ('shufflenetv2', 'adju'): (100, lambda e: 0.5 * (1 - e / 100)),
-}
-# Images per step, weight decay (NOTES of the release; Table 2).
-BATCH = {'resnet': 256, 'mobilenetv2': 96, 'shufflenetv2': 1024}
-WEIGHT_DECAY = {'resnet': 1e-4, 'mobilenetv2': 4e-5, 'shufflenetv2': 4e-5}
-
-
-@pytest.mark.parametrize('name', IMAGENET)
+@pytest.mark.parametrize('name', PAPERS)
 def test_learning_rate_of_every_epoch_is_that_of_table_3(name):
-    cfg, family = load(name), family_of(name)
-    epochs, formula = RATES[family, schedule(name)]
-    first = 1 if family == 'resnet' else 0
+    cfg, paper = load(name), paper_of(name)
+    epochs, formula = paper.rates[schedule(name)]
+    first = paper.first_epoch
     assert cfg.train_cfg.max_epochs == epochs
     assert lr_curve(cfg, epoch_length=10) == pytest.approx(
         [formula(e) for e in range(first, first + epochs)], rel=1e-9, abs=1e-15)
 
 
-@pytest.mark.parametrize('name', [name for name in IMAGENET if name.startswith('resnet') and schedule(name) != 'norm'])
+@pytest.mark.parametrize('name', [name for name in PAPERS if name.startswith('resnet') and schedule(name) != 'norm'])
 def test_first_epoch_0_gives_resnets_the_rates_of_the_release(name):
-    cfg, (epochs, _) = load(name).copy(), RATES['resnet', schedule(name)]
+    cfg, (epochs, _) = load(name).copy(), paper_of(name).rates[schedule(name)]
     power, final_epoch = {'fast': (11, 53), 'adju': (2, 50)}[schedule(name)]
     cfg.merge_from_dict({'param_scheduler.first_epoch': 0})
     # To the last bit what the release's schedule says: Eq. 9 with epochs counted from 0.
@@ -176,25 +206,24 @@ def test_first_epoch_0_gives_resnets_the_rates_of_the_release(name):
 
 @pytest.mark.parametrize('name', IMAGENETTE)
 def test_learning_rates_on_imagenette_are_those_of_table_3_in_fewer_epochs(name):
-    cfg, family = load(name), family_of(name)
-    epochs, formula = RATES[family, schedule(name)]
-    share = 5 if family == 'resnet' else 25
-    first, start = (1, 0.05 / 0.1) if family == 'resnet' else (0, 1)
+    cfg, paper = load(name), paper_of(name)
+    epochs, formula = paper.rates[schedule(name)]
+    share, start = (10, 0.05 / 0.1) if name.startswith('resnet') else (50, 1)
     assert cfg.train_cfg.max_epochs == epochs // share
     assert lr_curve(cfg, epoch_length=148) == pytest.approx(
-        [start * formula(first + share * e) for e in range(epochs // share)], rel=1e-9)
+        [start * formula(paper.first_epoch + share * e) for e in range(epochs // share)], rel=1e-9)
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 64
 
 
-@pytest.mark.parametrize('name', IMAGENET)
+@pytest.mark.parametrize('name', PAPERS)
 def test_imagenet_settings_are_the_papers(name):
-    cfg, family = load(name), family_of(name)
-    batch = 192 if (family, schedule(name)[:4]) == ('mobilenetv2', 'adju') else BATCH[family]
+    cfg, paper = load(name), paper_of(name)
+    batch = 192 if name.startswith('mobilenetv2') and schedule(name).startswith('adju') else paper.batch
     assert 4 * cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == batch
     optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, WEIGHT_DECAY[family])
+    assert (optimizer.type, optimizer.momentum, optimizer.weight_decay) == ('SGD', 0.9, paper.weight_decay)
     # lr changes per epoch, but for ShuffleNetV2's.
-    assert cfg.param_scheduler.get('convert_to_iter_based', False) == (family == 'shufflenetv2')
+    assert cfg.param_scheduler.get('convert_to_iter_based', False) == name.startswith('shufflenetv2')
     train, test = cfg.train_dataloader.dataset.pipeline, cfg.val_dataloader.dataset.pipeline
     assert [t.type for t in train[1:3] + test[1:3]] == ['RandomResizedCrop', 'RandomFlip', 'ResizeEdge', 'CenterCrop']
     assert (train[1].scale, test[1].scale, test[2].crop_size) == (224, 256, 224)
@@ -210,7 +239,7 @@ def test_networks_of_the_leaderboard_differ_in_pooling_alone(name):
     assert [module.kernel_size for module in backbone.stem.modules() if isinstance(module, torch.nn.Conv2d)] == 3 * [
         (3, 3)]
     assert isinstance(backbone.layer2[0].downsample[0], torch.nn.AvgPool2d)
-    assert backbone(torch.zeros(1, 3, 128, 128))[0].shape[-2:] == ((8, 8) if pooling == 'gcp' else (4, 4))
+    assert backbone(torch.zeros(1, 3, 128, 128))[0].shape[-2:] == (4, 4)
     if pooling == 'gap':
         assert type(model.neck).__name__ == 'GlobalAveragePooling'
     else:
@@ -349,8 +378,7 @@ def test_landscapes_of_fig_2_are_those_of_the_paper(name):
     # 1,281,167 images in steps of the config's batch: the steps of Section 3.2, to a few per cent.
     assert cfg.train_cfg.max_epochs == epochs
     assert epochs * 1281167 / cfg.auto_scale_lr.base_batch_size == pytest.approx(steps, rel=0.02)
-    family, formula = family_of(name), RATES[family_of(name), 'norm'][1]
-    first = 1 if family == 'resnet' else 0
+    first, formula = paper_of(name).first_epoch, paper_of(name).rates['norm'][1]
     assert lr_curve(cfg) == pytest.approx([formula(e) for e in range(first, first + epochs)], rel=1e-9)
 
 

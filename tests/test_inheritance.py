@@ -15,10 +15,10 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain import ImageClassificationInferencer, ModelHub
 
-from mmgcp.datasets.shapes import CLASSES, Settings, make_coco, make_imagenet
 from mmgcp.models import GCPResNet, GlobalCovariancePooling, model_hub
 from mmgcp.utils.checkpoint import load_state_dict
 from mmgcp.utils.configs import configs_folder
+from tools.dataset_tools.shapes import CLASSES, ShapeSettings, make_coco, make_imagenet
 
 TEMPLATE = Path(__file__).parents[1] / 'examples/my_project'
 # One epoch of few small images, and no processes beside the one that trains.
@@ -36,8 +36,8 @@ class Project:
         self.folder = folder
         shutil.copytree(TEMPLATE, folder, dirs_exist_ok=True)
         data = folder / 'drawn'
-        make_imagenet(data, Settings(image_size=64, train=1, val=1), log=str)
-        make_coco(data, Settings(image_size=96, train=2, val=1), log=str)
+        make_imagenet(data, ShapeSettings(image_size=64, train=1, val=1), log=str)
+        make_coco(data, ShapeSettings(image_size=96, train=2, val=1), log=str)
         (folder / 'data').mkdir()
         (data / 'imagenet').rename(folder / 'data/my_images')
         objects = (data / 'coco').rename(folder / 'data/my_objects')

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmgcp.utils.configs import configs_folder
+from mmgcp.version import __version__
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ('mmgcp', 'configs', 'tools', 'reproduction', 'requirements', 'setup.py', 'setup.cfg', 'pyproject.toml',
@@ -113,6 +114,7 @@ def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
     assert run(python, '-c', INHERIT, cwd=heirs) == [package, 'max_pool max_pool']
     by_name = run(python, '-c', BY_NAME.format(first='mmgcp.models', second='mmpretrain'), cwd=heirs)[-1]
     assert by_name == f'True False none {package} []'
+    assert any(line.split() == ['mmgcp', __version__] for line in run(python, '-m', 'mmgcp', 'env', cwd=heirs))
 
 
 def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wheel, heirs):

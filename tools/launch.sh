@@ -20,6 +20,8 @@ stop() { echo "Stopped: $1." >&2; exit 2; }
 # check_count NAME VALUE
 check_count() { [[ $2 =~ ^[1-9][0-9]*$ ]] || stop "$1 must be a number of at least 1, got '$2'"; }
 
+check_port() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && (( $1 < 65536 )) || stop "PORT must be a number from 1 to 65535, got '$1'"; }
+
 # test_script ARGUMENTS...: the tool they are for; argparse takes --benchmark NAME, --benchmark=NAME and --bench NAME.
 test_script() {
   local argument
@@ -32,9 +34,9 @@ test_script() {
 
 # With wrong settings, the machines would wait for each other.
 check_machines() {
-  local machines=${NNODES:-1} rank=${NODE_RANK-} port=${PORT:-29500}
+  local machines=${NNODES:-1} rank=${NODE_RANK-}
   check_count NNODES "$machines"
-  [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && (( port < 65536 )) || stop "PORT must be a number from 1 to 65535, got '$port'"
+  check_port "${PORT:-29500}"
   (( machines > 1 )) || rank=${rank:-0}
   [[ $rank =~ ^(0|[1-9][0-9]*)$ ]] && (( rank < machines )) ||
     stop "NODE_RANK must be a number below NNODES=$machines, another one on each machine, got '$rank'"
@@ -74,13 +76,14 @@ with socket.socket() as end:
   return $status
 }
 
-# slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: start one task per GPU by srun.
+# slurm SCRIPT PARTITION JOB_NAME ARGUMENTS...: start one task per GPU by srun. They meet at PORT, or one for this job.
 slurm() {
   local script=$1 partition=$2 job=$3 gpus=${GPUS:-8}; shift 3
   check_count GPUS "$gpus"
   local per_node=${GPUS_PER_NODE:-$(( gpus < 8 ? gpus : 8 ))}
   check_count GPUS_PER_NODE "$per_node"
   check_count CPUS_PER_TASK "${CPUS_PER_TASK:-5}"
+  check_port "${PORT:-29500}"
   command -v srun >/dev/null || stop "srun was not found: this is not a Slurm machine"
   # SRUN_ARGS may have several words.
   # shellcheck disable=SC2086

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmgcp.apis.launch import load_configs
-from mmgcp.apis.robustness.benchmarks import FRAMES, PACK, Benchmark
+from mmgcp.apis.robustness.benchmarks import PACK, Benchmark
 from mmgcp.apis.robustness.networks import check_network, default_reference, is_tested, read_result, test_network
 from mmgcp.apis.robustness.report import check_reference, write_report
 from mmgcp.robustness.corruptions import SEVERITIES
@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
                         help='severities of ImageNet-C and COCO-C (default: all)')
     parser.add_argument('--difficulty', type=int, choices=(1, 2, 3), default=1,
                         help='difficulty of ImageNet-P (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=FRAMES,
-                        help='frames per sequence generated on the fly (default: %(default)s)')
+    parser.add_argument('--frames', type=int,
+                        help='frames per sequence generated on the fly (default: 41 of translate, else 31)')
     parser.add_argument('--seed', type=int, default=0, help='seed of images made on the fly (default: %(default)s)')
     parser.add_argument('--partial', action='store_true', help='skip sets that are missing from the data root')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be decoded')

@@ -1,5 +1,5 @@
 """Train a classifier or a detector from a config."""
-from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
+from mmgcp.apis.launch import build_runner, load_config, scale_lr, train, use_amp
 from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
@@ -24,7 +24,7 @@ def main() -> None:
         if args.resume:
             cfg.resume = 'auto' if args.resume == 'auto' else True
             cfg.load_from = cfg.get('load_from') if args.resume == 'auto' else args.resume
-        build_runner(cfg, ['train', 'val'], whole_model=False).train()
+        train(build_runner(cfg, ['train', 'val'], whole_model=False))
 
 
 if __name__ == '__main__':

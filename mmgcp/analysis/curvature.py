@@ -1,75 +1,54 @@
 """How curved the loss is along trainings: eigenvalues and trace of its Hessian, against epochs.
 
-What ``measure_curvature.py`` leaves in a work directory. Smoothness is the claim of Section 3 of Wang et al. (CVPR
-2020); the largest eigenvalue of the Hessian is its measure where the weights are.
+``measure_curvature.py`` measures them. Smoothness is the claim of Section 3 of Wang et al. (CVPR 2020); the largest
+eigenvalue of the Hessian is its measure in the weights.
 """
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter
 
 from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
-from .panels import add_legends
-from .style import save_figure, use_style
-from .tables import markdown_table
+from .panels import add_legend
+from .style import save_figure, step_axis, use_style
 
 FILE_NAME = 'curvature.json'
-NUMBERS = ('step', 'loss', 'trace', 'trace_error', 'products', 'seconds')
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CurvatureLog:
-    """Curvature along one training: n checkpoints, k eigenvalues. What was not found is NaN.
+    """Curvature along one training; a record per checkpoint, in its order.
 
-    Attributes:
-        name (str): What tables and legends call the run.
-        unit (str): 'epoch' or 'iteration', whichever the steps count.
-        settings (dict): On which images and how it was measured.
-        step (np.ndarray): (n,), ascending: epochs or iterations trained.
-        loss (np.ndarray): (n,): mean training loss of the images.
-        eigenvalues (np.ndarray): (n, k): largest first. Where not all converged, those that did stand first, and none
-            is known to be the largest.
-        residuals (np.ndarray): (n, k): ``||H v - lambda v|| / |lambda|``.
-        smallest (np.ndarray): (n,): the most negative eigenvalue.
-        trace (np.ndarray): (n,).
-        trace_error (np.ndarray): (n,): its standard error.
-        products (np.ndarray): (n,): Hessian-vector products that the measurement took.
-        seconds (np.ndarray): (n,): time that they took.
+    Records hold ``step`` in ``unit`` ('epoch' or 'iteration'), and the fields of
+    :class:`mmgcp.probes.hessian.Curvature`.
     """
-    name: str
-    unit: str
-    settings: dict = field(repr=False)
-    step: np.ndarray = field(repr=False)
-    loss: np.ndarray = field(repr=False)
-    eigenvalues: np.ndarray = field(repr=False)
-    residuals: np.ndarray = field(repr=False)
-    smallest: np.ndarray = field(repr=False)
-    trace: np.ndarray = field(repr=False)
-    trace_error: np.ndarray = field(repr=False)
-    products: np.ndarray = field(repr=False)
-    seconds: np.ndarray = field(repr=False)
+    name: str  # of the run in tables and legends
+    settings: dict  # on which images and how it was measured
+    records: list[dict]
+
+    @property
+    def unit(self) -> str:
+        """'epoch' or 'iteration', whichever the steps count."""
+        return self.records[0]['unit']
+
+    def column(self, key: str) -> np.ndarray:
+        """One number per checkpoint, (n,) float64."""
+        return np.array([record[key] for record in self.records], dtype=np.float64)
 
     @property
     def largest(self) -> np.ndarray:
-        """(n,): the largest eigenvalue; NaN where not all converged."""
-        return np.where(np.isfinite(self.eigenvalues).all(axis=1), self.eigenvalues[:, 0], np.nan)
+        """(n,): the largest eigenvalue; NaN where not all converged, so that none is known to be the largest."""
+        return np.array([record['eigenvalues'][0] if len(record['eigenvalues']) == self.settings['eigenvalues']
+                         else np.nan for record in self.records])
 
 
 def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLog:
-    """Read what was measured of a training. A checkpoint that was measured twice keeps its later measurement.
-
-    Args:
-        work_dir (str | Path): Folder with ``curvature.json``.
-        name (str, optional): Name of the run; by default that of the folder.
-
-    Returns:
-        CurvatureLog: The measurements in the order of the training.
+    """Read ``curvature.json`` of a work directory, whose name is the default one of the run.
 
     Raises:
         ValueError: If there is no measurement, or the file cannot be read.
@@ -82,37 +61,13 @@ def read_curvature(work_dir: str | Path, name: str | None = None) -> CurvatureLo
 
 
 def curvature_of(settings: dict, records: Sequence[dict], name: str) -> CurvatureLog:
-    """Put measurements together.
-
-    Args:
-        settings (dict): On which images and how it was measured.
-        records (Sequence[dict]): The measurements, at least one.
-        name (str): Name of the run.
-    """
-    records = sorted({record['step']: record for record in records}.values(), key=lambda record: record['step'])
-
-    def table(key: str, width: int) -> np.ndarray:
-        return np.array([record[key] + [np.nan] * (width - len(record[key])) for record in records], dtype=np.float64)
-
-    return CurvatureLog(
-        name=name,
-        unit=records[0]['unit'],
-        settings=settings,
-        eigenvalues=table('eigenvalues', settings['eigenvalues']),
-        residuals=table('residuals', settings['eigenvalues']),
-        smallest=table('smallest', 1)[:, 0],
-        **{key: np.array([record[key] for record in records], dtype=np.float64) for key in NUMBERS})
+    """Combine the settings and measurements, at least one, of a training; of those at one step, the last counts."""
+    last = {record['step']: record for record in records}
+    return CurvatureLog(name, settings, [last[step] for step in sorted(last)])
 
 
 def check_comparable(settings: Mapping[str, dict]) -> None:
-    """Check that networks are measured on the same images in the same way.
-
-    Args:
-        settings (Mapping[str, dict]): Settings of the measurements by name of the run.
-
-    Raises:
-        ValueError: If some differ; it names the difference.
-    """
+    """Raise a ValueError unless networks, by name, are measured on the same images in the same way."""
     (first, known), *others = settings.items()
     for name, other in others:
         differing = sorted(key for key in {*known, *other} if known.get(key) != other.get(key))
@@ -122,21 +77,11 @@ def check_comparable(settings: Mapping[str, dict]) -> None:
                              f'({differences}): measure both with the same settings on the same images.')
 
 
-def curvature_table(curvatures: Sequence[CurvatureLog]) -> str:
-    """Write the numbers of :func:`curvature_rows` as a Markdown table."""
-    return markdown_table(*curvature_rows(curvatures))
-
-
 def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:
-    """Measurements in numbers, a row per checkpoint.
+    """List names of columns and, for each checkpoint of the runs, a row of cells; what was not found is ``nan``.
 
-    Args:
-        curvatures (Sequence[CurvatureLog]): The runs.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells: steps, loss, eigenvalues and how many of
-        them converged, the largest of their residuals, trace with its standard error, products and seconds. What was
-        not found is ``nan``.
+    They are steps, loss, eigenvalues and how many of them converged, the largest of their residuals, trace with its
+    standard error, products and seconds.
 
     Raises:
         ValueError: As :func:`check_comparable`, or the runs count their steps differently.
@@ -147,62 +92,44 @@ def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[
     smallest = ['smallest'] if settings['smallest'] else []
     header = ['run', curvatures[0].unit, 'loss', *(f'lambda_{index + 1}' for index in range(number)), 'converged',
               'residual', *smallest, 'trace', 'products', 'seconds']
-    return header, [_cells(run, index, bool(smallest)) for run in curvatures for index in range(len(run.step))]
+    return header, [[run.name, *_cells(record, number, bool(smallest))] for run in curvatures for record in run.records]
 
 
-def draw_curvature(panels: Sequence[Axes], curvatures: Sequence[CurvatureLog]) -> None:
+def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
+                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Draw the largest eigenvalue and the trace against epochs, with bars of the trace's standard error.
 
     Axes of values are logarithmic where all values are positive. Curves have gaps where a value was not found; the
     legend counts them.
 
     Args:
-        panels (Sequence[Axes]): Two, for eigenvalue and trace.
         curvatures (Sequence[CurvatureLog]): The runs; they may differ in length.
+        path (str | Path): The PNG file to write.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
-        ValueError: As :func:`curvature_table`.
+        ValueError: As :func:`curvature_rows`, or ``path`` does not end in ``.png``.
     """
     _check(curvatures)
-    for ax, quantity in zip(panels, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
-        ax.set_xlabel(curvatures[0].unit.capitalize())
-        ax.set_ylabel(f'{quantity} of the Hessian')
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    lowest = [np.inf, np.inf]
-    for run in curvatures:
-        gaps = int((~np.isfinite(run.largest)).sum())
-        label = run.name + (f' ({gaps} of {len(run.step)} not found)' if gaps else '')
-        panels[0].errorbar(run.step, run.largest, label=label)
-        panels[1].errorbar(run.step, run.trace, run.trace_error, capsize=2, label=label)
-        for panel, values in enumerate((run.largest, run.trace - run.trace_error)):
-            lowest[panel] = min(lowest[panel], *values[np.isfinite(values)], np.inf)
-    for ax, low in zip(panels, lowest, strict=True):
-        if 0 < low < np.inf:
-            ax.set_yscale('log')
-            ax.yaxis.set_major_formatter(LogFormatter())
-            ax.yaxis.set_minor_formatter(LogFormatter())
-
-
-def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
-                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure of :func:`draw_curvature`.
-
-    Args:
-        curvatures (Sequence[CurvatureLog]): The runs.
-        path (str | Path): The PNG file to write.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
-
-    Raises:
-        ValueError: As :func:`curvature_table`, or ``path`` does not end in ``.png``.
-    """
     with use_style():
         figure = Figure(figsize=(8.4, 3.6))  # inches: two panels
         panels = figure.subplots(1, 2)
-        draw_curvature(panels, curvatures)
-        add_legends(figure, [panels])
+        for run in curvatures:
+            gaps = int((~np.isfinite(run.largest)).sum())
+            label = run.name + (f' ({gaps} of {len(run.records)} not found)' if gaps else '')
+            panels[0].errorbar(run.column('step'), run.largest, label=label)
+            panels[1].errorbar(*map(run.column, ('step', 'trace', 'trace_error')), capsize=2, label=label)
+        lowest = (np.concatenate([run.largest for run in curvatures]),
+                  np.concatenate([run.column('trace') - run.column('trace_error') for run in curvatures]))
+        for ax, values, quantity in zip(panels, lowest, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
+            step_axis(ax, curvatures[0].unit)
+            ax.set_ylabel(f'{quantity} of the Hessian')
+            values = values[np.isfinite(values)]
+            if len(values) and values.min() > 0:
+                ax.set_yscale('log')
+                ax.yaxis.set_major_formatter(LogFormatter())
+                ax.yaxis.set_minor_formatter(LogFormatter())
+        add_legend(figure)
         return save_figure(figure, path, formats)
 
 
@@ -211,12 +138,10 @@ def _check(curvatures):
     check_units(curvatures)
 
 
-def _cells(run, index, with_smallest):
-    values, residuals = run.eigenvalues[index], run.residuals[index]
-    found = np.isfinite(values)
-    residual = residuals[found].max() if found.any() else np.nan
-    return [run.name, f'{run.step[index]:.0f}', f'{run.loss[index]:.4g}', *(f'{value:.4g}' for value in values),
-            f'{found.sum()} of {len(values)}', f'{residual:.0e}',
-            *([f'{run.smallest[index]:.4g}'] if with_smallest else []),
-            f'{run.trace[index]:.4g} ± {run.trace_error[index]:.4g}', f'{run.products[index]:.0f}',
-            f'{run.seconds[index]:.1f}']
+def _cells(record, number, with_smallest):
+    values, nan = record['eigenvalues'], float('nan')
+    return [str(record['step']), f"{record['loss']:.4g}",
+            *(f'{value:.4g}' for value in [*values, *[nan] * (number - len(values))]),
+            f'{len(values)} of {number}', f"{max(record['residuals'], default=nan):.0e}",
+            *([f"{next(iter(record['smallest']), nan):.4g}"] if with_smallest else []),
+            f"{record['trace']:.4g} ± {record['trace_error']:.4g}", str(record['products']), f"{record['seconds']:.1f}"]

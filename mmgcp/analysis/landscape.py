@@ -1,13 +1,12 @@
-"""How smooth the loss is on the way of a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
+"""How smooth the loss is along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
 
-What ``mmgcp.LandscapeHook`` measures: the loss along the gradient (Eq. 3), the distance between the gradients there and
-here (Eq. 4), and that distance over the length of the step, the largest of which is the effective beta-smoothness of
-Santurkar et al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and more
-predictive gradients.
+``mmgcp.LandscapeHook`` measures the loss along the gradient (Eq. 3), the distance between the gradients there and here
+(Eq. 4), and that distance over the length of the step, whose maximum is the effective beta-smoothness of Santurkar et
+al., NeurIPS 2018. Smaller ranges of the first two mean a smoother landscape and more predictive gradients.
 """
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,49 +17,39 @@ from matplotlib.ticker import EngFormatter, LogFormatter
 from mmgcp.utils.logs import read_labelled
 from mmgcp.utils.records import read_records
 
-from .panels import add_legends, looks_of
-from .style import COLORS, DASHES, save_figure, use_style
-from .tables import markdown_table
+from .panels import add_legend
+from .style import looks_of, save_figure, use_style
 
 QUANTITIES = {
-    'losses': r'Loss along the gradient',
-    'distances': r'Gradient distance',
+    'losses': 'Loss along the gradient',
+    'distances': 'Gradient distance',
     'smoothness': r'Effective $\beta$-smoothness',
 }
 HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
-# Left, bottom, width and height of the magnified part, in shares of the axes.
-INSET = (0.42, 0.56, 0.56, 0.36)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LandscapeLog:
-    """The landscape on the way of one training, however often it was interrupted: n measurements, k step sizes.
+    """The landscape along one training, however often it was interrupted: n measurements, k step sizes."""
+    name: str  # of the run in tables and legends
+    at: str  # place in the network: 'stem', 'image', 'weights', ...
+    layer: str  # that this is
+    direction: str  # 'ascent' or 'descent' along the gradient
+    images: int | None  # of the batch whose mean loss is differentiated; None if it was not recorded
+    step_sizes: np.ndarray  # (k,), ascending, in the unit of learning rates
+    iters: np.ndarray  # (n,) int64, ascending: iterations trained before each measurement
+    loss: np.ndarray  # (n,): L(X) itself
+    losses: np.ndarray  # (n, k): Eq. 3
+    distances: np.ndarray  # (n, k): Eq. 4
+    smoothness: np.ndarray  # (n, k): distances over lengths of the steps
+    seconds: np.ndarray  # (n,): duration of each measurement
 
-    Attributes:
-        name (str): What tables and legends call the run.
-        at (str): Where in the network it was looked at: 'stem', 'image', 'weights', ...
-        layer (str): The layer that this is.
-        direction (str): 'ascent' or 'descent' along the gradient.
-        step_sizes (np.ndarray): (k,), ascending, in the unit of learning rates.
-        iters (np.ndarray): (n,) int64, ascending: iterations trained before each measurement.
-        loss (np.ndarray): (n,): the loss L(X) itself.
-        losses (np.ndarray): (n, k): the losses of Eq. 3.
-        distances (np.ndarray): (n, k): the distances of Eq. 4.
-        smoothness (np.ndarray): (n, k): distances over lengths of the steps.
-        seconds (np.ndarray): (n,): duration of each measurement.
-    """
-    name: str
-    at: str
-    layer: str
-    direction: str
-    step_sizes: np.ndarray = field(repr=False)
-    iters: np.ndarray = field(repr=False)
-    loss: np.ndarray = field(repr=False)
-    losses: np.ndarray = field(repr=False)
-    distances: np.ndarray = field(repr=False)
-    smoothness: np.ndarray = field(repr=False)
-    seconds: np.ndarray = field(repr=False)
+    @property
+    def steps(self) -> str:
+        """Range of the step sizes and the batch that they belong to, as text."""
+        low, high = self.step_sizes[[0, -1]]
+        return f'{low:g} to {high:g}' + (f' at batch {self.images}' if self.images else '')
 
     @property
     def finite(self) -> np.ndarray:
@@ -68,58 +57,33 @@ class LandscapeLog:
         return np.isfinite(self.losses) & np.isfinite(self.distances)
 
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-        """Minimum and maximum over the step sizes.
-
-        Args:
-            quantity (str): 'losses', 'distances' or 'smoothness'.
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: (n,) each, over the finite values; NaN where there are none.
-        """
+        """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
         values = getattr(self, quantity)
         finite = np.isfinite(values)
-        none = ~finite.any(axis=1)
         low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
-        return np.where(none, np.nan, low), np.where(none, np.nan, high)
+        return tuple(np.where(finite.any(axis=1), bound, np.nan) for bound in (low, high))
 
-    def mean_range(self, quantity: str) -> float:
-        """Maximum minus minimum over the step sizes, averaged over the measurements.
-
-        Args:
-            quantity (str): 'losses', 'distances' or 'smoothness'.
-
-        Returns:
-            float: Of the finite values; NaN if there are none.
-        """
+    def ranges(self, quantity: str) -> np.ndarray:
+        """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""
         low, high = self.bounds(quantity)
-        return _statistic(np.mean, high - low)
+        return high if quantity == 'smoothness' else high - low
 
-    def largest_beta(self) -> tuple[float, float]:
-        """Effective beta-smoothness, the largest over the step sizes: maximum and median over the measurements.
-
-        Returns:
-            tuple[float, float]: Of the finite values; NaN if there are none.
-        """
-        beta = self.bounds('smoothness')[1]
-        return _statistic(np.max, beta), _statistic(np.median, beta)
+    def later_range(self, quantity: str) -> float:
+        """Geometric mean of :meth:`ranges` after the first one, of the untrained network; NaN if there are none."""
+        values = self.ranges(quantity)[1:]
+        values = values[np.isfinite(values) & (values > 0)]
+        return float(np.exp(np.log(values).mean())) if len(values) else float('nan')
 
 
 def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None = None) -> LandscapeLog:
-    """Read what ``mmgcp.LandscapeHook`` has left in a work directory.
+    """Read what ``mmgcp.LandscapeHook`` wrote into a work directory: ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
 
-    Every start of a Runner measures into a folder of its own, named after the time. They are merged in that order: a
-    resumed training replaces what earlier ones had measured from its first measurement on.
-
-    Args:
-        work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
-        at (str, optional): Where in the network; may be left out if the landscape was looked at in one place alone.
-        name (str, optional): Name of the run; by default that of the folder.
-
-    Returns:
-        LandscapeLog: The merged measurements. Of a run that was cut off, those there are.
+    Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
+    replace earlier ones from its first measurement on. ``at`` is by default the only place that was measured, and the
+    run is called like the folder.
 
     Raises:
-        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` names none, starts
+        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
             with different settings, or a file that cannot be read.
     """
     work_dir = Path(work_dir)
@@ -148,52 +112,32 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
 
 
 def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> LandscapeLog:
-    """Put measurements together.
-
-    Args:
-        settings (Mapping): What the hook notes first: place, direction, step sizes.
-        records (Sequence[Mapping]): Its measurements, at least one.
-        name (str): Name of the run.
-    """
+    """Combine the settings that the hook records first, and its measurements, at least one."""
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
               for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
-    return LandscapeLog(
-        name=name,
-        at=settings['at'],
-        layer=settings['layer'],
-        direction=settings['direction'],
-        step_sizes=np.array(settings['step_sizes'], dtype=np.float64),
-        iters=np.array([record['iter'] for record in records], dtype=np.int64),
-        **arrays)
+    return LandscapeLog(name, *(settings[key] for key in ('at', 'layer', 'direction')), settings.get('images'),
+                        np.array(settings['step_sizes'], dtype=np.float64),
+                        np.array([record['iter'] for record in records], dtype=np.int64), **arrays)
 
 
-def read_landscapes(work_dirs: Sequence[str | Path],
-                    labels: Sequence[str] | None = None,
+def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                     at: str | None = None) -> list[LandscapeLog]:
-    """Read landscapes that are to be compared.
-
-    Runs may differ in length: a warning tells which ended before the others.
+    """Read landscapes to compare, with a warning where runs differ in length.
 
     Args:
         work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run; by default those of the folders.
-        at (str, optional): Where in the networks; see :func:`read_landscape`.
-
-    Returns:
-        list[LandscapeLog]: One per run, in the order given.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
+        at (str, optional): Place in the networks; see :func:`read_landscape`.
 
     Raises:
-        ValueError: If one cannot be read, the number of labels differs from that of the runs, two runs have one name,
-            or the runs differ in step sizes, direction or place.
+        ValueError: If one cannot be read, names do not fit, or runs differ in step sizes, batch, direction or place.
     """
     landscapes = read_labelled(lambda work_dir, label: read_landscape(work_dir, at, label), work_dirs, labels)
     first, *others = landscapes
     for other in others:
-        for key in ('at', 'direction', 'step_sizes'):
-            mine, its = getattr(first, key), getattr(other, key)
-            if not np.array_equal(mine, its):
-                raise ValueError(f"'{first.name}' and '{other.name}' were measured with different {key} "
-                                 f'({_shown(mine)} and {_shown(its)}): compare runs with the same settings.')
+        for key in ('at', 'direction', 'step_sizes', 'images'):
+            _check_same(key, first.name, getattr(first, key), other.name, getattr(other, key),
+                        ': compare runs with the same settings.')
     longest = max(landscapes, key=lambda landscape: landscape.iters[-1])
     for landscape in landscapes:
         if landscape.iters[-1] < longest.iters[-1]:
@@ -202,105 +146,94 @@ def read_landscapes(work_dirs: Sequence[str | Path],
     return landscapes
 
 
-def landscape_table(landscapes: Sequence[LandscapeLog]) -> str:
-    """Write the numbers of :func:`landscape_rows` as a Markdown table."""
-    return markdown_table(*landscape_rows(landscapes))
-
-
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
-    """What the figure shows in numbers: a row per run.
+    """The figure in numbers: names of the columns, and a row per run.
 
-    Ranges are maximum minus minimum over the step sizes, averaged over the measurements, as beta-smoothness is the
-    largest over the step sizes. They take finite values alone: the share of the others has a column.
-
-    Args:
-        landscapes (Sequence[LandscapeLog]): The runs.
-
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and cells: run, measurements and last iteration, mean
-        range of the losses and of the gradient distances, largest and median effective beta-smoothness, step sizes with
-        a value that is not finite (in %), seconds.
+    Ranges are maximum minus minimum over the step sizes, beta is the maximum: 'first' at the first measurement, 'later'
+    the geometric mean over all others. They are of finite values; the share of the others has a column.
     """
+    columns = [f'{when} {what}' for what in ('loss range', 'gradient range', 'beta') for when in ('first', 'later')]
     rows = []
     for landscape in landscapes:
-        numbers = (*map(landscape.mean_range, ('losses', 'distances')), *landscape.largest_beta())
-        rows.append([
-            landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
-            *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
-            f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'
-        ])
-    return ['run', 'measurements', 'last iteration', 'loss range', 'gradient range', 'largest beta', 'median beta',
-            'not finite', 's per measurement'], rows
+        numbers = [number for quantity in QUANTITIES
+                   for number in (landscape.ranges(quantity)[0], landscape.later_range(quantity))]
+        rows.append([landscape.name, str(len(landscape.iters)), str(landscape.iters[-1]),
+                     *('N/A' if np.isnan(number) else f'{number:.4g}' for number in numbers),
+                     f'{1 - landscape.finite.mean():.1%}', f'{landscape.seconds.mean():.3g}'])
+    return ['run', 'measurements', 'last iteration', *columns, 'not finite', 's per measurement'], rows
 
 
 def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, log: bool = False,
-                   looks: Sequence[int] | None = None) -> None:
+                   looks: Mapping[str, dict] | None = None) -> None:
     """Draw a quantity against training steps (a panel of Fig. 2).
 
     Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
-    beta-smoothness is a line, its maximum over the step sizes. Triangles at the upper edge show where the network
-    overflows at some of them.
+    beta-smoothness is a line, its maximum. Triangles at the upper edge mark measurements with overflows.
 
-    Args:
-        ax (Axes): Where to draw.
-        landscapes (Sequence[LandscapeLog]): The runs.
-        quantity (str): 'losses', 'distances' or 'smoothness'.
-        log (bool): Logarithmic axis of values.
-        looks (Sequence[int], optional): Number of each run's look; by default in order.
+    ``quantity`` is one of :data:`QUANTITIES`; ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`.
     """
-    looks = looks or range(len(landscapes))
     ax.set_xlabel('Training step')
     ax.set_ylabel(QUANTITIES[quantity])
-    _draw_values(ax, landscapes, quantity, log, looks)
-    _mark_overflows(ax, landscapes, looks)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=''))
+    if log:
+        ax.set_yscale('log', nonpositive='mask')
+        ax.yaxis.set_major_formatter('{x:g}')
+        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    looks = looks or looks_of(landscape.name for landscape in landscapes)
+    for level, landscape in enumerate(landscapes):
+        look = looks[landscape.name] | dict(marker='' if len(landscape.iters) > 1 else 'o')
+        color, hatch = look['color'], HATCHES[list(looks).index(landscape.name) % len(HATCHES)]
+        low, high = landscape.bounds(quantity)
+        if quantity == 'smoothness':
+            ax.plot(landscape.iters, high, **look, label=landscape.name)
+        else:
+            ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
+                            linewidth=0, label=landscape.name)
+            for edge in (low, high):
+                ax.plot(landscape.iters, edge, **look, linewidth=0.8)
+        if quantity == 'losses':
+            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
+        overflows = landscape.iters[~landscape.finite.all(axis=1)]
+        if len(overflows):  # just above the axes, those of several runs above each other
+            ax.plot(overflows, np.full(len(overflows), 1.015 + 0.03 * level), clip_on=False, color=color, marker='v',
+                    transform=ax.get_xaxis_transform(), markersize=3.5, linestyle='none',
+                    label=f'{landscape.name}: {NOT_FINITE}')
 
 
-def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]],
-                   path: str | Path,
-                   zoom: tuple[float, float] | None = None,
-                   beta: bool = False,
-                   log: bool = False,
-                   formats: Sequence[str] = ('pdf', )) -> list[Path]:
+def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Path, beta: bool = False,
+                   log: bool = False, formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network (Fig. 2).
 
     Args:
         panels (Mapping[str, Sequence[LandscapeLog]]): Runs by title of the row.
         path (str | Path): The PNG file to write.
-        zoom (tuple[float, float], optional): First and last iteration of a part that is drawn magnified.
         beta (bool): Effective beta-smoothness as a third column.
         log (bool): Logarithmic axes of values.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
 
     Raises:
-        ValueError: If nothing was measured in a part to be magnified, or ``path`` does not end in ``.png``.
+        ValueError: If ``path`` does not end in ``.png``.
     """
     quantities = list(QUANTITIES)[:3 if beta else 2]
     with use_style():
         figure = Figure(figsize=(4.6 * len(quantities), 3.4 * len(panels)))  # inches
         rows = figure.subplots(len(panels), len(quantities), squeeze=False)
-        looks = looks_of([[landscape.name for landscape in landscapes] for landscapes in panels.values()])
-        for axes, (title, landscapes), some in zip(rows, panels.items(), looks, strict=True):
+        looks = looks_of(landscape.name for landscapes in panels.values() for landscape in landscapes)
+        for axes, (title, landscapes) in zip(rows, panels.items(), strict=True):
             for ax, quantity in zip(axes, quantities, strict=True):
-                draw_landscape(ax, landscapes, quantity, log, some)
+                draw_landscape(ax, landscapes, quantity, log, looks)
                 ax.set_title(title, pad=6 + 3 * len(landscapes))
-                if zoom:
-                    _magnify(ax, landscapes, quantity, zoom, log, some)
-        add_legends(figure, rows)
+        add_legend(figure)
         return save_figure(figure, path, formats)
 
 
 def _common_settings(settings):
-    """Settings of the starts of a run, by file, which must agree."""
+    """Return the settings of the starts of a run, by file, which must agree."""
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):
-            mine, its = settings[first].get(key), settings[other].get(key)
-            if mine != its:
-                raise ValueError(f"'{first}' and '{other}' were measured with different {key} ({_shown(mine)} and "
-                                 f'{_shown(its)}), so that they are not one run: move away what does not belong here.')
+            _check_same(key, first, settings[first].get(key), other, settings[other].get(key),
+                        ', so that they are not one run: move away what does not belong here.')
     missing = {'at', 'layer', 'direction', 'step_sizes'} - set(settings[first])
     if missing:
         raise ValueError(f"'{first}' is no landscape: its settings lack {', '.join(sorted(missing))}.")
@@ -308,7 +241,6 @@ def _common_settings(settings):
 
 
 def _check(record, number, place):
-    """Look whether a record has what a measurement has."""
     missing = {'iter', 'loss', 'losses', 'distances', 'smoothness', 'seconds'} - set(record)
     if missing:
         raise ValueError(f"{place} is no measurement of a landscape: it lacks {', '.join(sorted(missing))}.")
@@ -317,88 +249,10 @@ def _check(record, number, place):
             raise ValueError(f'{place} has {len(record[key])} {key} for {number} step sizes: measure again.')
 
 
-def _shown(value):
-    """A setting in few characters."""
-    if isinstance(value, (list, np.ndarray)) and len(value):
-        return f'{len(value)} from {value[0]:g} to {value[-1]:g}'
-    return str(value)
-
-
-def _statistic(function, values):
-    """A statistic of the finite values; NaN if there are none."""
-    values = values[np.isfinite(values)]
-    return float(function(values)) if len(values) else float('nan')
-
-
-def _draw_values(ax, landscapes, quantity, log, looks):
-    ax.xaxis.set_major_formatter(EngFormatter(sep=''))
-    if log:
-        ax.set_yscale('log', nonpositive='mask')
-        ax.yaxis.set_major_formatter('{x:g}')
-        ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
-    for index, landscape in zip(looks, landscapes, strict=True):
-        color = COLORS[index % len(COLORS)]
-        look = dict(color=color, linestyle=DASHES[index % len(DASHES)], marker='' if len(landscape.iters) > 1 else 'o')
-        low, high = landscape.bounds(quantity)
-        if quantity == 'smoothness':
-            ax.plot(landscape.iters, high, **look, label=landscape.name)
-        else:
-            hatch = HATCHES[index % len(HATCHES)]
-            ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
-                            linewidth=0, label=landscape.name)
-            for edge in (low, high):
-                ax.plot(landscape.iters, edge, **look, linewidth=0.8)
-        if quantity == 'losses':
-            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
-
-
-def _mark_overflows(ax, landscapes, looks, start=-np.inf, stop=np.inf):
-    """Mark the measurements from one iteration to another with values that are not finite."""
-    for level, (index, landscape) in enumerate(zip(looks, landscapes, strict=True)):
-        shown = ~landscape.finite.all(axis=1) & (landscape.iters >= start) & (landscape.iters <= stop)
-        if shown.any():
-            # Just above the axes, those of several runs above each other.
-            ax.plot(landscape.iters[shown], np.full(shown.sum(), 1.015 + 0.03 * level), clip_on=False,
-                    transform=ax.get_xaxis_transform(), color=COLORS[index % len(COLORS)], marker='v', markersize=3.5,
-                    linestyle='none', label=f'{landscape.name}: {NOT_FINITE}')
-
-
-def _magnify(ax, landscapes, quantity, zoom, log, looks):
-    """Draw a part of the training into the upper right corner again, and make room for it there."""
-    start, stop = zoom
-    limits = _limits(landscapes, quantity, start, stop)
-    if limits is None:
-        raise ValueError(f'Nothing finite was measured from iteration {start:g} to {stop:g}, the part to magnify: '
-                         f'measurements go from iteration {min(run.iters[0] for run in landscapes)} to '
-                         f'{max(run.iters[-1] for run in landscapes)}.')
-    transform = ax.yaxis.get_transform()
-    # What lies below the inset, and its labels, must stay below it.
-    left, right = ax.get_xlim()
-    hidden = _limits(landscapes, quantity, left + (INSET[0] - 0.1) * (right - left), right)
-    if hidden is not None:
-        bottom, top = transform.transform(np.array(ax.get_ylim()))
-        highest = transform.transform(np.array([hidden[1]]))[0]
-        needed = bottom + (highest - bottom) / (INSET[1] - 0.1)
-        ax.set_ylim(top=transform.inverted().transform(np.array([max(top, needed)]))[0])
-    inset = ax.inset_axes(INSET)
-    _draw_values(inset, landscapes, quantity, log, looks)
-    _mark_overflows(inset, landscapes, looks, start, stop)
-    low, high = transform.transform(np.array(limits))
-    margin = 0.08 * (high - low) or 0.08 * abs(high) or 1
-    inset.set_xlim(start, stop)
-    inset.set_ylim(*transform.inverted().transform(np.array([low - margin, high + margin])))
-    inset.tick_params(which='both', labelsize=7)
-    ax.indicate_inset_zoom(inset, edgecolor='0.35')
-
-
-def _limits(landscapes, quantity, start, stop):
-    """Smallest and largest finite value that is drawn from one iteration to another; None if there is none."""
-    drawn = []
-    for landscape in landscapes:
-        low, high = landscape.bounds(quantity)
-        curves = {'losses': [low, high, landscape.loss], 'distances': [low, high], 'smoothness': [high]}[quantity]
-        within = (landscape.iters >= start) & (landscape.iters <= stop)
-        drawn += [curve[within] for curve in curves]
-    drawn = np.concatenate(drawn)
-    drawn = drawn[np.isfinite(drawn)]
-    return (drawn.min(), drawn.max()) if len(drawn) else None
+def _check_same(key, first, mine, second, its, consequence):
+    """Raise a ValueError unless two measurements have the same setting."""
+    if not np.array_equal(mine, its):
+        shown = (f'{len(value)} from {value[0]:g} to {value[-1]:g}' if np.ndim(value) and len(value) else value
+                 for value in (mine, its))
+        raise ValueError(f"'{first}' and '{second}' were measured with different {key} "
+                         f"({' and '.join(map(str, shown))}){consequence}")

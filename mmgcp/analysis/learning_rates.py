@@ -1,24 +1,8 @@
-"""Learning rates against epochs: the settings of Table 3, and Fig. 4 (Wang et al., CVPR 2020).
-
-A curve is an array of learning rates, (n,), of which entry ``e`` is the lr at the start of epoch ``e + 1``.
-"""
-from collections.abc import Mapping, Sequence
+"""Settings of the learning rate: those of Table 3 (Wang et al., CVPR 2020) and of the authors' release."""
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from mmgcp.utils.configs import configs_folder
-from mmgcp.utils.logs import Run
-
-from .convergence import draw_curves
-from .style import save_figure, use_style
-from .tables import markdown_table
-
-Curves = Mapping[str, np.ndarray]
 
 FAMILIES = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
 # In this order a setting has the same colour in all panels.
@@ -26,18 +10,13 @@ SETTINGS = ('norm', 'fast', 'adju', 'adju_release')
 
 
 class Schedule(NamedTuple):
-    """A config, and settings that replace some of its own.
-
-    Attributes:
-        file (Path): The config.
-        options (dict): Values by key, as in ``--cfg-options``.
-    """
+    """A config, and settings that replace some of its own, by key as in ``--cfg-options``."""
     file: Path
     options: dict
 
 
 def schedules() -> dict[str, dict[str, Schedule]]:
-    """Settings of Table 3, and those of the authors' release: by name, 'LR_norm', by family of networks."""
+    """Return the settings of Table 3 and of the authors' release: by name, 'LR_norm', by family of networks."""
     folder = configs_folder() / '_base_' / 'schedules'
     files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
              for family in FAMILIES}
@@ -46,111 +25,3 @@ def schedules() -> dict[str, dict[str, Schedule]]:
     for name in ('LR_adju', 'LR_fast'):  # the release counts the epochs of ResNets from 0
         found['ResNet'][f'{name}_release'] = Schedule(files['ResNet'][name], {'param_scheduler.first_epoch': 0})
     return found
-
-
-def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
-    """Give equal curves one common name: 'a', 'a, b', or 'a and 7 more'.
-
-    Args:
-        curves (Mapping[str, np.ndarray]): Curves by name.
-
-    Returns:
-        dict[str, np.ndarray]: Curves that differ in length or values, in the order in which they first appear.
-    """
-    groups = []
-    for name, rates in curves.items():
-        same = next((group for group in groups if _equal(curves[group[0]], rates)), None)
-        if same:
-            same.append(name)
-        else:
-            groups.append([name])
-    return {_common_name(names): curves[names[0]] for names in groups}
-
-
-def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> str:
-    """Write chosen values of curves as a Markdown table.
-
-    Args:
-        groups (Mapping[str, Curves]): Curves by name, by title; the title stands before the name.
-        epochs (Sequence[int]): Epochs, counted from 1, whose lr gets a column, empty for curves that end before.
-
-    Returns:
-        str: The table: number of epochs, lr of the chosen ones and of the last.
-    """
-    rows = [[' '.join(filter(None, (title, name))), str(len(rates)), *(_cell(rates, epoch) for epoch in epochs),
-             _cell(rates, len(rates))] for title, curves in groups.items() for name, rates in curves.items()]
-    return markdown_table(['setting', 'epochs', *(f'epoch {epoch}' for epoch in epochs), 'last'], rows)
-
-
-def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
-    """Draw learning rates against epochs.
-
-    Args:
-        ax (Axes): Where to draw: a whole figure, or one panel of several.
-        curves (Mapping[str, np.ndarray]): Curves by name; the legend adds their number of epochs.
-        log (bool): Logarithmic axis of rates; a curve has a gap where its lr is 0, as at the end of LR_adju.
-    """
-    ax.set_xlabel('Epoch')
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
-    if log:
-        ax.set_yscale('log', nonpositive='mask')
-    for index, (name, rates) in enumerate(curves.items()):
-        # Few markers, and not all curves at the same epochs: else close curves hide each other.
-        spacing = -(-len(rates) // 8)
-        ax.plot(np.arange(1, len(rates) + 1), rates, label=f'{name}: {len(rates)} epochs',
-                markevery=(index * spacing // len(curves), spacing))
-
-
-def plot_learning_rates(groups: Mapping[str, Curves],
-                        path: str | Path,
-                        log: bool = False,
-                        formats: Sequence[str] = ('pdf', ),
-                        runs: Sequence[Run] = (),
-                        metric: str = 'accuracy/top1') -> list[Path]:
-    """Write a figure of learning rates with a panel per group, each with axes of its own.
-
-    With ``runs`` it has one panel more, of their convergence (Fig. 4): the first curve of rates and the first run look
-    the same, and so on.
-
-    Args:
-        groups (Mapping[str, Curves]): Curves by name, by title of the panel.
-        path (str | Path): The PNG file to write.
-        log (bool): Logarithmic axes of rates.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-        runs (Sequence[Run]): Trainings with these rates, in the order of the curves.
-        metric (str): Validation metric to draw of them.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
-
-    Raises:
-        ValueError: If ``path`` does not end in ``.png``, or a run lacks the metric.
-    """
-    with use_style():
-        number = len(groups) + bool(runs)
-        longest = max(*map(len, groups.values()), len(runs))
-        figure = Figure(figsize=(max(6.4, 3.4 * number), 3.3 + 0.19 * longest))  # inches: a line per curve
-        panels = figure.subplots(1, number, squeeze=False)[0]
-        panels[0].set_ylabel('Learning rate')
-        for ax, (title, curves) in zip(panels, groups.items(), strict=False):
-            draw_learning_rates(ax, curves, log)
-            ax.set_title(title)
-        if runs:
-            draw_curves(panels[-1], runs, metric)
-            panels[-1].set_title('Convergence curves')
-        for ax in panels:
-            # Below the axes, where it covers no curve.
-            ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), handlelength=4)
-        return save_figure(figure, path, formats)
-
-
-def _equal(first, second):
-    return len(first) == len(second) and np.allclose(first, second, rtol=1e-9, atol=0)
-
-
-def _common_name(names):
-    return ', '.join(names) if len(names) <= 2 else f'{names[0]} and {len(names) - 1} more'
-
-
-def _cell(rates, epoch):
-    return f'{rates[epoch - 1]:.3g}' if 1 <= epoch <= len(rates) else ''

@@ -1,16 +1,18 @@
-"""Robustness to corruptions and perturbations in numbers, as in Table 4 (Wang et al., CVPR 2020).
+"""Robustness on ImageNet-C, ImageNet-P and COCO-C in numbers, as in Table 4 (Wang et al., CVPR 2020).
 
-ImageNet-C and ImageNet-P are those of Hendrycks and Dietterich (ICLR 2019), COCO-C is that of Michaelis et al. (2019,
-arXiv:1907.07484). The formulas are those of :mod:`mmgcp.robustness`. Percentages throughout, but for average
-precisions, which are shares as MMDetection has them, and top-5 distances without a reference.
+Values are in %, except average precisions, which are shares as in MMDetection, and top-5 distances without a reference.
 """
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
+from mmgcp.robustness.outcomes import unpack
 from mmgcp.robustness.perturbations import PERTURBATIONS, stability
+from mmgcp.robustness.reference import mean_or_none
 
 # Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
 GROUPS = {
@@ -20,54 +22,48 @@ GROUPS = {
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
                 'scale'),
 }
+GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
 
 
 class RobustnessResult(NamedTuple):
-    """What was measured of a network.
+    """Measurements of a network, by set ('clean', 'fog/3'; 'tilt' of ImageNet-P).
 
-    Attributes:
-        name (str): The network.
-        benchmark (str): 'imagenet-c', 'imagenet-p' or 'coco-c'.
-        sets (dict[str, dict[str, float]]): Measurements by set. Sets are 'clean' and 'fog/3', of ImageNet-P
-            'gaussian_noise'. Measurements are, of ImageNet-C, 'error', a share in [0, 1], and 'images'; of ImageNet-P
-            'flip', a share, 'top5', a distance, and 'sequences'; of COCO-C what MMDetection's ``CocoMetric`` returns.
-        unreadable (Sequence[str]): Files that were left out.
-        difficulty (int): Of ImageNet-P, 1 to 3.
+    Those of ImageNet-C are 'error' in [0, 1] and 'images'; of ImageNet-P 'flip' in [0, 1], 'top5' (a distance) and
+    'sequences'; of COCO-C the metrics of MMDetection's ``CocoMetric``.
     """
-    name: str
-    benchmark: str
+    name: str  # of the network
+    benchmark: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
     sets: dict[str, dict[str, float]]
-    unreadable: Sequence[str] = ()
-    difficulty: int = 1
+    unreadable: Sequence[str] = ()  # files that were left out
+    difficulty: int = 1  # of ImageNet-P, 1 to 3
+    records: Sequence[Mapping] = ()  # of the sets, for per_image()
+
+    @property
+    def photos(self) -> int | None:
+        """Number of photos that all sets are made of; None if unknown."""
+        return max((record['items'] for record in self.records), default=None)
 
 
 class RobustnessSummary(NamedTuple):
-    """Numbers of a network.
+    """Numbers of a network; those that need clean images are missing without them.
 
-    Attributes:
-        result (RobustnessResult): What was measured.
-        reference (str | None): What errors are divided by; None if by nothing.
-        metrics (dict[str, float]): Over all corruptions. ImageNet-C: 'clean error', 'mCE', 'relative mCE' (without a
-            reference 'mean error', 'relative mean error'). ImageNet-P: 'mFR', 'mT5D' ('mean FP', 'mean uT5D').
-            COCO-C, per metric: 'bbox_mAP P' (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'. What asks for clean images is
-            missing without them.
-        corruptions (dict[str, dict[str, float]]): By corruption, mean over its severities, in the order of
-            :data:`GROUPS`: 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
-        sets (dict[str, dict[str, float]]): What was measured, under the names and in the units of this module.
-        measured (int): How many sets the means are over.
-        needed (int): How many the benchmark has.
+    The metrics of ImageNet-C are 'clean error', 'mCE', 'relative mCE' (without a reference 'mean error', 'relative mean
+    error'); of ImageNet-P 'mFR', 'mT5D' ('mean FP', 'mean uT5D'); of COCO-C, for each average precision, 'bbox_mAP P'
+    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'. Those of a corruption are 'error', 'relative error', 'CE', 'relative CE';
+    'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
     """
     result: RobustnessResult
-    reference: str | None
+    reference: str | None  # source of the reference that divides errors
     metrics: dict[str, float]
-    corruptions: dict[str, dict[str, float]]
-    sets: dict[str, dict[str, float]]
-    measured: int
-    needed: int
+    corruptions: dict[str, dict[str, float]]  # means over the severities, in the order of GROUPS
+    sets: dict[str, dict[str, float]]  # measurements in the units of this module
+    measured: int  # sets that the means are over
+    needed: int  # sets of the benchmark
+    images: dict[str, np.ndarray]  # (n,) values of the photos, whose means are the metrics, as of per_image()
 
     def label(self, metric: str) -> str:
-        """Name of a metric, which tells a mean over part of the sets from that of the benchmark."""
+        """Name of a metric, marked as partial if it is not over all sets."""
         if self.measured == self.needed or metric == 'clean error' or metric.endswith(' P'):
             return metric
         return f'partial {metric} ({self.measured} of {self.needed} sets)'
@@ -75,15 +71,12 @@ class RobustnessSummary(NamedTuple):
 
 def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = None,
               partial: bool = False) -> list[RobustnessSummary]:
-    """Average the measurements of networks on one benchmark.
+    """Average the measurements of networks on one benchmark, in the order given.
 
     Args:
         results (Sequence[RobustnessResult]): The networks.
         reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C has none.
-        partial (bool): Whether to average over part of the sets, and call it partial.
-
-    Returns:
-        list[RobustnessSummary]: One per network, in the order given.
+        partial (bool): Allow means over part of the sets.
 
     Raises:
         ValueError: If networks cannot be compared, a set is missing and ``partial`` is not set, a measurement is not
@@ -105,14 +98,10 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
 
 
 def reference_of(result: RobustnessResult) -> dict:
-    """Errors of a network for others to be divided by, as those of AlexNet are.
+    """Make a reference of a network that was measured on all of ImageNet-C and clean images, or all of ImageNet-P.
 
-    Args:
-        result (RobustnessResult): The network, measured on all of ImageNet-C and clean images, or all of ImageNet-P.
-
-    Returns:
-        dict: What :func:`mmgcp.robustness.corruptions.load_corruption_reference` reads: 'source', 'clean' and
-        'errors', five shares per corruption. Of ImageNet-P 'source', 'difficulty', 'flip' and 'top5', by perturbation.
+    It has the format of :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
+    :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
 
     Raises:
         ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
@@ -130,8 +119,44 @@ def reference_of(result: RobustnessResult) -> dict:
     return {'source': f'{result.name} on ImageNet-C', 'clean': result.sets['clean']['error'], 'errors': errors}
 
 
+def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None = None) -> np.ndarray | None:
+    """Compute a metric of each photo; metrics of ImageNet-C and ImageNet-P are means over the photos.
+
+    Args:
+        records (Sequence[Mapping]): Records of a network's sets, from :class:`mmgcp.apis.robustness.BenchmarkLoop`.
+        metric (str): 'clean error', 'mean error', 'relative mean error' (corrupted minus clean), 'mean FP' or
+            'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Over the sets in ``records``, without
+            extra corruptions.
+        reference (Mapping, optional): Errors to divide by, as for :func:`summaries`.
+
+    Returns:
+        np.ndarray | None: (n,) values whose mean is the metric, in its unit, sorted by the photos' file names. None if
+        a set is missing, was recorded without outcomes or has other photos, and for metrics of detectors.
+    """
+    return _by_image(records, reference).get(metric)
+
+
+def _by_image(records, reference):
+    """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
+    outcomes = [record.get('outcomes') for record in records]
+    if not outcomes or None in outcomes or len({entry['photos'] for entry in outcomes}) > 1:
+        return {}
+    sets = {record['set']: unpack(record['outcomes'], record['items']) for record in records}
+    return (_stability if 'flip' in outcomes[0] else _corruption_errors)(sets, reference)[0]
+
+
+def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str) -> float | None:
+    """Compute the standard error over photos of the difference of two networks; None unless photos are the same."""
+    photos = {record.get('outcomes', {}).get('photos') for summary in (left, right)
+              for record in summary.result.records}
+    if len(photos) > 1 or metric not in left.images or metric not in right.images or len(left.images[metric]) < 2:
+        return None
+    difference = left.images[metric] - right.images[metric]
+    return float(np.std(difference, ddof=1) / len(difference) ** 0.5)
+
+
 def main_metrics(summary: RobustnessSummary) -> list[str]:
-    """Metrics by corruption that tables and figures show: CE or error, FR and T5D or FP and uT5D, all mAP."""
+    """List the metrics by corruption that tables and figures show."""
     if summary.result.benchmark == 'coco-c':
         return [metric for metric in next(iter(summary.corruptions.values())) if metric.endswith('mAP')]
     divided = summary.reference is not None
@@ -141,23 +166,18 @@ def main_metrics(summary: RobustnessSummary) -> list[str]:
 
 
 def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[str, str]]:
-    """Kind and name of the corruptions that have a metric in any network, in the order of :data:`GROUPS`."""
+    """List group and name of the corruptions that have a metric in any network, in the order of :data:`GROUPS`."""
     names = {name for summary in summaries for name, values in summary.corruptions.items() if metric in values}
-    return [(_group(name), name) for name in _in_order(names)]
+    return [(GROUP_OF.get(name, 'extra'), name) for name in _in_order(names)]
 
 
 def severity_curve(summary: RobustnessSummary, metric: str) -> tuple[list[int], list[float]]:
-    """Mean over the corruptions of a benchmark, without extra ones, against severity; clean images have severity 0.
+    """Average 'error', or a metric of COCO-C, over the corruptions without extra ones, by severity; 0 is clean.
 
-    Args:
-        summary (RobustnessSummary): A network, of ImageNet-C or COCO-C.
-        metric (str): 'error', or a metric of COCO-C.
-
-    Returns:
-        tuple[list[int], list[float]]: Severities that all the measured corruptions have, and the means.
+    Return the severities that all measured corruptions have, and the means.
     """
     values = {name: by_severity for name, by_severity in _by_corruption(summary.sets, metric).items()
-              if _group(name) != 'extra'}
+              if name in GROUP_OF}
     common = sorted(set.intersection(*map(set, values.values())))
     means = [fmean(by_severity[severity] for by_severity in values.values()) for severity in common]
     if metric in summary.sets.get('clean', {}):
@@ -179,7 +199,7 @@ def check_comparable(results: Sequence[RobustnessResult]) -> None:
 
 
 def _check_complete(result, partial):
-    """Names of the sets that a network was measured on, of those that the benchmark needs."""
+    """Names of the benchmark's sets that a network was measured on."""
     for name, entry in result.sets.items():
         for key, value in entry.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -200,35 +220,36 @@ def _needed_sets(benchmark):
 
 
 def _summarise(result, reference, measured):
-    sets = {name: _reported(entry) for name, entry in result.sets.items()}
-    summarise = {'imagenet-c': _corruption_errors, 'imagenet-p': _stability, 'coco-c': _precision}[result.benchmark]
-    metrics, corruptions = summarise(result, sets, reference)
+    if result.benchmark == 'coco-c':
+        metrics, corruptions = _precision(result)
+    else:
+        summarise = _corruption_errors if result.benchmark == 'imagenet-c' else _stability
+        metrics, corruptions = summarise(result.sets, reference)
     corruptions = {name: corruptions[name] for name in _in_order(corruptions)}
+    sets = {name: _reported(entry) for name, entry in result.sets.items()}
     return RobustnessSummary(result, reference and reference['source'], metrics, corruptions, sets, measured,
-                             len(_needed_sets(result.benchmark)))
+                             len(_needed_sets(result.benchmark)), _by_image(result.records, reference))
 
 
-def _corruption_errors(result, sets, reference):
-    errors = _by_corruption(result.sets, 'error')
-    clean = result.sets.get('clean', {}).get('error')
+def _corruption_errors(sets, reference):
+    errors = _by_corruption(sets, 'error')
+    clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
-    corruptions = {c: {'error': fmean(values.values())} for c, values in _by_corruption(sets, 'error').items()}
+    corruptions = {c: {'error': 100 * mean_or_none(values.values())} for c, values in errors.items()}
     if reference:  # extra corruptions that it lacks keep their error alone
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
     scores = corruption_errors(errors, clean, reference)
     for c in errors:
-        corruptions[c][name] = scores.ce[c]
+        corruptions[c] |= {name: scores.ce[c]} | ({} if clean is None else {f'relative {name}': scores.relative_ce[c]})
     if clean is None:
         return {mean: scores.mce}, corruptions
-    for c in errors:
-        corruptions[c][f'relative {name}'] = scores.relative_ce[c]
     return {'clean error': 100 * clean, mean: scores.mce, f'relative {mean}': scores.relative_mce}, corruptions
 
 
-def _stability(result, sets, reference):
-    scores = stability(*({p: entry[key] for p, entry in result.sets.items()} for key in ('flip', 'top5')), reference)
-    perturbations = {p: {metric: entry[metric] for metric in ('FP', 'uT5D')} for p, entry in sets.items()}
+def _stability(sets, reference):
+    scores = stability(*({p: entry[key] for p, entry in sets.items()} for key in ('flip', 'top5')), reference)
+    perturbations = {p: {'FP': 100 * entry['flip'], 'uT5D': entry['top5']} for p, entry in sets.items()}
     if not reference:
         return {'mean FP': scores.mfr, 'mean uT5D': scores.mt5d}, perturbations
     for p in perturbations:
@@ -236,8 +257,9 @@ def _stability(result, sets, reference):
     return {'mFR': scores.mfr, 'mT5D': scores.mt5d}, perturbations
 
 
-def _precision(result, sets, reference):
-    """P, mPC and rPC of Michaelis et al.: of clean images, the mean over corruptions, and their quotient in %."""
+def _precision(result):
+    """P (clean), mPC (mean over corruptions) and rPC (their quotient in %) of Michaelis et al., arXiv:1907.07484."""
+    sets = {name: _reported(entry) for name, entry in result.sets.items()}
     names = [metric for metric in next(iter(sets.values()))
              if 'mAP' in metric and all(metric in entry for entry in sets.values())]
     if not names:
@@ -247,20 +269,17 @@ def _precision(result, sets, reference):
         means = {c: fmean(values.values()) for c, values in _by_corruption(sets, metric).items()}
         for c, mean in means.items():
             corruptions.setdefault(c, {})[metric] = mean
-        mean = fmean(mean for c, mean in means.items() if _group(c) != 'extra')
-        if 'clean' in sets:
-            metrics[f'{metric} P'] = sets['clean'][metric]
+        mean, clean = fmean(mean for c, mean in means.items() if c in GROUP_OF), sets.get('clean')
+        if clean:
+            metrics[f'{metric} P'] = clean[metric]
         metrics[f'{metric} mPC'] = mean
-        if 'clean' in sets and sets['clean'][metric]:
-            metrics[f'{metric} rPC'] = 100 * mean / sets['clean'][metric]
+        if clean and clean[metric]:
+            metrics[f'{metric} rPC'] = 100 * mean / clean[metric]
     return metrics, corruptions
 
 
 def _reported(entry):
-    """Measurements of a set under the names and in the units of this module.
-
-    MMDetection writes -1 for objects of a size that the data do not have, and a text to copy.
-    """
+    """Measurements of a set in the units of this module, without MMDetection's -1 (no such objects) and texts."""
     numbers = {key: value for key, value in entry.items() if not isinstance(value, str) and value != -1}
     named = {key: REPORTED.get(key, (key.rpartition('/')[2], 1)) for key in numbers}
     return {name: factor * numbers[key] for key, (name, factor) in named.items()}
@@ -276,13 +295,8 @@ def _by_corruption(sets, metric):
     return values
 
 
-def _group(name):
-    return next((group for group, names in GROUPS.items() if name in names), 'extra')
-
-
 def _in_order(names):
-    known = [name for group in GROUPS.values() for name in group]
-    return [*(name for name in known if name in names), *sorted(set(names) - set(known))]
+    return [*(name for name in GROUP_OF if name in names), *sorted(set(names) - set(GROUP_OF))]
 
 
 def _listing(names):

@@ -8,7 +8,7 @@ from matplotlib.legend_handler import HandlerTuple
 
 from .panels import LINE
 from .robustness import RobustnessSummary, check_comparable, main_metrics, rows_of, severity_curve
-from .style import COLORS, save_figure, use_style
+from .style import looks_of, save_figure, use_style
 
 HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # as many as have no common factor with the colours
 BARS = 0.8  # width of the bars of a corruption together; corruptions are 1 apart, kinds of them by GAP more
@@ -16,22 +16,17 @@ GAP = 0.5
 
 
 def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
-    """Draw what networks reach on each corruption as bars, kind by kind.
-
-    Args:
-        ax (Axes): Where to draw.
-        summaries (Sequence[RobustnessSummary]): Networks measured on one benchmark.
-        metric (str): One of :func:`~mmgcp.analysis.robustness.main_metrics`.
-    """
+    """Draw a metric of networks as bars by corruption, in groups."""
     rows = rows_of(summaries, metric)
     groups = list(dict.fromkeys(group for group, _ in rows))
     centres = [index + GAP * groups.index(group) for index, (group, _) in enumerate(rows)]
     width = BARS / len(summaries)
+    looks = looks_of(summary.result.name for summary in summaries)
     for number, summary in enumerate(summaries):
         left = [centre - BARS / 2 + number * width for centre in centres]
         heights = [summary.corruptions.get(name, {}).get(metric, float('nan')) for _, name in rows]
-        ax.bar(left, heights, width, align='edge', label=summary.result.name, color=COLORS[number % len(COLORS)],
-               hatch=HATCHES[number % len(HATCHES)], edgecolor='white', linewidth=0.5)
+        ax.bar(left, heights, width, align='edge', label=summary.result.name, edgecolor='white', linewidth=0.5,
+               color=looks[summary.result.name]['color'], hatch=HATCHES[number % len(HATCHES)])
     for group in groups:
         own = [centre for centre, row in zip(centres, rows, strict=True) if row[0] == group]
         ax.text((own[0] + own[-1]) / 2, 1.01, group, transform=ax.get_xaxis_transform(), ha='center', va='bottom',
@@ -46,15 +41,10 @@ def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: s
 
 
 def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
-    """Draw the mean over corruptions against severity, of which 0 are the clean images.
-
-    Args:
-        ax (Axes): Where to draw.
-        summaries (Sequence[RobustnessSummary]): Networks measured on ImageNet-C or COCO-C.
-        metric (str): 'error', or a metric of COCO-C.
-    """
-    for number, summary in enumerate(summaries):
-        ax.plot(*severity_curve(summary, metric), label=summary.result.name, color=COLORS[number % len(COLORS)])
+    """Draw the mean of a metric over corruptions against severity; 0 are the clean images."""
+    looks = looks_of(summary.result.name for summary in summaries)
+    for summary in summaries:
+        ax.plot(*severity_curve(summary, metric), **looks[summary.result.name], label=summary.result.name)
     ax.set_xticks(range(6))
     ax.set_xlim(-0.3, 5.3)
     ax.set_xlabel('Severity')
@@ -63,16 +53,7 @@ def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: st
 
 def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, title: str = '',
                     formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write the figure of a benchmark: a row for each of :func:`~mmgcp.analysis.robustness.main_metrics`.
-
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
-        path (str | Path): The PNG file to write.
-        title (str): Title.
-        formats (Sequence[str]): Vector formats to write beside the PNG, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
+    """Write the figure of networks on one benchmark as PNG and vector formats, a row of panels per main metric.
 
     Raises:
         ValueError: If the networks were not measured on one benchmark, or ``path`` does not end in ``.png``.

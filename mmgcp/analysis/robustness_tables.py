@@ -1,68 +1,53 @@
 """Tables, CSV and JSON of robustness, from the summaries of :mod:`mmgcp.analysis.robustness`."""
 import contextlib
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .robustness import RobustnessSummary, check_comparable, main_metrics, reference_of, rows_of
-from .tables import arrow, markdown_table
+from mmgcp.utils.records import write_whole
+
+from .robustness import RobustnessSummary, check_comparable, main_metrics, paired_error, reference_of, rows_of
+from .tables import markdown_table, number_cell, save_table
 
 
 def robustness_table(summaries: Sequence[RobustnessSummary]) -> str:
-    """Write the means of networks as Table 4 does, with the differences to the first.
+    """Write a Markdown table like Table 4: a row per network, with the differences to the first.
 
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks. Those of several benchmarks may stand one after the
-            other: the rows of a name become one.
-
-    Returns:
-        str: Markdown table, a row per network. Of COCO-C it has the mean average precisions, without those of a size
-        or an overlap.
+    Differences have their standard error over photos where outcomes are known. Networks of one name, measured on
+    several benchmarks, share a row. Average precisions of a size or an overlap are left out.
     """
-    rows = {}
+    rows, errors = {}, {}
     for summary in summaries:
-        rows.setdefault(summary.result.name, {}).update(_labelled(summary, summary.metrics))
-    return _table_of_means(rows, dict.fromkeys(rows, next(iter(rows))))
+        name = summary.result.name
+        rows.setdefault(name, {}).update(_labelled(summary, summary.metrics))
+        for base in summaries:
+            if (base.result.name, base.result.benchmark) == (summaries[0].result.name, summary.result.benchmark):
+                errors.setdefault(name, {}).update(standard_errors(summary, base))
+    return table_of_means(rows, dict.fromkeys(rows, next(iter(rows))), errors)
 
 
-def table_4(paths: Sequence[str | Path]) -> str:
-    """Write the means of networks in one table, from files of :func:`write_json` for several networks or benchmarks.
+def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict[str, float]:
+    """Compute the standard errors over photos of the differences of two networks, by label of the metric."""
+    errors = {metric: paired_error(summary, base, metric) for metric in summary.metrics}
+    return {summary.label(metric): error for metric, error in errors.items() if error is not None}
 
-    Args:
-        paths (Sequence[str | Path]): The files. What they tell of networks of one name becomes one row. Differences are
-            to the first network of the file in which a network comes first: GCP to GAP, architecture by architecture.
 
-    Returns:
-        str: Markdown table, a row per network.
-
-    Raises:
-        ValueError: If a file is missing or of another kind, or two files differ in a number.
-    """
-    rows, firsts = {}, {}
-    for path in paths:
-        networks = _read_networks(path)
-        for network in networks:
-            name, metrics = network['name'], network['metrics']
-            firsts.setdefault(name, networks[0]['name'])
-            row = rows.setdefault(name, {})
-            for metric, value in metrics.items():
-                if row.setdefault(metric, value) != value:
-                    raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
-                                     'network its own name with --labels.')
-    return _table_of_means(rows, firsts)
+def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
+    """Say how many photos the numbers come from, and what ± means."""
+    photos = {summary.result.name: summary.result.photos for summary in summaries}
+    if None in photos.values():
+        return 'Number of photos not recorded.'
+    if len(set(photos.values())) > 1:
+        return f"Measured on different photos: {', '.join(f'{name} on {number}' for name, number in photos.items())}."
+    note = f'Measured on {summaries[0].result.photos} photos.'
+    if len(summaries) > 1 and all(standard_errors(summary, summaries[0]) for summary in summaries[1:]):
+        return (f'{note} Differences ± their standard error over photos (paired), without the spread between '
+                'trainings.')
+    return note
 
 
 def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
-    """Write what networks reach on each corruption or perturbation.
-
-    Args:
-        summaries (Sequence[RobustnessSummary]): The networks, of one benchmark.
-
-    Returns:
-        str: A Markdown table for each of :func:`~mmgcp.analysis.robustness.main_metrics`, a row per corruption, a
-        column per network.
+    """Write a Markdown table for each main metric: a row per corruption or perturbation, a column per network.
 
     Raises:
         ValueError: If the networks were not measured on one benchmark.
@@ -75,21 +60,14 @@ def corruption_table(summaries: Sequence[RobustnessSummary]) -> str:
 
 
 def corruption_rows(summaries: Sequence[RobustnessSummary], metric: str) -> list[list[str]]:
-    """Cells of a table of one metric: name of the corruption, and a value per network."""
+    """List the rows of a table of one metric: name of the corruption, and a value per network."""
     return [[f"{group}: {name.replace('_', ' ')}",
-             *(_cell(summary.corruptions.get(name, {}).get(metric), None, digits_of(metric)) for summary in summaries)]
+             *(number_cell(summary.corruptions.get(name, {}).get(metric), digits_of(metric)) for summary in summaries)]
             for group, name in rows_of(summaries, metric)]
 
 
 def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
-    """Write all numbers, one a line: network, corruption, severity, metric, value.
-
-    The severity is empty for what is over severities, the corruption too for what is over corruptions.
-
-    Args:
-        path (str | Path): File to write; missing folders are made. It is replaced as a whole.
-        summaries (Sequence[RobustnessSummary]): The networks.
-    """
+    """Write all numbers as CSV: network, corruption, severity, metric, value; means have empty cells."""
     rows = {}
     for summary in summaries:
         for name, values in summary.sets.items():
@@ -100,74 +78,43 @@ def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
         for corruption, values in {**summary.corruptions, '': summary.metrics}.items():
             rows.update({(summary.result.name, corruption, '', summary.label(metric)): value
                          for metric, value in values.items()})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['network', 'corruption', 'severity', 'metric', 'value'])
-    writer.writerows([*key, value] for key, value in rows.items())
-    _write(path, text.getvalue())
+    save_table(['network', 'corruption', 'severity', 'metric', 'value'], [[*key, rows[key]] for key in rows], path)
 
 
 def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
-    """Write all numbers, and what was measured.
-
-    Args:
-        path (str | Path): File to write; missing folders are made. It is replaced as a whole.
-        summaries (Sequence[RobustnessSummary]): The networks. The entry of one that was measured on all sets is a
-            reference too, see :func:`reference_of`.
-    """
+    """Write all numbers and measurements; the entry of a network with all sets is a reference, too."""
     networks = []
     for summary in summaries:
         result = summary.result
         entry = {'name': result.name, 'benchmark': result.benchmark, 'divided_by': summary.reference,
                  'sets_measured': summary.measured, 'sets_needed': summary.needed,
-                 'metrics': _labelled(summary, summary.metrics),
+                 'photos': result.photos, 'metrics': _labelled(summary, summary.metrics),
+                 'standard_errors': standard_errors(summary, summaries[0]) if summary is not summaries[0] else {},
                  'corruptions': {name: _labelled(summary, values) for name, values in summary.corruptions.items()},
                  'sets': result.sets, 'unreadable': list(result.unreadable)}
         with contextlib.suppress(ValueError):  # part of the sets makes no reference
             entry |= reference_of(result)
         networks.append(entry)
-    _write(path, json.dumps({'networks': networks}, indent=1, allow_nan=False) + '\n')
+    write_whole(path, json.dumps({'networks': networks}, indent=1, allow_nan=False) + '\n')
 
 
-def _read_networks(path):
-    try:
-        networks = json.loads(Path(path).read_text(encoding='utf-8'))['networks']
-        return [dict(name=network['name'], metrics=network['metrics']) for network in networks]
-    except FileNotFoundError:
-        raise ValueError(f"'{path}' does not exist: measure with tools/test_robustness.py first.") from None
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"'{path}' is no JSON file of tools/test_robustness.py.") from None
-
-
-def _table_of_means(rows, firsts):
-    """A row per network, with the differences to the network that ``firsts`` names."""
+def table_of_means(rows: Mapping[str, Mapping], firsts: Mapping[str, str], errors: Mapping[str, Mapping]) -> str:
+    """Write a row per network, with the differences to the one that ``firsts`` names and their standard errors."""
     columns = list(dict.fromkeys(metric for row in rows.values() for metric in row if 'mAP_' not in metric))
-    cells = [[name, *(_cell(row.get(column), None if firsts[name] == name else rows[firsts[name]].get(column),
-                            digits_of(column)) for column in columns)] for name, row in rows.items()]
+    cells = []
+    for name, row in rows.items():
+        base = {} if firsts[name] == name else rows[firsts[name]]
+        cells.append([name, *(number_cell(row.get(column), digits_of(column), base.get(column),
+                                          errors.get(name, {}).get(column)) for column in columns)])
     return markdown_table(['network', *columns], cells)
 
 
 def digits_of(metric: str) -> int:
-    """Decimals as in the papers: one for percentages, three for precisions as shares."""
+    """Return the decimals of a metric as in the papers."""
     if 'uT5D' in metric:
         return 2
     return 3 if 'mAP' in metric and 'rPC' not in metric else 1
 
 
-def _cell(value, first, digits):
-    if value is None:
-        return 'N/A'
-    return f'{value:.{digits}f}' + ('' if first is None else f' ({arrow(value - first, digits)})')
-
-
 def _labelled(summary, values):
     return {summary.label(metric): value for metric, value in values.items()}
-
-
-def _write(path, text):
-    """Write a file under another name and rename it, so that an interrupted run leaves no half file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + '.part')
-    part.write_text(text, encoding='utf-8')
-    part.replace(path)

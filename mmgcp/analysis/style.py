@@ -2,19 +2,26 @@
 
 Figures are made from :class:`matplotlib.figure.Figure`, without pyplot: no display is needed and none is looked for.
 """
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours. Seven colours and four dash patterns have no common factor: 28 curves differ in the pair,
 # and neighbours differ in colour, dash and marker at once, which grey print needs.
 COLORS = ['#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9']
 MARKERS = ['o', 's', '^', 'D', 'v', 'P', 'X']
 DASHES = ['-', '--', '-.', ':']
+# Of a pooling, wherever it is drawn: number of its colour and marker. Of a schedule: its dashes.
+POOLINGS = {'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0, 'covariance': 2, 'average': 0}
+SCHEDULES = {'norm': '-', 'adju': '--', 'fast': ':', 'short': '-.'}
 
 STYLE = {
     'axes.prop_cycle': cycler(color=COLORS * 4) + cycler(marker=MARKERS * 4) + cycler(linestyle=DASHES * 7),
@@ -42,16 +49,74 @@ def use_style() -> AbstractContextManager:
     return matplotlib.rc_context(STYLE)
 
 
+def looks_of(names: Iterable[str]) -> dict[str, dict]:
+    """Choose the looks of all curves of a figure: one colour and marker per pooling, one style of line per schedule.
+
+    Names are such as 'GCP_M, LR_adju' or 'resnet18_gcp_m_lr-adju'; one that comes twice looks the same. Where they do
+    not tell the curves apart, looks follow their order. Looks are arguments of ``Axes.plot``, by name.
+    """
+    names = list(dict.fromkeys(names))
+    told = [_look(name, number) for number, name in enumerate(names)]
+    if None in told or len(set(told)) < len(names):
+        told = [(number, DASHES[number % len(DASHES)]) for number in range(len(names))]
+    return {name: dict(color=COLORS[number % len(COLORS)], marker=MARKERS[number % len(MARKERS)], linestyle=dashes)
+            for name, (number, dashes) in zip(names, told, strict=True)}
+
+
+def _look(name, number):
+    """Number of the colour (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
+    name = re.sub(r'w/o |[ -]', lambda match: 'wo_' if match[0] == 'w/o ' else '_', name.lower())
+    pooling = next((POOLINGS[key] for key in POOLINGS if re.search(f'(?<![a-z]){key}(?![a-z])', name)), None)
+    schedule = re.search(f"lr_({'|'.join(SCHEDULES)})", name)
+    if pooling is None and not schedule:
+        return None
+    return number if pooling is None else pooling, SCHEDULES[schedule[1]] if schedule else '-'
+
+
+def step_axis(ax: Axes, unit: str, ticks: int = 10) -> None:
+    """Label the horizontal axis with the unit of its steps, and mark whole steps only."""
+    ax.set_xlabel(unit.capitalize())
+    ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
+
+
+def markers_at(number: int, points: int, index: int, curves: int) -> tuple[int, int]:
+    """Spread about ``number`` markers over the points of one of several curves: ``markevery`` of ``Axes.plot``.
+
+    No two curves have markers at the same points, for close curves would hide each other's.
+    """
+    spacing = -(-points // number)
+    return index * spacing // curves, spacing
+
+
+def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
+    """Write the labels of lines right of the axes, at the heights at which they end or, where these are close, apart.
+
+    Call it when everything is drawn.
+    """
+    size = STYLE['legend.fontsize']
+    apart = 1.35 * size / (72 * 0.7 * ax.figure.get_figheight())  # share of the axes
+    lines = sorted(lines, key=lambda line: line.get_ydata()[-1])
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
+    heights = (ax.transData + ax.transAxes.inverted()).transform(ends)[:, 1].tolist()
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + apart)
+    top = 1.
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], top)
+        top = heights[i] - apart
+    for line, end, height in zip(lines, ends, heights, strict=True):
+        ax.annotate(line.get_label(), end, (1.02, height), textcoords='axes fraction', va='center', fontsize=size,
+                    color=line.get_color(), annotation_clip=False, arrowprops=dict(
+                        arrowstyle='-', color=line.get_color(), alpha=0.35, linewidth=0.6, shrinkA=0, shrinkB=4))
+
+
 def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure as PNG and, beside it, as vector files of the same name.
+    """Write a figure as PNG and, beside it, as vector files of the same name; return the files, the PNG first.
 
     Args:
         figure (matplotlib.figure.Figure): The figure.
         path (str | Path): The PNG file; missing folders are made.
         formats (Sequence[str]): Further formats, 'pdf' or 'svg'.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
 
     Raises:
         ValueError: ``path`` does not end in ``.png``.

@@ -2,13 +2,14 @@
 
 :func:`mmgcp.apis.trainings.read_trainings` reads them.
 """
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mmgcp.utils.logs import Run
 
-from .convergence import convergence_table
-from .tables import arrow, decimals
+from .convergence import matching_cell, reference_of
+from .tables import decimals, number_cell
 
 METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 
@@ -17,30 +18,23 @@ METRIC_HEADERS = {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'}
 class TrainedRun:
     """A run, and how it was trained.
 
-    Attributes:
-        run (Run): The log.
-        network (str): Its backbone: 'ResNet-18'.
-        pooling (str): 'GAP', 'GCP', 'GCP_D', 'GCP_M', or the type of another neck.
-        lr (str): Setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
-            schedulers and the first rate; after 'K-FAC' where this optimises.
-        batch (int | None): Images per step; None where this is not known.
-        planned (int | None): Epochs (iterations) of the config.
+    ``lr`` is the setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
+    schedulers and the first rate; after 'K-FAC' where this optimises.
     """
     run: Run
-    network: str
-    pooling: str
+    network: str  # its backbone: 'ResNet-18'
+    pooling: str  # 'GAP', 'GCP', 'GCP_D', 'GCP_M', or the type of another neck
     lr: str
-    batch: int | None
-    planned: int | None = field(default=None)
+    batch: int | None  # images per step; None where this is not known
+    planned: int | None = None  # epochs (iterations) of the config
 
 
-def table_2(trainings: Sequence[TrainedRun],
-            metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
+def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy/top1', 'accuracy/top5'),
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
-    """Compare trainings as Table 2 does.
+    """Compare trainings as Table 2 does: names of the columns, and the cells of a row per run, in the order given.
 
-    The best value of the first metric counts, and what the others were at that epoch. Differences, with an arrow up or
-    down, are those from the reference: of the matching epoch from its full training, of metrics from its values.
+    Metrics are those of the last validation. Differences from the reference, with an arrow up or down, are those of the
+    matching epoch from its full training, and of metrics from its values.
 
     Args:
         trainings (Sequence[TrainedRun]): The runs.
@@ -48,12 +42,9 @@ def table_2(trainings: Sequence[TrainedRun],
         reference (str, optional): Name of the run to match. By default each network has its own: its first run with
             average pooling, or, if there is none, its first run.
 
-    Returns:
-        tuple[list[str], list[list[str]]]: Names of the columns, and the cells of a row per run, in the order given.
-
     Raises:
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
-            reference has nothing but NaN.
+            reference ends with NaN.
     """
     for metric in metrics[1:]:
         if not any(metric in training.run.metrics for training in trainings):
@@ -62,19 +53,17 @@ def table_2(trainings: Sequence[TrainedRun],
     rows = {}
     for group in [list(trainings)] if reference else _by_network(trainings):
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
-        compared = convergence_table([training.run for training in group], metrics[0], name)
-        of_reference = next(row for row in compared if row.name == name)
-        reference_run = next(training.run for training in group if training.run.name == name)
-        reached = [_at(reference_run, metric, of_reference.best_epoch) for metric in metrics]
-        for training, row in zip(group, compared, strict=True):
-            values = [_at(training.run, metric, row.best_epoch) for metric in metrics]
-            is_reference = row is of_reference
-            rows[row.name] = [
-                training.network, row.name, training.pooling, training.lr,
-                '' if training.batch is None else f'{training.batch:,}', _epochs(row.epochs, training.planned),
-                'N/A' if is_reference else _matching(row.matching_epoch, of_reference.epochs),
-                *(_value(value, None if is_reference else its) for value, its in zip(values, reached, strict=True))
-            ]
+        matched, _ = reference_of([training.run for training in group], metrics[0], name)
+        reached = [_final(matched, metric) for metric in metrics]
+        for run, training in ((training.run, training) for training in group):
+            epochs = int(run.curve(metrics[0])[0][-1])
+            rows[run.name] = [
+                training.network, run.name, training.pooling, training.lr,
+                '' if training.batch is None else f'{training.batch:,}',
+                f'{epochs}/{training.planned}' if (training.planned or 0) > epochs else str(epochs),
+                matching_cell(run, matched, metrics[0]),
+                *(number_cell(value, decimals(value or 0), None if run is matched else its)
+                  for value, its in zip((_final(run, metric) for metric in metrics), reached, strict=True))]
     unit = trainings[0].run.unit
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',
               *(METRIC_HEADERS.get(metric, metric) for metric in metrics)]
@@ -86,26 +75,7 @@ def _by_network(trainings):
     return [[training for training in trainings if training.network == network] for network in networks]
 
 
-def _at(run, metric, step):
-    """Value of a metric at one validation; None where there is none."""
-    if step is None or metric not in run.metrics:
-        return None
-    steps, values = run.curve(metric)
-    return next((float(value) for value in values[steps == step]), None)
-
-
-def _epochs(trained, planned):
-    """Epochs trained, of those planned where it was fewer."""
-    return f'{trained}/{planned}' if planned and trained < planned else str(trained)
-
-
-def _matching(epoch, epochs_of_reference):
-    return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs_of_reference, 0)})'
-
-
-def _value(value, reference):
-    if value is None:
-        return 'N/A'
-    digits = decimals(value)
-    difference = '' if reference is None else f' ({arrow(value - reference, digits)})'
-    return f'{value:.{digits}f}{difference}'
+def _final(run, metric):
+    """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
+    value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
+    return None if math.isnan(value) else value

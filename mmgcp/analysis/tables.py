@@ -1,23 +1,19 @@
 """Markdown tables, aligned so that they read well in a terminal too."""
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from mmgcp.utils.logs import Run
+from mmgcp.utils.records import write_whole
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Write a table whose first columns are text and hang left, the others numbers that hang right.
+    """Write a table whose first ``text`` columns are text and hang left, the others numbers that hang right.
 
     Args:
         header (Sequence[str]): Names of the columns.
         rows (Sequence[Sequence[str]]): Cells, as many per row as there are columns.
         text (int): Number of columns with text.
-
-    Returns:
-        str: One line per row under two lines of header.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = [*('-' * width for width in widths[:text]), *('-' * (width - 1) + ':' for width in widths[text:])]
@@ -27,25 +23,28 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: i
 
 
 def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str | Path) -> None:
-    """Write a table as Markdown or CSV.
-
-    Args:
-        header (Sequence[str]): Names of the columns.
-        rows (Sequence[Sequence[str]]): Cells.
-        path (str | Path): File to write, ``.md`` or ``.csv``; missing folders are made.
+    """Write a table as Markdown or CSV, by the ending of the path; missing folders are made.
 
     Raises:
-        ValueError: If ``path`` has another ending.
+        ValueError: If ``path`` ends neither in ``.md`` nor in ``.csv``.
     """
-    path = Path(path)
-    if path.suffix not in ('.md', '.csv'):
+    suffix = Path(path).suffix
+    if suffix not in ('.md', '.csv'):
         raise ValueError(f"The table '{path}' must end in .md or .csv.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.md':
-        path.write_text(markdown_table(header, rows) + '\n', encoding='utf-8')
-        return
-    with path.open('w', newline='', encoding='utf-8') as file:
-        csv.writer(file, lineterminator='\n').writerows([header, *rows])
+    text = io.StringIO()
+    if suffix == '.md':
+        text.write(markdown_table(header, rows) + '\n')
+    else:
+        csv.writer(text, lineterminator='\n').writerows([header, *rows])
+    write_whole(path, text.getvalue())
+
+
+def number_cell(value: float | None, digits: int, base: float | None = None, error: float | None = None) -> str:
+    """Write a number, its difference from that of another network, and the standard error of this, where there are."""
+    if value is None:
+        return 'N/A'
+    spread = '' if error is None else f' ± {error:.{digits}f}'
+    return f'{value:.{digits}f}' + ('' if base is None else f' ({arrow(value - base, digits)}{spread})')
 
 
 def arrow(difference: float, digits: int) -> str:
@@ -59,32 +58,3 @@ def arrow(difference: float, digits: int) -> str:
 def decimals(value: float) -> int:
     """Decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
     return 2 if value > 1 else 3
-
-
-def results_table(runs: Sequence[Run], metrics: Sequence[str]) -> str:
-    """Last validation of each run, a column per metric, empty where a run did not measure it.
-
-    Args:
-        runs (Sequence[Run]): The runs.
-        metrics (Sequence[str]): Names of validation metrics.
-
-    Returns:
-        str: Markdown table.
-
-    Raises:
-        ValueError: If no run measured one of the metrics.
-    """
-    for metric in metrics:
-        if not any(metric in run.metrics for run in runs):
-            known = sorted({name for run in runs for name in run.metrics})
-            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
-    return markdown_table(['run', 'unit', 'trained', *metrics],
-                          [[run.name, run.unit, str(run.val[-1]['step']), *(_last(run, m) for m in metrics)]
-                           for run in runs])
-
-
-def _last(run, metric):
-    if metric not in run.metrics:
-        return ''
-    value = run.curve(metric)[1][-1]
-    return f'{value:.{decimals(np.nan_to_num(value))}f}'

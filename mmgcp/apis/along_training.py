@@ -1,4 +1,4 @@
-"""Measure the checkpoints of a training and append the results to a file, skipping those measured before."""
+"""Measure the checkpoints of a training that have not been measured yet, and append the results to a file."""
 import hashlib
 import time
 from collections.abc import Sequence
@@ -22,15 +22,7 @@ INTERVAL = 10  # seconds between progress lines
 
 
 class MeasuredTraining(NamedTuple):
-    """Training whose checkpoints are to be measured.
-
-    Attributes:
-        name (str): Name in tables and plots.
-        cfg (Config): Config of the training, including its work directory.
-        checkpoints (list[Path]): Checkpoint files, first to last.
-        batches (list[dict]): Training batches to measure on.
-        settings (dict): Settings of the measurement.
-    """
+    """Training whose checkpoints are to be measured: first to last, on some batches, with the settings to record."""
     name: str
     cfg: Config
     checkpoints: list[Path]
@@ -40,7 +32,7 @@ class MeasuredTraining(NamedTuple):
 
 def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int,
                           **how) -> list[MeasuredTraining]:
-    """Collect the checkpoints and images for :func:`measure_curvatures`.
+    """Collect checkpoints and training images for :func:`measure_curvatures`.
 
     Args:
         cfgs (dict[str, Config]): Configs of the trainings by name.
@@ -48,9 +40,6 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         batches (int): Number of batches of ``train_dataloader.batch_size`` images.
         seed (int): Seed for images, augmentations, dropout and random vectors.
         **how: Further arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
-
-    Returns:
-        list[MeasuredTraining]: One per config.
 
     Raises:
         SetupError: If there are no checkpoints or no images.
@@ -72,12 +61,9 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
 def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
     """Measure the checkpoints that are not in ``WORK_DIR/curvature.json`` yet.
 
-    Args:
-        trainings (Sequence[MeasuredTraining]): Trainings from :func:`curvatures_to_measure`.
-
     Raises:
-        ValueError: If such a file was written with other settings.
         SetupError: If a checkpoint cannot be read.
+        ValueError: If such a file was written with other settings.
     """
     missing, costs = [], []
     for training in trainings:
@@ -110,7 +96,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
     Args:
         cfg (Config): Config of the training.
         path (Path): File of the measurements.
-        checkpoints (Sequence[Path]): Checkpoints to measure.
+        checkpoints (Sequence[Path]): Checkpoints.
         number (int): Number of batches of ``train_dataloader.batch_size`` images.
         damping (float): Damping of K-FAC.
         seed (int): Seed for images and augmentations.
@@ -143,13 +129,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
 
 
 class Progress:
-    """Print the progress of a measurement every ten seconds, and estimate the time left for all of them.
-
-    Args:
-        measurements (int): Total number of measurements.
-        samples (int): Products for the trace in each of them.
-        costs (list[int]): Products that earlier measurements took.
-    """
+    """Print the progress of measurements, and the time left for all of them as estimated from earlier ones."""
 
     def __init__(self, measurements: int, samples: int, costs: list[int]) -> None:
         self.measurements, self.samples, self.costs, self.number = measurements, samples, costs, 0
@@ -166,12 +146,11 @@ class Progress:
         if now - self.printed < INTERVAL:
             return
         self.printed, each = now, (now - self.began) / products
+        outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         if self.costs:
             usual = sum(self.costs) / len(self.costs)
             left = max(usual - products, 0) + usual * (self.measurements - self.number)
             outlook = f' of about {usual:.0f}, {each:.2g} s each: {timedelta(seconds=round(left * each))} left in all'
-        else:
-            outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         print(f'{self.name}: {products} products{outlook}', flush=True)
 
     def end(self, curvature: Curvature) -> None:
@@ -184,10 +163,9 @@ class Progress:
             print(f'{self.name}: left incomplete, because {curvature.fault}', flush=True)
 
 
-def _fingerprint(batches: list[dict]) -> str:
+def _fingerprint(batches):
     """Short hash of all images in order."""
     digest = hashlib.sha256()
-    for batch in batches:
-        for image in batch['inputs']:
-            digest.update(image.numpy().tobytes())
+    for image in (image for batch in batches for image in batch['inputs']):
+        digest.update(image.numpy().tobytes())
     return digest.hexdigest()[:12]

@@ -1,6 +1,6 @@
-"""Do the class folders of training, validation and test fit together, and the model?"""
+"""Do class folders and lists of images fit together, and the model?"""
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -8,62 +8,92 @@ from mmengine.config import Config
 from mmgcp.datasets.class_folders import describe_difference, some
 from mmgcp.utils.errors import SetupError
 
-from .preflight import class_root, leaves
+from .config_data import classes_of_head, labelled
+
+# Default of MMPretrain's data sets.
+_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
-def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] | None = None) -> None:
+def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = ()) -> list[str]:
     """Compare the class folders of all data sets with each other, with the checkpoint and with the number of outputs.
 
     Labels are numbers of sorted folders: one folder missing from one of the sets shifts the labels of all that follow.
     ``data_preprocessor.num_classes``, which Mixup and CutMix need, is set to that of the head.
 
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``. The folders for
-            training are looked at too, where they are there.
-        trained_on (Sequence[str], optional): Classes that the checkpoint names. Those of another kind, such as words
-            where the folders have numbers, are not compared.
-
     Raises:
-        SetupError: If folders, or their number and ``model.head.num_classes``, differ.
+        SetupError: If a class has no images, or folders, or their number and ``model.head.num_classes``, differ.
     """
-    outputs = _outputs(cfg)
-    folders = {root: classes for split in dict.fromkeys(['train', *splits])
-               for root, classes in _class_folders(cfg, split)}
-    for root, classes in folders.items():
-        if trained_on and set(trained_on).intersection(classes):
-            _compare(root, classes, trained_on, 'the checkpoint', outputs)
-        first = next(iter(folders))
-        _compare(root, classes, folders[first], str(first), outputs)
-    for root, classes in folders.items():
-        if outputs and outputs != len(classes):
-            raise SetupError(f'model.head.num_classes={outputs}, but {root} holds {len(classes)} class folders '
-                             f'({some(classes)}): set --cfg-options model.head.num_classes={len(classes)}, or the '
-                             'data_root one level lower or higher')
-
-
-def _outputs(cfg: Config) -> int | None:
-    """Classes of the head, which those of the preprocessor become."""
-    head = cfg.get('model', {}).get('head')
-    outputs = head.get('num_classes') if isinstance(head, dict) else None
+    outputs, notes, folders = classes_of_head(cfg), [], {}
     for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
         if outputs and isinstance(preprocessor, dict) and 'num_classes' in preprocessor:
             preprocessor['num_classes'] = outputs
-    return outputs
+    # The folders for training count where they are there, also in a test.
+    for split, dataset, folder in labelled(cfg, list(dict.fromkeys(['train', *splits])), 'folders'):
+        if split in splits:
+            notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
+        if folder.is_dir():
+            folders[folder] = _class_names(folder)
+    for folder, classes in folders.items():
+        first = next(iter(folders))
+        _compare(folder, classes, folders[first], str(first), outputs)
+        # A checkpoint may name its classes in words where the folders have numbers.
+        if set(trained_on).intersection(classes):
+            _compare(folder, classes, trained_on, 'the checkpoint', outputs)
+    for folder, classes in folders.items():
+        if outputs and outputs != len(classes):
+            raise SetupError(f'model.head.num_classes={outputs}, but {folder} holds {len(classes)} class folders '
+                             f'({some(classes)}): set --cfg-options model.head.num_classes={len(classes)}, or the '
+                             'data_root one level lower or higher')
+    return notes
 
 
-def _class_folders(cfg: Config, split: str) -> Iterator[tuple[Path, list[str]]]:
-    """Folders that hold a folder per class, with the names of these."""
-    loader = cfg.get(f'{split}_dataloader')
-    for dataset in leaves(loader.dataset) if loader else ():
-        root = class_root(dataset)
-        if root and root.is_dir():
-            yield root, sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+def _class_names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 
-def _compare(root: Path, found: Collection[str], expected: Collection[str], origin: str, outputs: int | None) -> None:
+def _check_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
+    if not folder.is_dir():
+        raise SetupError(f'the folder {folder} does not exist: it must hold one folder of images per class')
+    classes = _class_names(folder)
+    if not classes:
+        raise SetupError(f'{folder} holds no class folders: it must hold one folder of images per class')
+    if classes[0][0] == '.':
+        raise SetupError(f'{folder} holds the hidden folder {classes[0]}, which MMPretrain takes for a class: remove '
+                         'it')
+    files, unread, empty, endings = 0, [], [], f'ends in {", ".join(extensions)}'
+    for name in classes:
+        found = [file for _, _, inner in os.walk(folder / name) for file in inner if file[0] != '.']
+        others = [f'{name}/{file}' for file in found if not file.lower().endswith(extensions)]
+        files, unread = files + len(found), unread + others
+        if len(found) == len(others):
+            empty.append(name)
+    if empty:
+        raise SetupError(f'{len(empty)} of {len(classes)} class folders in {folder} hold no file that {endings}, '
+                         f'{empty[0]} for one: put images there, convert them, or set extensions of the data set')
+    told = f'{len(unread)} of {files} files in {folder} are not read, as none {endings}: {some(unread)}'
+    return [told] if unread else []
+
+
+def _compare(folder: Path, found: Collection[str], expected: Collection[str], origin: str, outputs: int | None) -> None:
     difference = describe_difference(found, expected)
     if difference:
         head = f' (model.head.num_classes={outputs})' if outputs else ''
-        raise SetupError(f'the {len(found)} class folders in {root} are not the {len(expected)} of {origin}{head}: '
+        raise SetupError(f'the {len(found)} class folders in {folder} are not the {len(expected)} of {origin}{head}: '
                          f'{difference}')
+
+
+def check_lists(cfg: Config, splits: Sequence[str]) -> None:
+    """Check that each line of an image list is an image and the number of a class."""
+    outputs = classes_of_head(cfg)
+    for _, _, file in labelled(cfg, splits, 'list'):
+        if not file.is_file():
+            raise SetupError(f'the annotation file {file} does not exist')
+        with file.open(encoding='utf-8', errors='replace') as lines:
+            for number, line in enumerate(map(str.strip, lines), 1):
+                image, _, label = line.rpartition(' ')
+                if not image or not label.isdecimal():
+                    raise SetupError(f'line {number} of {file} is {line[:80]!r}: it must be the path of an image, a '
+                                     'space and the number of its class')
+                if outputs and int(label) >= outputs:
+                    raise SetupError(f'line {number} of {file} has class {label}, but model.head.num_classes={outputs} '
+                                     f'has classes 0 to {outputs - 1}')

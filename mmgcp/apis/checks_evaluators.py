@@ -1,46 +1,72 @@
 """Can the metrics of a run be computed from what it predicts?"""
 import filecmp
+import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
 
 from mmgcp.utils.errors import SetupError
 
-from .preflight import coco_file, leaves
+from .config_data import classes_of_head, datasets, kind, labelled
 
+# Settings of the hook, which passes those that it does not know to the function that saves, after an epoch.
+_CHECKPOINT = {'type', 'priority', '_scope_', *(name for function in (CheckpointHook, Runner.save_checkpoint)
+                                                for name in inspect.signature(function).parameters)}
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
-def check_evaluators(cfg: Config, splits: Sequence[str]) -> None:
-    """Find what would end a run after its first epoch, when metrics are computed.
-
-    Args:
-        cfg (Config): Config of the run.
-        splits (Sequence[str]): Data that the run reads: of ``'train'``, ``'val'`` and ``'test'``.
+def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
+    """Find what would end a run after its first epoch, and leave out metrics for which a test set has no labels.
 
     Raises:
-        SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set, or
-            ``save_best`` names no metric of the validation.
+        SetupError: If there are fewer classes than ``topk``, boxes are compared with those of another data set,
+            ``save_best`` names no metric of the validation, or a test has neither labels nor a place for predictions.
     """
+    notes = _leave_out_metrics(cfg) if 'test' in splits else []
+    head = cfg.get('model', {}).get('head')
+    if isinstance(head, dict) and head.get('cal_acc'):
+        _check_topk(cfg, 'model.head', head)
     for split in splits:
         for name, metric in _metrics(cfg, split):
-            kind = metric.get('type', '').rpartition('.')[2]
-            if kind == 'Accuracy':
+            if kind(metric) == 'Accuracy':
                 _check_topk(cfg, name, metric)
-            elif kind == 'CocoMetric':
+            elif kind(metric) == 'CocoMetric':
                 _check_file(cfg, split, name, metric)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
-        _check_save_best(cfg)
+        _check_save_best(checkpoint.get('save_best') or 'auto', [_names(metric) for _, metric in _metrics(cfg, 'val')])
+    if 'train' in splits and kind(checkpoint) == 'CheckpointHook' and set(checkpoint) - _CHECKPOINT:
+        raise SetupError(f'default_hooks.checkpoint has no setting {min(set(checkpoint) - _CHECKPOINT)}')
+    return notes
 
 
 def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    name = f'{split}_evaluator'
-    metrics = cfg.get(name) or []
+    """Metrics of a split, with their places in the config."""
+    name, metrics = f'{split}_evaluator', cfg.get(f'{split}_evaluator') or []
+    if isinstance(metrics, dict) and 'metrics' in metrics:
+        name, metrics = f'{name}.metrics', metrics['metrics']
     if isinstance(metrics, dict):
         yield name, metrics
     else:
         yield from ((f'{name}.{index}', metric) for index, metric in enumerate(metrics) if isinstance(metric, dict))
+
+
+def _leave_out_metrics(cfg: Config) -> list[str]:
+    """Leave out what cannot be computed without labels."""
+    if not (any(dataset.get('with_label') is False for _, dataset in datasets(cfg, ['test']))
+            or any(b'"annotations"' not in file.read_bytes() for _, _, file in labelled(cfg, ['test'], 'coco'))):
+        return []
+    metrics = [metric for _, metric in _metrics(cfg, 'test')]
+    kept = [metric for metric in metrics if kind(metric).startswith('Dump') or metric.get('format_only')]
+    hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
+    if not (kept or hook.get('enable') or hook.get('draw')):
+        raise SetupError('the test set has no labels, so that nothing can be measured: to predict, set --out FILE or '
+                         '--show-dir FOLDER')
+    cfg.test_evaluator = kept
+    return ['The test set has no labels: its predictions are not measured'] if len(kept) < len(metrics) else []
 
 
 def _topk(metric: dict) -> tuple[int, ...]:
@@ -49,48 +75,35 @@ def _topk(metric: dict) -> tuple[int, ...]:
 
 
 def _check_topk(cfg: Config, name: str, metric: dict) -> None:
-    head = cfg.get('model', {}).get('head')
-    classes = head.get('num_classes') if isinstance(head, dict) else None
-    if classes and max(_topk(metric), default=0) > classes:
-        raise SetupError(f'{name}.topk={_topk(metric)} needs {max(_topk(metric))} classes or more, but '
+    classes, most = classes_of_head(cfg), max(_topk(metric), default=0)
+    if classes and most > classes:
+        raise SetupError(f'{name}.topk={_topk(metric)} needs {most} classes or more, but '
                          f'model.head.num_classes={classes}: set --cfg-options {name}.topk=1')
 
 
 def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
-    truth, loader = metric.get('ann_file'), cfg.get(f'{split}_dataloader')
-    if not truth or '://' in truth or not loader:
+    truth, files = metric.get('ann_file'), [file for _, _, file in labelled(cfg, [split], 'coco')]
+    if not truth or '://' in truth or len(files) != 1 or files[0].resolve() == Path(truth).resolve():
         return
-    files = [coco_file(dataset) for dataset in leaves(loader.dataset)]
-    if len(files) == 1 and files[0] and not _same(files[0], Path(truth)):
+    if not (files[0].is_file() and Path(truth).is_file() and filecmp.cmp(files[0], truth, shallow=False)):
         raise SetupError(f'{name}.ann_file={truth} is not the file of {split}_dataloader.dataset: set --cfg-options '
                          f'{name}.ann_file={files[0]}')
 
 
-def _same(file: Path, other: Path) -> bool:
-    return file.resolve() == other.resolve() or (
-        file.is_file() and other.is_file() and filecmp.cmp(file, other, shallow=False))
-
-
-def _check_save_best(cfg: Config) -> None:
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    wanted = checkpoint.get('save_best') or 'auto'
-    computed = [_names(metric) for _, metric in _metrics(cfg, 'val')]
-    if not computed or not all(computed):
-        return
+def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:
     known = [name for names in computed for name in names]
     missing = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in ('auto', *known)]
-    if missing:
+    if missing and all(computed):
         raise SetupError(f"default_hooks.checkpoint.save_best='{missing[0]}' is no metric of the validation, which "
-                         f'computes {", ".join(known)}')
+                         f'computes {", ".join(known) or "none"}')
 
 
 def _names(metric: dict) -> list[str]:
     """Names of the results of a metric; empty where they are not known."""
-    kind, prefix = metric.get('type', '').rpartition('.')[2], metric.get('prefix')
-    if kind == 'Accuracy' and not metric.get('thrs'):
-        return [f'{prefix or "accuracy"}/top{k}' for k in _topk(metric)]
-    kinds = metric.get('metric', 'bbox')
+    prefix, kinds = metric.get('prefix'), metric.get('metric', 'bbox')
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kind == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
+    if kind(metric) == 'Accuracy' and not metric.get('thrs'):
+        return [f'{prefix or "accuracy"}/top{k}' for k in _topk(metric)]
+    if kind(metric) == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
         return [f'{prefix or "coco"}/{which}_{item}' for which in kinds for item in _COCO_ITEMS]
     return []

@@ -1,7 +1,7 @@
 """Are the settings of a command line read by anything?"""
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -15,11 +15,7 @@ _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficie
 
 
 def check_options(cfg: Config, options: Mapping) -> None:
-    """Refuse settings that would change nothing.
-
-    Args:
-        cfg (Config): Config, before the settings are merged.
-        options (Mapping): Settings by dotted names.
+    """Refuse settings, by dotted names, that would change nothing in a config.
 
     Raises:
         SetupError: If nothing reads a name, or the config has put its value into other settings already.
@@ -38,21 +34,13 @@ def check_options(cfg: Config, options: Mapping) -> None:
                              f'into other settings: set {", ".join(places)}')
 
 
-def _settings(node: Mapping, where: str = '') -> Iterator[tuple[str, str, object]]:
+def _settings(node: Config | Mapping | Sequence, where: str = '') -> Iterator[tuple[str, str | int, object]]:
     """Places, last keys and values of all settings that are read."""
-    for key, value in node.items():
+    for key, value in enumerate(node) if isinstance(node, (list, tuple)) else node.items():
         if where or key in _READ:
             yield f'{where}{key}', key, value
-            for place, part in _parts(f'{where}{key}', value):
-                yield from _settings(part, f'{place}.')
-
-
-def _parts(place: str, value: object) -> Iterator[tuple[str, Mapping]]:
-    if isinstance(value, Mapping):
-        yield place, value
-    elif isinstance(value, (list, tuple)):
-        for index, entry in enumerate(value):
-            yield from _parts(f'{place}.{index}', entry)
+            if isinstance(value, (list, tuple, Mapping)):
+                yield from _settings(value, f'{where}{key}.')
 
 
 def _same(found: object, value: object) -> bool:

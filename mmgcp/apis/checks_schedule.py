@@ -5,32 +5,35 @@ from mmengine.config import Config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.errors import SetupError
 
+from .config_data import kind
 
-def schedule_warning(cfg: Config) -> str | None:
-    """Say where a schedule leaves whole epochs without training, or is not reached.
 
-    Args:
-        cfg (Config): Config of the run.
+def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
+    """Say where a schedule leaves whole epochs without training, or ends too early; None if nowhere, or not known.
 
-    Returns:
-        str | None: One sentence; None where there is nothing to say, or the rates are not known before the run.
+    ``epoch_length`` is the number of iterations per epoch, on which schedules by iteration depend.
     """
-    by_epoch = _scheduler_epochs(cfg)
-    if (cfg.get('train_cfg') or {}).get('max_iters') and by_epoch:
-        return f'The training counts iterations: {", ".join(by_epoch)}, which step by epoch, may never step'
+    settings = cfg.get('param_scheduler') or []
+    settings = [settings] if isinstance(settings, dict) else settings
+    if (cfg.get('train_cfg') or {}).get('max_iters'):
+        # MMEngine counts the whole training as one epoch.
+        by_epoch = [kind(setting) for setting in settings if setting.get('by_epoch', True)
+                    and not (setting.get('convert_to_iter_based') and 'end' in setting)]
+        return (f'The training counts iterations, but {", ".join(by_epoch)} counts epochs, which never end: set '
+                'by_epoch=False and its lengths in iterations') if by_epoch else None
     try:
-        rates = lr_curve(cfg, epoch_length=1)
+        rates = lr_curve(cfg, epoch_length)
     except SetupError:
         return None
     zero = np.flatnonzero(rates == 0) + 1
     if len(zero) > 1:  # the last epoch of LR_adju has rate 0 as published
         return (f'The learning rate is 0 in {len(zero)} of {len(rates)} epochs ({zero[0]} to {zero[-1]}), in which '
                 'nothing is learnt: fit param_scheduler to train_cfg.max_epochs')
+    # Schedules that have an end and lower the rate, unlike a warm-up, are meant to last as long as the training.
+    ends = [setting['end'] / (1 if setting.get('by_epoch', True) else epoch_length)
+            for setting in settings if 'end' in setting]
+    last = max(ends, default=len(rates))
+    if len(ends) == len(settings) and last <= len(rates) - 2 and rates[-1] < rates.max():
+        return (f'The learning rate stays at {rates[-1]:.3g} from epoch {int(np.ceil(last)) + 1} to {len(rates)}, as '
+                'all schedules have ended: fit param_scheduler to train_cfg.max_epochs')
     return None
-
-
-def _scheduler_epochs(cfg: Config) -> list[str]:
-    """Types of the schedulers that step by epoch."""
-    settings = cfg.get('param_scheduler') or []
-    return [setting['type'] for setting in ([settings] if isinstance(settings, dict) else settings)
-            if setting.get('by_epoch', True)]

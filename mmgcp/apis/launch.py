@@ -7,28 +7,21 @@ import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmgcp.engine.hooks import ResumedSettingsHook
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import (
-    assert_fits,
-    classes_of,
-    load_checkpoint,
-    settle_resume,
-    tensors_of,
-    under_prefix,
-)
+from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
 from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.machines import machines, use_machines
+from mmgcp.utils.machines import choose_port, machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
 from mmgcp.utils.reported import reported
 
-from .checks_annotations import check_annotations
-from .checks_categories import check_categories
-from .checks_classes import check_class_folders
 from .checks_evaluators import check_evaluators
+from .checks_images import check_images
 from .checks_options import check_options
 from .checks_schedule import schedule_warning
 from .preflight import check_data
@@ -50,7 +43,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         Config: The config with ``work_dir`` and ``launcher`` set.
 
     Raises:
-        SetupError: If the file does not exist or cannot be parsed, or nothing reads one of the settings.
+        SetupError: If the file cannot be read, or nothing reads one of the settings.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:
@@ -58,9 +51,8 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
     except FileNotFoundError as error:
         reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
         raise SetupError(f'the config {path} {reason}') from error
-    except SyntaxError as error:
-        raise SetupError(f'the config {path} cannot be read: {error}') from error
-    except (AttributeError, ImportError, IndexError, KeyError, NameError, TypeError) as error:
+    except (AttributeError, ImportError, IndexError, KeyError, NameError, RuntimeError, SyntaxError,
+            TypeError) as error:
         raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
                          f'{error}') from error
     check_options(cfg, cfg_options or {})
@@ -72,16 +64,9 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
 def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, labels: Sequence[str] | None = None,
                  **settings) -> dict[str, Config]:
-    """Load the configs of several runs.
+    """Load the configs of several runs, by the names of these: ``labels`` or names of the work directories.
 
-    Args:
-        paths (Sequence[str]): Config files.
-        work_dirs (Sequence[str], optional): One per config.
-        labels (Sequence[str], optional): Names of the runs. Default: names of the work directories.
-        **settings: Further arguments of :func:`load_config`, the same for all.
-
-    Returns:
-        dict[str, Config]: Configs by the names of the runs.
+    Further arguments are those of :func:`load_config`, the same for all.
 
     Raises:
         SetupError: If a config cannot be read, or two runs have the same name.
@@ -136,32 +121,29 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         whole_model (bool): Whether ``cfg.load_from`` must fill the whole model, for testing, or only its backbone,
             for fine-tuning with a new head. A run that resumes always fills the whole model.
 
-    Returns:
-        Runner: The runner.
-
     Raises:
         SetupError: If something is missing or does not fit.
     """
     if 'model' not in cfg:
         raise SetupError('the config has no model: it is a base of others, or no config at all')
     _make_work_dir(cfg.work_dir)
-    check_data(cfg, splits)
-    check_annotations(cfg, splits)
-    check_evaluators(cfg, splits)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
-        check_categories(cfg, splits)
         operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
+    if cfg.launcher in ('slurm', 'mpi'):
+        choose_port()
     if not torch.cuda.is_available():
         _use_cpu(cfg)
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
     settle_resume(cfg)
+    whole_model = whole_model or bool(cfg.get('resume'))
     loaded = state_dict = None
     if cfg.get('load_from') and not Path(cfg.load_from).is_dir():  # DeepSpeed saves folders, and checks them itself
         loaded = load_checkpoint(cfg.load_from)
         state_dict = tensors_of(loaded)
-    check_class_folders(cfg, splits, classes_of(loaded) if loaded and (whole_model or cfg.get('resume')) else None)
+    notes = check_data(cfg, splits, classes_of(loaded) if loaded and whole_model else ())
+    notes += check_evaluators(cfg, splits)
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers'):
@@ -169,10 +151,11 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     with reported(ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
-            getattr(runner, f'{split}_loop')
+            loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own
+            check_images(getattr(loader, 'dataset', None), f'{split}_dataloader')
     if state_dict is not None:
         model = getattr(runner.model, 'module', runner.model)
-        if whole_model or cfg.get('resume'):
+        if whole_model:
             assert_fits(model, state_dict, cfg.load_from)
         elif hasattr(model, 'backbone'):
             assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
@@ -180,17 +163,31 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
                 assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
-        _note_batch_size(cfg, runner)
-        warning = schedule_warning(cfg)
-        if warning:
-            runner.logger.warning(warning)
+        notes += [_batch_size_warning(cfg, runner.world_size), schedule_warning(cfg, len(runner.train_dataloader))]
+        if cfg.get('resume') and isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:
+            runner.register_hook(ResumedSettingsHook())
+    for note in filter(None, notes):
+        runner.logger.warning(note)
     if detects:
         runner.logger.info(f'Operators of mmcv: {operators()}')
     return runner
 
 
+def train(runner: Runner) -> None:
+    """Train; errors before the first iteration, as in the settings of the optimizer, end in one sentence."""
+    started, hook = [], Hook()
+    hook.before_train = started.append
+    runner.register_hook(hook)
+    try:
+        runner.train()
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        if started:
+            raise
+        with reported(type(error)):
+            raise
+
+
 def _make_work_dir(folder: str) -> None:
-    """Make sure that logs and checkpoints can be written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -199,24 +196,20 @@ def _make_work_dir(folder: str) -> None:
         raise SetupError(f'the work directory {folder} cannot be written to: set another with --work-dir')
 
 
-def _note_batch_size(cfg: Config, runner: Runner) -> None:
-    """Warn if the learning rate is for another number of images per step and is not scaled."""
+def _batch_size_warning(cfg: Config, world_size: int) -> str | None:
+    """Say that the learning rate is for another number of images per step, if it is not scaled."""
     base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
-    images = runner.world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get(
-        'accumulative_counts', 1)
-    if base and images not in (0, base) and not cfg.auto_scale_lr.get('enable'):
-        runner.logger.warning(f'A step has {images} images, but the learning rate is for {base}: --auto-scale-lr '
-                              f'multiplies it by {images / base:g} (linear scaling); without it the rate stays.')
+    images = world_size * cfg.train_dataloader.get('batch_size', 0) * cfg.optim_wrapper.get('accumulative_counts', 1)
+    if not base or images in (0, base) or cfg.auto_scale_lr.get('enable'):
+        return None
+    return (f'A step has {images} images, but the learning rate is for {base}: --auto-scale-lr multiplies it by '
+            f'{images / base:g} (linear scaling); without it the rate stays.')
 
 
 def _use_cpu(cfg: Config) -> None:
-    """Run on the CPU, connecting several processes by gloo.
-
-    MMEngine's own process initialisation and model wrapper assume a CUDA device.
-    """
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if cfg.get(name):
-            cfg[name].pin_memory = False
+    """Run on the CPU, processes connected by gloo, where MMEngine assumes CUDA devices."""
+    for loader in filter(None, map(cfg.get, ('train_dataloader', 'val_dataloader', 'test_dataloader'))):
+        loader.pin_memory = False
     if cfg.launcher == 'none':
         return
     if not torch.distributed.is_initialized():

@@ -15,17 +15,12 @@ from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.seeds import seed_all
 
+from .checks_images import check_images
 from .preflight import check_data
 
 
 def saved_checkpoints(work_dir: str | Path) -> list[Path]:
-    """List the checkpoints that a training saved, first to last.
-
-    Args:
-        work_dir (str | Path): Work directory of the training.
-
-    Returns:
-        list[Path]: ``epoch_N.pth`` or ``iter_N.pth`` with ascending N.
+    """List the checkpoints in a work directory, ``epoch_N.pth`` or ``iter_N.pth`` with ascending N.
 
     Raises:
         SetupError: If there are none, or both kinds.
@@ -42,16 +37,9 @@ def saved_checkpoints(work_dir: str | Path) -> list[Path]:
 
 
 def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tuple[Path, int]]:
-    """Select the checkpoints without a record.
+    """Select the checkpoints without a record of their name and CRC-32; return them with the latter.
 
     The checksum distinguishes checkpoints of the same name from a repeated training.
-
-    Args:
-        checkpoints (Sequence[Path]): Checkpoint files.
-        records (Sequence[dict]): Measurements with the name of the ``checkpoint`` and the file's ``crc32``.
-
-    Returns:
-        list[tuple[Path, int]]: Files and their CRC-32, in the given order.
     """
     measured = {(record['checkpoint'], record['crc32']) for record in records}
     checksums = [(path, zlib.crc32(path.read_bytes())) for path in checkpoints]
@@ -60,10 +48,6 @@ def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tup
 
 def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
     """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
-
-    Args:
-        cfg (Config): Config of the run.
-        checkpoint (str | Path): Checkpoint file, URL or ``workdir://NAME``.
 
     Returns:
         tuple[nn.Module, dict]: The model, and the checkpoint's ``meta`` with the trained ``epoch`` and ``iter``, or an
@@ -86,17 +70,10 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
 
 
 def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
-    """Take the first batches of a config's training data, augmented as in training.
+    """Take the first batches of a config's training data, augmented as in training, on the CPU.
 
-    Configs with the same data and ``train_dataloader.batch_size`` give the same images for the same seed.
-
-    Args:
-        cfg (Config): Config of the run.
-        number (int): Number of batches of ``train_dataloader.batch_size`` images.
-        seed (int): Seed for order and augmentations.
-
-    Returns:
-        list[dict]: Batches from the data loader, on the CPU.
+    Configs with the same data and ``train_dataloader.batch_size`` give the same images, in the same order and with the
+    same augmentations, for the same seed.
 
     Raises:
         SetupError: If the data are missing, or there are too few batches.
@@ -106,6 +83,7 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     # Workers would use random generators of their own.
     loader = Runner.build_dataloader(
         {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
+    check_images(loader.dataset, 'train_dataloader')
     seed_all(seed)
     batches = list(itertools.islice(loader, number))
     if len(batches) < number:

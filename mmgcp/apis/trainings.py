@@ -14,18 +14,13 @@ from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import read_runs
 
+from .config_data import kind
+
 CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
 
 
 def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[TrainedRun]:
-    """Read runs and their configs.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-
-    Returns:
-        list[TrainedRun]: The runs, in the given order, with a warning where the batch size is unknown or changed.
+    """Read runs and their configs from work directories, and warn where a batch size is unknown or changed.
 
     Raises:
         ValueError: If a run cannot be read (see :func:`~mmgcp.utils.logs.read_runs`), or its config is missing.
@@ -47,21 +42,17 @@ def _read_training(work_dir, run):
     network, pooling = _network(cfg.model)
     train_cfg = cfg.get('train_cfg') or {}
     return TrainedRun(
-        run=run,
-        network=network,
-        pooling=pooling,
-        lr=_lr_setting(cfg, network),
-        batch=_batch(cfg, starts, run.name),
+        run=run, network=network, pooling=pooling, lr=_lr_setting(cfg, network), batch=_batch(cfg, starts, run.name),
         planned=train_cfg.get('max_epochs' if run.unit == 'epoch' else 'max_iters'))
 
 
 def _network(model):
     """Names of the backbone and of its pooling."""
     backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
-    name = _short(backbone.get('type', '')).removeprefix('GCP')
+    name = kind(backbone).removeprefix('GCP')
     size = backbone.get('depth') or backbone.get('arch')
     network = f'{name}-{size}' if isinstance(size, (int, str)) else name
-    pooling = _short(neck.get('type', 'none'))
+    pooling = kind(neck[-1] if isinstance(neck, list) else neck) or 'none'
     if pooling == 'GlobalCovariancePooling':
         return network, 'GCP' + CONV5.get(backbone.get('conv5_downsample'), '')
     return network, 'GAP' if pooling == 'GlobalAveragePooling' else pooling
@@ -70,7 +61,7 @@ def _network(model):
 def _lr_setting(cfg, network):
     optim_wrapper = cfg.get('optim_wrapper') or {}
     setting = _known_setting(cfg, network) or _schedulers(cfg)
-    return f'K-FAC, {setting}' if _short(optim_wrapper.get('type', '')) == 'KFACOptimWrapper' else setting
+    return f'K-FAC, {setting}' if kind(optim_wrapper) == 'KFACOptimWrapper' else setting
 
 
 def _known_setting(cfg, network):
@@ -103,7 +94,7 @@ def _known_curves(network):
 def _schedulers(cfg):
     """Types of the schedulers and the optimizer's initial learning rate."""
     settings = cfg.get('param_scheduler') or []
-    types = [_short(setting['type']) for setting in ([settings] if isinstance(settings, dict) else settings)]
+    types = [kind(setting) for setting in ([settings] if isinstance(settings, dict) else settings)]
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
     return ' + '.join(types or ['constant']) + ('' if lr is None else f' {lr:g}')
 
@@ -123,8 +114,3 @@ def _batch(cfg, starts, name):
         warnings.warn(f"'{name}' was trained by {', then '.join(map(str, processes))} processes: the batch is that of "
                       'the last start.', stacklevel=2)
     return images * processes[-1] * (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-
-
-def _short(kind):
-    """Name of a type without its scope: 'mmgcp.GCPResNet' is 'GCPResNet'."""
-    return str(kind).rpartition('.')[2]

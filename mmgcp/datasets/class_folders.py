@@ -1,4 +1,5 @@
 """Find and check the class folders of a data set."""
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -10,27 +11,25 @@ _NAMES_SHOWN = 3
 
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
-    """List the class folders that several folders share.
+    """List the class folders that one or more folders share, in label order.
 
-    Args:
-        folders (Sequence[Path]): One or more folders with one folder per class each.
-        classes (Sequence[str] | None): Names of the class folders that the network was trained on, in the order of
-            its outputs. None takes those of the first folder, sorted.
-
-    Returns:
-        tuple[str, ...]: The names in label order.
+    ``classes`` are those that the network was trained on, in the order of its outputs. None takes those of the first
+    folder, sorted; but of part of ImageNet's, which has other numbers, no labels are guessed.
 
     Raises:
-        SetupError: If a folder does not exist, or has other class folders.
+        SetupError: If a folder does not exist, or has other class folders, or labels cannot be told from them.
     """
     origin = 'the training'
     for folder in folders:
         if not folder.is_dir():
             raise SetupError(f'{folder} does not exist: it must hold one folder per class')
-        found = find_folders(str(folder))[0]
+        found = [name for name in find_folders(str(folder))[0] if not name.startswith('.')]
         if classes is None:
             if not found:
                 raise SetupError(f'{folder} holds no class folders')
+            if len(found) != 1000 and all(re.fullmatch(r'n\d{8}', name) for name in found):
+                raise SetupError(f"{folder} holds {len(found)} of ImageNet's 1,000 class folders, and labels cannot be "
+                                 'told from them: set classes to those that the network was trained on, in label order')
             classes, origin = found, folder
         difference = describe_difference(found, classes)
         if difference:

@@ -6,10 +6,10 @@ Each image ``CLASS/NAME.*`` gives
     PERTURBATION/CLASS/NAME/000.jpg, 001.jpg, ... (or .png), or
     PERTURBATION/CLASS/NAME.mp4                                         ImageNet-P
 
-An image is resized by its short side, cropped and corrupted as in MMPretrain's pipeline ``LoadImageFromFile,
-ResizeEdge, CenterCrop, mmgcp.Corrupt``, so that PNG files have exactly the same pixels. The published files are JPEG of
-quality 85, as far as known; JPEG, and even more MP4, change the pixels. Pillow resizes by default, as for the published
-images and in the configs for ImageNet; choose OpenCV if the ``ResizeEdge`` of the test pipeline uses it.
+Images are resized, cropped and corrupted as in the pipeline ``LoadImageFromFile, ResizeEdge, CenterCrop,
+mmgcp.Corrupt``, so that PNG files have exactly the same pixels. JPEG of quality 85, as published, and even more MP4
+change them. Pillow resizes by default, as published and in the configs for ImageNet; choose OpenCV if the
+``ResizeEdge`` of the test pipeline uses it.
 
 Files are written to a folder ``.part-*`` and moved to their place when they are complete.
 """
@@ -19,7 +19,6 @@ import multiprocessing
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,13 +28,15 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from mmcv.transforms import CenterCrop, LoadImageFromFile
+from mmcv.transforms import LoadImageFromFile
 from mmengine.utils import ProgressBar
 from mmpretrain.datasets.transforms import ResizeEdge
 
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import write_whole
 
-from .corruptions import SMALLEST_SIDE, corrupt_image, image_key
+from .corruptions import SMALLEST_SIDE, image_key
+from .perturbations import DEFINITION
 from .recipe import CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
 
@@ -45,38 +46,18 @@ _BYTES_PER_PIXEL = {'jpeg': 0.3, 'png': 1.5, 'mp4': 0.075}
 
 
 class Report(NamedTuple):
-    """Result of :func:`make_folder`.
-
-    Attributes:
-        written (int): Number of images or sequences written.
-        present (int): Number of those that existed before.
-        unreadable (list[str]): Source images that could not be read, in order.
-        rates (dict[str, float]): Images or sequences made and written per second and process, by corruption or
-            perturbation, without reading the source.
-    """
-    written: int
-    present: int
-    unreadable: list[str]
-    rates: dict[str, float]
+    """Result of :func:`make_folder`."""
+    written: int  # images or sequences
+    present: int  # those that existed before
+    unreadable: list[str]  # source images, in order
 
 
-def make_folder(
-    folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
-    skip_unreadable: bool = False, log: Callable[[str], None] = print,
-) -> Report:
+def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet | PerturbedSet], workers: int = 0,
+                skip_unreadable: bool = False, log: Callable[[str], None] = print) -> Report:
     """Write corrupted versions of all images of ``recipe.source``, except those that exist already.
 
-    Args:
-        folder (str | Path): Target folder.
-        recipe (Recipe): Settings.
-        sets (Sequence[CorruptedSet | PerturbedSet]): Sets to write.
-        workers (int): Number of processes; 0 uses this one. Default: 0.
-        skip_unreadable (bool): Leave out source images that cannot be read, instead of raising an error once all others
-            are written.
-        log (Callable[[str], None]): Called with lines of progress.
-
-    Returns:
-        Report: What was written.
+    Images that cannot be read are left out; unless ``skip_unreadable`` is set, they raise an error once all others are
+    written. ``workers`` is the number of processes, 0 for this one; ``log`` gets lines of progress.
 
     Raises:
         SetupError: If the folder holds something else or was made with another recipe, the source is not an image
@@ -88,23 +69,20 @@ def make_folder(
     for version in sets:
         version.check(recipe)
     images = source_images(recipe.source)
-    loaded = (load_image(path, recipe.resize, recipe.backend, recipe.crop) for path in images)
-    first = next((image for image in loaded if image is not None), None)
+    first = next((image for path in images if (image := load_image(path, recipe)) is not None), None)
     if first is None:
         raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
     tasks, present = _missing(folder, recipe, sets, images)
     _keep_settings(folder, recipe)
-    number = len(images) * len(sets) - present
+    number = len(images) * len(sets) - present  # to write
     log(f'{len(images)} images x {len(sets)} sets: {number} to write to {folder}, {present} are there')
-    log(_disk_space(folder, recipe, number, first))
-    written, seconds, unreadable = Counter(), Counter(), []
-    bar = ProgressBar(len(tasks), file=sys.stdout)
-    for took, problem in _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers, sets):
-        for name, elapsed in took:
-            written[name] += 1
-            seconds[name] += elapsed
-        if problem:
-            unreadable.append(problem)
+    log(_disk_space(folder, recipe, number, recipe.cropped(first)))
+    unreadable, bar = [], ProgressBar(len(tasks), file=sys.stdout)
+    outcomes = _outcomes(functools.partial(_write_versions, folder, recipe), tasks, workers)
+    for (path, versions), readable in zip(tasks, outcomes, strict=True):
+        if not readable:
+            unreadable.append(str(path))
+            number -= len(versions)
         bar.update()
     log('')
     if unreadable:
@@ -113,7 +91,7 @@ def make_folder(
             raise SetupError(f'{sentence}; all others are written: replace these, or leave them out with '
                              '--skip-unreadable.')
         log(f'Left out: {sentence}')
-    return Report(written.total(), present, unreadable, {name: written[name] / seconds[name] for name in written})
+    return Report(number, present, unreadable)
 
 
 def source_images(source: str | Path) -> list[Path]:
@@ -122,14 +100,12 @@ def source_images(source: str | Path) -> list[Path]:
     Raises:
         SetupError: If there are no classes, a class has no images, or two images of a class have the same stem.
     """
-    classes = sorted(entry for entry in Path(source).iterdir() if entry.is_dir())
+    classes = [entry for entry in _visible(source) if entry.is_dir()]
     if not classes:
         raise SetupError(f"'{source}' has no class folders: images must be in SOURCE/CLASS/.")
     images = []
     for folder in classes:
-        # macOS leaves files such as ._x.jpg beside images.
-        found = sorted(path for path in folder.iterdir()
-                       if path.suffix.lower() in _SUFFIXES and not path.name.startswith('.'))
+        found = [path for path in _visible(folder) if path.suffix.lower() in _SUFFIXES]
         if not found:
             raise SetupError(f"the class folder '{folder}' holds no images: images must be in SOURCE/CLASS/.")
         stem, number = Counter(path.stem for path in found).most_common(1)[0]
@@ -140,9 +116,16 @@ def source_images(source: str | Path) -> list[Path]:
     return images
 
 
+def _visible(folder):
+    """Sorted entries of a folder, without hidden ones: macOS leaves ._x.jpg beside images, Jupyter a folder."""
+    return sorted(entry for entry in Path(folder).iterdir() if not entry.name.startswith('.'))
+
+
 def _keep_settings(folder, recipe):
-    """Write the settings of a folder, or check that it was made with the same ones."""
+    """Write the settings of a folder, or compare them with those that it was made with."""
     path, settings = folder / 'settings.json', asdict(recipe)
+    if recipe.benchmark == 'imagenet-p':
+        settings['definition'] = DEFINITION
     if path.is_file():
         try:
             known = dict(json.loads(path.read_text()))
@@ -156,11 +139,7 @@ def _keep_settings(folder, recipe):
     elif folder.exists() and any(folder.iterdir()):
         raise SetupError(f"'{folder}' holds something else (it has no settings.json): choose an empty folder.")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
-            part = Path(workshop) / path.name
-            part.write_text(json.dumps(settings, indent=2) + '\n')
-            part.replace(path)
+        write_whole(path, json.dumps(settings, indent=2) + '\n')
 
 
 def _missing(folder, recipe, sets, images):
@@ -179,61 +158,42 @@ def _missing(folder, recipe, sets, images):
 
 
 def _disk_space(folder, recipe, number, image):
-    frames = recipe.frames if recipe.benchmark == 'imagenet-p' else 1
+    frames = recipe.frames or 32 if recipe.benchmark == 'imagenet-p' else 1
     needed = number * frames * image[..., 0].size * _BYTES_PER_PIXEL[recipe.format]
     return f'They take about {needed / 1e9:.2g} GB; {shutil.disk_usage(folder).free / 1e9:.3g} GB are free'
 
 
-def _outcomes(work: Callable, tasks: Iterable, workers: int, sets: Sequence) -> Iterator:
-    """Results of all tasks in order, computed in this or in several processes."""
+def _outcomes(work: Callable, tasks: Iterable, workers: int) -> Iterator:
+    """Results of all tasks in order, of this or of several processes."""
     if not workers:
         yield from map(work, tasks)
         return
     # Spawned, not forked: a fork lacks the threads of OpenCV and Numba.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _start_worker, (sets,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), cv2.setNumThreads, (0,))
     try:
         yield from pool.map(work, tasks)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(sets):
-    cv2.setNumThreads(0)
-    if any(version.name == 'glass_blur' for version in sets):
-        # Compile it here, which takes seconds, so that the measured rate does not include it.
-        corrupt_image(np.zeros((SMALLEST_SIDE, SMALLEST_SIDE, 3), np.uint8), 'glass_blur', 1, seed=0)
-
-
 def _write_versions(folder, recipe, task):
-    """Write the versions of one image; return the seconds that each took, and the path if it cannot be read."""
+    """Write the versions of one image; return whether it can be read."""
     path, sets = task
-    image = load_image(path, recipe.resize, recipe.backend, recipe.crop)
+    image = load_image(path, recipe)
     if image is None:
-        return [], str(path)
-    took = []
+        return False
     with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
         for version in sets:
-            start = time.perf_counter()
             target = folder / version.folder / path.parent.name / version.file_name(path.stem, recipe)
             part = Path(workshop) / target.name
-            version.write(version.make(image, image_key(path), recipe), part, recipe)
+            version.write(image, image_key(path), recipe, part)
             target.parent.mkdir(parents=True, exist_ok=True)
             part.replace(target)
-            took.append((version.name, time.perf_counter() - start))
-    return took, None
+    return True
 
 
-def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray | None:
-    """Read, resize and crop an image with the transforms of MMPretrain's test pipeline.
-
-    Args:
-        path (Path): Image file.
-        resize (int): See :class:`~mmgcp.datasets.recipe.Recipe`.
-        backend (str): Likewise.
-        crop (int): Likewise.
-
-    Returns:
-        np.ndarray | None: RGB image of uint8 (H, W, 3); None if it cannot be read.
+def load_image(path: Path, recipe: Recipe) -> np.ndarray | None:
+    """Read and resize an image as MMPretrain does: RGB, uint8 (H, W, 3), or None if it cannot be read.
 
     Raises:
         SetupError: If it is smaller than the crop, or too small to be corrupted.
@@ -242,12 +202,11 @@ def load_image(path: Path, resize: int, backend: str, crop: int) -> np.ndarray |
         results = read_image(LoadImageFromFile(), dict(img_path=str(path)))
     except UnreadableError:
         return None
-    if resize:
-        results = ResizeEdge(resize, edge='short', backend=backend)(results)
+    if recipe.resize:
+        results = ResizeEdge(recipe.resize, edge='short', backend=recipe.backend)(results)
     height, width = results['img'].shape[:2]
-    if min(height, width) < max(crop, SMALLEST_SIDE):
-        raise SetupError(f"'{path}' has {width} x {height} pixels, fewer than {max(crop, SMALLEST_SIDE)} a side: "
-                         'enlarge images with --resize.')
-    if crop:
-        results = CenterCrop(crop)(results)
+    smallest = max(recipe.crop, SMALLEST_SIDE)
+    if min(height, width) < smallest:
+        raise SetupError(f"'{path}' has {width} x {height} pixels, fewer than {smallest} a side: enlarge images with "
+                         '--resize.')
     return np.ascontiguousarray(results['img'][..., ::-1])

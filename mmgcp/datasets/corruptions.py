@@ -1,8 +1,6 @@
 """Corruptions of ImageNet-C (Hendrycks and Dietterich, ICLR 2019), seeded per image.
 
-The library ``imagecorruptions`` makes them. It deviates from the published code: ``frost`` chooses among six pictures
-instead of five, ``elastic_transform`` has no affine part, and newer versions of SciPy, scikit-image and Pillow round
-differently. Errors therefore differ slightly from those on the published files.
+The library ``imagecorruptions`` makes them; docs/robustness.md says by how much they differ from the published ones.
 """
 import inspect
 import zlib
@@ -21,15 +19,7 @@ _INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
 
 
 def image_seed(seed: int, *parts: object) -> int:
-    """Derive the seed of one image, independent of the machine and the order of images.
-
-    Args:
-        seed (int): Seed of the whole set.
-        *parts (object): Identity of the image, such as corruption, severity and :func:`image_key`.
-
-    Returns:
-        int: Seed in [0, 2^32).
-    """
+    """Derive the seed in [0, 2^32) of one image from that of its set and its identity, as by :func:`image_key`."""
     return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
 
 
@@ -40,11 +30,7 @@ def image_key(path: str | Path) -> str:
 
 
 def check_corruption(corruption: str, severity: int) -> None:
-    """Check that a corruption exists.
-
-    Raises:
-        SetupError: If name or severity is unknown.
-    """
+    """Raise SetupError if a corruption or its severity is unknown."""
     if corruption not in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
         raise SetupError(f"there is no corruption '{corruption}': choose from {', '.join(CORRUPTIONS)}, and the extra "
                          f"{', '.join(EXTRA_CORRUPTIONS)}.")
@@ -53,11 +39,7 @@ def check_corruption(corruption: str, severity: int) -> None:
 
 
 def check_image(image: np.ndarray) -> None:
-    """Check that an image can be corrupted.
-
-    Raises:
-        SetupError: If it is not uint8 of shape (H, W, 3), or a side is below 32 pixels.
-    """
+    """Raise SetupError if an image is not uint8 of shape (H, W, 3), or has a side below 32 pixels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise SetupError(f'an image to corrupt must be uint8 of shape (H, W, 3), but is {image.dtype} of shape '
                          f'{image.shape}: corrupt before normalising.')
@@ -83,16 +65,7 @@ def load_library() -> Callable[..., np.ndarray]:
 
 
 def corrupt_image(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.ndarray:
-    """Corrupt one image, deterministically and without changing NumPy's global state.
-
-    Args:
-        image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
-        corruption (str): One of ``CORRUPTIONS`` or ``EXTRA_CORRUPTIONS``.
-        severity (int): From 1 to 5.
-        seed (int): Seed in [0, 2^32), for example from :func:`image_seed`.
-
-    Returns:
-        np.ndarray: RGB image of uint8 (H, W, 3).
+    """Corrupt an RGB image of uint8 (H, W, 3), by a seed in [0, 2^32); leaves NumPy's global state alone.
 
     Raises:
         SetupError: If the image is too small or of another type, the corruption unknown or the library missing.

@@ -23,30 +23,14 @@ def missing_sets(data_root: str | Path, corruptions: Sequence[str], severities: 
     return [name for name in names if not Path(data_root, name).is_dir()]
 
 
-def check_sets(
-    data_root: str | Path,
-    corruptions: Sequence[str] | None = None,
-    severities: Sequence[int] | None = None,
-    classes: Sequence[str] | None = None,
-) -> tuple[str, ...]:
-    """Check the folders of all sets and classes, without listing images.
-
-    Args:
-        data_root (str | Path): Folder of corruption/severity/class.
-        corruptions (Sequence[str] | None): Corruptions; None means the 15 of ImageNet-C.
-        severities (Sequence[int] | None): Severities; None means 1 to 5.
-        classes (Sequence[str] | None): Class folders of the training in label order; None takes those of the first set,
-            sorted.
-
-    Returns:
-        tuple[str, ...]: The class folders in label order.
+def check_sets(data_root: str | Path, corruptions: Sequence[str] = CORRUPTIONS,
+               severities: Sequence[int] = SEVERITIES, classes: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Check the folders of sets and classes, and return the classes in label order; arguments as of :class:`ImageNetC`.
 
     Raises:
         SetupError: If folders of corruptions or severities are missing, or class folders differ.
     """
     root = Path(data_root)
-    corruptions = CORRUPTIONS if corruptions is None else corruptions
-    severities = SEVERITIES if severities is None else severities
     if not root.is_dir():
         raise SetupError(f'the data root {root} does not exist: put the corrupted images there, in folders '
                          'corruption/severity/class')
@@ -71,7 +55,7 @@ class ImageNetC(CustomDataset):
         corruptions (Sequence[str] | None): Corruptions; None means the 15 of ImageNet-C.
         severities (Sequence[int] | None): Severities; None means 1 to 5.
         classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
-            line. None takes the sorted folders.
+            line. None takes the sorted folders, unless they are part of ImageNet's 1,000.
         unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
             instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms; the first loads the image, the last packs it. The published images have
@@ -82,16 +66,11 @@ class ImageNetC(CustomDataset):
         SetupError: If folders or images are missing, or class folders differ; on access, if an image is unreadable.
     """
 
-    def __init__(
-        self,
-        data_root: str,
-        corruptions: Sequence[str] | None = None,
-        severities: Sequence[int] | None = None,
-        classes: Sequence[str] | str | None = None,
-        unreadable: str = 'stop',
-        pipeline: Sequence[dict] = (dict(type='LoadImageFromFile'), dict(type='PackInputs')),
-        **kwargs,
-    ) -> None:
+    def __init__(self, data_root: str, corruptions: Sequence[str] | None = None,
+                 severities: Sequence[int] | None = None, classes: Sequence[str] | str | None = None,
+                 unreadable: str = 'stop',
+                 pipeline: Sequence[dict] = (dict(type='LoadImageFromFile'), dict(type='PackInputs')),
+                 **kwargs) -> None:
         check_policy(unreadable)
         self.corruptions = CORRUPTIONS if corruptions is None else corruptions
         self.severities = SEVERITIES if severities is None else severities
@@ -99,14 +78,7 @@ class ImageNetC(CustomDataset):
         super().__init__(data_root=data_root, classes=classes, pipeline=pipeline, test_mode=True, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Find the images of all sets.
-
-        Returns:
-            list[dict]: ``img_path``, ``gt_label``, ``corruption`` and ``severity`` of each image.
-
-        Raises:
-            SetupError: If folders or images are missing, or sets have different classes or numbers of images.
-        """
+        """List ``img_path``, ``gt_label``, ``corruption`` and ``severity`` of each image."""
         classes = check_sets(self.data_root, self.corruptions, self.severities, self.CLASSES)
         self._metainfo['classes'] = classes
         labels = {name: label for label, name in enumerate(classes)}
@@ -127,11 +99,7 @@ class ImageNetC(CustomDataset):
         return samples
 
     def prepare_data(self, idx: int) -> dict:
-        """Load, transform, pack and tag an image.
-
-        Raises:
-            SetupError: If it cannot be read and the policy is 'stop', or if no image can be read.
-        """
+        """Load, transform, pack and tag an image."""
         load, *transforms = self.pipeline.transforms
         info = self.get_data_info(idx)
         results, tags = read_or_stand_in(

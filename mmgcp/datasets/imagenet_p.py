@@ -23,17 +23,7 @@ from .unreadable import UnreadableError, check_policy, read_image, read_or_stand
 
 
 def pack_frames(pack: Callable[[dict], dict], frames: Sequence[np.ndarray], info: dict, tags: dict) -> list[dict]:
-    """Pack each frame of a sequence.
-
-    Args:
-        pack (Callable): Transforms that end in packing.
-        frames (Sequence[np.ndarray]): Images of uint8 (H, W, 3) in BGR order.
-        info (dict): Information shared by the frames, such as ``gt_label``.
-        tags (dict): Meta information for each sample, beside ``frame`` (from 0) and ``frames``.
-
-    Returns:
-        list[dict]: One packed sample per frame.
-    """
+    """Pack BGR frames with the ``info`` that they share; samples get ``tags``, ``frame`` and ``frames``."""
     samples = []
     for number, frame in enumerate(frames):
         sample = pack({**info, 'img': frame, 'img_shape': frame.shape[:2], 'ori_shape': frame.shape[:2]})
@@ -61,7 +51,7 @@ class ImageNetP(CustomDataset):
         perturbation (str): Name of the perturbation.
         difficulty (int): 1, 2 or 3. Noise has a folder for each, such as ``shot_noise_2``.
         classes (Sequence[str] | str | None): Class folders of the training in label order, or a file with one name per
-            line. None takes the sorted folders.
+            line. None takes the sorted folders, unless they are part of ImageNet's 1,000.
         unreadable (str): ``'stop'`` raises an error for an unreadable or truncated sequence. ``'skip'`` returns the
             next readable one instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms of a loaded frame; the last one packs it.
@@ -72,16 +62,9 @@ class ImageNetP(CustomDataset):
             a sequence is unreadable or not as long as the first.
     """
 
-    def __init__(
-        self,
-        data_root: str,
-        perturbation: str,
-        difficulty: int = 1,
-        classes: Sequence[str] | str | None = None,
-        unreadable: str = 'stop',
-        pipeline: Sequence[dict] = (dict(type='PackInputs'),),
-        **kwargs,
-    ) -> None:
+    def __init__(self, data_root: str, perturbation: str, difficulty: int = 1,
+                 classes: Sequence[str] | str | None = None, unreadable: str = 'stop',
+                 pipeline: Sequence[dict] = (dict(type='PackInputs'),), **kwargs) -> None:
         check_perturbation(perturbation, difficulty=difficulty)
         check_policy(unreadable)
         self.perturbation = perturbation
@@ -91,20 +74,13 @@ class ImageNetP(CustomDataset):
                          classes=classes, pipeline=pipeline, test_mode=True, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Find the sequences.
-
-        Returns:
-            list[dict]: ``img_path`` (the video or the folder of frames), ``gt_label`` and ``sequence`` of each.
-
-        Raises:
-            SetupError: If the folder of the perturbation, class folders or sequences are missing, or a sequence exists
-                twice.
-        """
+        """List ``img_path`` (the video or the folder of frames), ``gt_label`` and ``sequence`` of each sequence."""
         root = Path(self.img_prefix)
         self._metainfo['classes'] = class_names([root], self.CLASSES)
         samples = []
         for label, name in sorted(enumerate(self.CLASSES), key=lambda item: item[1]):
-            paths = sorted(path for path in (root / name).iterdir() if path.suffix == '.mp4' or path.is_dir())
+            paths = sorted(path for path in (root / name).iterdir()
+                           if (path.suffix == '.mp4' or path.is_dir()) and not path.name.startswith('.'))
             if not paths:
                 raise SetupError(f'{root / name} holds no sequences, neither .mp4 files nor folders of frames')
             samples += [dict(img_path=str(path), gt_label=label, sequence=f'{name}/{path.name.removesuffix(".mp4")}')
@@ -121,12 +97,7 @@ class ImageNetP(CustomDataset):
         return len(read_or_stand_in(self._decode, 0, len(self), self.unreadable)[0])
 
     def prepare_data(self, idx: int) -> list[dict]:
-        """Decode, transform, pack and tag the frames of a sequence.
-
-        Raises:
-            SetupError: If it cannot be read and the policy is 'stop', if no sequence can be read, or if it is not as
-                long as the first.
-        """
+        """Decode, transform, pack and tag the frames of a sequence."""
         info = self.get_data_info(idx)
         frames, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
         return pack_frames(self.pipeline, frames, info, dict(
@@ -141,12 +112,12 @@ class ImageNetP(CustomDataset):
 
     def _decode(self, index: int) -> list[np.ndarray]:
         path = Path(self.get_data_info(index)['img_path'])
-        return self._decode_folder(path) if path.is_dir() else _decode_video(path)
-
-    def _decode_folder(self, folder: Path) -> list[np.ndarray]:
-        files = sorted((file for file in folder.iterdir() if self.is_valid_file(file.name)), key=_natural_order)
+        if not path.is_dir():
+            return _decode_video(path)
+        files = sorted((file for file in path.iterdir()
+                        if self.is_valid_file(file.name) and not file.name.startswith('.')), key=_natural_order)
         if not files:
-            raise UnreadableError(f'the sequence {folder} holds no images')
+            raise UnreadableError(f'the sequence {path} holds no images')
         return [read_image(LoadImageFromFile(), dict(img_path=str(file)))['img'] for file in files]
 
 

@@ -1,10 +1,10 @@
 """Perturbation sequences of ImageNet-P (Hendrycks and Dietterich, ICLR 2019), made from single images.
 
-As in the paper, a sequence has independent noise per frame, or a change that grows by a small step per frame. All
-values in ``STRENGTHS`` are OURS, because the paper does not state them: results on these sequences are comparable with
-each other, but not with results on the published files. Borders differ too: the published frames are cropped from
-larger images; here the image is reflected at its borders.
+The strengths, lengths and definitions are those of the published generator; see docs/robustness.md for what differs.
 """
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+
 import cv2
 import numpy as np
 
@@ -13,23 +13,24 @@ from mmgcp.utils.errors import SetupError
 
 from .corruptions import check_image
 
-# Per frame, but for noise per difficulty 1, 2, 3.
+# Change per frame, but for noise by difficulty 1, 2, 3.
 STRENGTHS = {
-    'gaussian_noise': (0.02, 0.04, 0.06),  # standard deviation, as a fraction of white
-    'shot_noise': (500, 250, 125),         # photons at white
-    'motion_blur': 4.,                     # rotation of the direction in degrees
+    'gaussian_noise': (0.03, 0.05, 0.08),  # standard deviation, as a fraction of white
+    'shot_noise': (300, 120, 60),          # photons at white
+    'motion_blur': 4.,                     # degrees by which the direction turns
     'zoom_blur': 0.004,                    # increase of the largest zoom in the average
-    'brightness': 0.01,                    # fraction of white
-    'translate': 1,                        # pixels to the right
-    'rotate': 1.,                          # degrees, counter-clockwise
-    'tilt': 1.,                            # degrees around the vertical axis, the right side moving backwards
-    'scale': 0.01,                         # zoom
-    'snow': 4,                             # pixels downwards
+    'brightness': 0.02,                    # value V of HSV, as a fraction of white
+    'translate': 1.,                       # pixels to the right
+    'rotate': 1.,                          # degrees, clockwise
+    'tilt': 1.,                            # degrees, about both axes of the image
+    'scale': 0.025,                        # zoom
+    'snow': 4.,                            # degrees by which the direction of the fall turns
 }
-_BLUR_LENGTH = 15
-# Distance of the camera from a tilted image, in image widths.
-_EYE_DISTANCE = 2
-_FLAKE_SHARE, _FLAKE_BRIGHTNESS = 0.01, 0.8
+DEFINITION = zlib.crc32(repr(STRENGTHS).encode())  # for files that must not mix sequences of several definitions
+_SMALLEST_SCALE = 0.4
+_FIRST_BLUR, _FIRST_FALL = -120., -150.  # degrees
+# These bring in what is outside the crop.
+_FROM_OUTSIDE = ('zoom_blur', 'translate', 'rotate', 'tilt', 'scale')
 
 
 def perturbation_folder(perturbation: str, difficulty: int = 1) -> str:
@@ -37,39 +38,42 @@ def perturbation_folder(perturbation: str, difficulty: int = 1) -> str:
     return f'{perturbation}_{difficulty}' if perturbation in NOISES and difficulty > 1 else perturbation
 
 
-def check_perturbation(perturbation: str, frames: int = 30, difficulty: int = 1) -> None:
-    """Check that a perturbation exists.
+def sequence_length(perturbation: str, frames: int | None = None) -> int:
+    """Return ``frames``, or for None the published number of frames: 41 of 'translate', else 31."""
+    return frames or (41 if perturbation == 'translate' else 31)
 
-    Raises:
-        SetupError: If the name is unknown, there are fewer than 2 frames, or the difficulty is not 1, 2 or 3.
-    """
+
+def check_perturbation(perturbation: str, frames: int | None = None, difficulty: int = 1) -> None:
+    """Raise SetupError if the name is unknown, there are fewer than 2 frames, or the difficulty is not 1, 2 or 3."""
     if perturbation not in PERTURBATIONS:
         raise SetupError(f"there is no perturbation '{perturbation}': choose from {', '.join(PERTURBATIONS)}.")
-    if not isinstance(frames, int) or frames < 2:
+    if frames is not None and (not isinstance(frames, int) or frames < 2):
         raise SetupError(f'frames={frames!r} must be an integer of at least 2.')
     if difficulty not in DIFFICULTIES:
         raise SetupError(f'difficulty={difficulty!r} must be 1, 2 or 3.')
 
 
-def perturb_image(
-    image: np.ndarray, perturbation: str, frames: int = 30, difficulty: int = 1, seed: int = 0
-) -> list[np.ndarray]:
+def perturb_image(image: np.ndarray, perturbation: str, frames: int | None = None, difficulty: int = 1, seed: int = 0,
+                  crop: Callable[[np.ndarray], np.ndarray] = np.asarray) -> list[np.ndarray]:
     """Make the sequence of one image, deterministically.
 
     With noise, the first frame is the image itself, and all others have independent noise of the same strength.
-    Brightness, translation, rotation, tilt and scale reach the image itself in frame ``frames // 2``; zoom blur starts
-    from it.
+    Brightness, translation, rotation and tilt change from one side to the other, with the image (nearly, when tilted)
+    in frame ``frames // 2``. Zoom blur starts from the image, and scale from 0.4 times its size. Of motion blur and
+    snow the direction turns.
 
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         perturbation (str): One of ``PERTURBATIONS``.
-        frames (int): Length T of the sequence, at least 2. Default: 30.
+        frames (int | None): Length T of the sequence, at least 2. None takes the published one, 31 or 41.
         difficulty (int): Strength of noise: 1, 2 or 3. It does not change other sequences: for them the metric compares
             frames further apart. Default: 1.
         seed (int): Seed of noise and snow. Default: 0.
+        crop (Callable): Crops an image (H, W, 3). What moves the image is cropped afterwards, so that the frames show
+            what was outside the crop, and black beyond the image. Default: no crop.
 
     Returns:
-        list[np.ndarray]: T RGB images of uint8 (H, W, 3).
+        list[np.ndarray]: T RGB images of uint8 (H, W, 3), cropped.
 
     Raises:
         SetupError: If the image is too small or of another type, or the perturbation does not exist.
@@ -79,106 +83,105 @@ def perturb_image(
     strength = STRENGTHS[perturbation]
     if perturbation in NOISES:
         strength = strength[difficulty - 1]
-    return _MAKERS[perturbation](image, frames, strength, np.random.default_rng(seed))
+    make, frames, rng = _MAKERS[perturbation], sequence_length(perturbation, frames), np.random.default_rng(seed)
+    if perturbation in _FROM_OUTSIDE:
+        return [np.ascontiguousarray(crop(frame)) for frame in make(image, frames, strength, rng)]
+    return list(make(np.ascontiguousarray(crop(image)), frames, strength, rng))
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    """Cut off fractions, as the generator does, but for rounding errors."""
+    return (values + 1e-6).clip(0, 255).astype(np.uint8)
 
 
 def _steps(frames: int) -> range:
-    """Step of each frame, 0 for the image itself in frame T // 2: -15 ... 14 for 30 frames."""
+    """Step of each frame, 0 for the image itself in frame T // 2: -15 ... 15 for 31 frames."""
     return range(-(frames // 2), frames - frames // 2)
 
 
-def _centre(image):
-    return (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
-
-
-def _warp(image, matrix):
-    """Warp an image by a homography (3, 3) in coordinates relative to its centre."""
-    x, y = _centre(image)
-    to_centre = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]])
-    matrix = np.linalg.inv(to_centre) @ matrix @ to_centre
-    return cv2.warpPerspective(image, matrix, image.shape[1::-1], flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REFLECT_101)
-
-
-def _zoomed(image, factor):
-    return _warp(image, np.diag([factor, factor, 1]))
+def _warp(image: np.ndarray, matrices: Iterable[Sequence]) -> list[np.ndarray]:
+    """Warp an image by homographies (3, 3) in coordinates relative to its centre; black where there is no image."""
+    height, width = image.shape[:2]
+    to_centre = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
+    return [cv2.warpPerspective(image, np.linalg.inv(to_centre) @ matrix @ to_centre, (width, height))
+            for matrix in matrices]
 
 
 def _gaussian_noise(image, frames, strength, rng):
-    noisy = [_to_uint8(image + 255 * strength * rng.standard_normal(image.shape)) for _ in range(frames - 1)]
-    return [image.copy(), *noisy]
+    noisy = (_to_uint8(image + 255 * strength * rng.standard_normal(image.shape)) for _ in range(frames - 1))
+    return image.copy(), *noisy
 
 
 def _shot_noise(image, frames, strength, rng):
-    noisy = [_to_uint8(rng.poisson(image * (strength / 255)) * (255 / strength)) for _ in range(frames - 1)]
-    return [image.copy(), *noisy]
+    noisy = (_to_uint8(rng.poisson(image * (strength / 255)) * (255 / strength)) for _ in range(frames - 1))
+    return image.copy(), *noisy
 
 
-def _line(length, degrees):
-    """Kernel (length, length) that averages along a line through its centre."""
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1
-    turn = cv2.getRotationMatrix2D((length // 2, length // 2), degrees, 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return kernel / kernel.sum()
+def _blur_along_line(image, length, sigma, degrees):
+    """Blur by half a Gaussian on a line that starts at each pixel, as ImageMagick's motion blur."""
+    steps = np.arange(length)
+    columns, rows = (np.ceil(steps * along(np.deg2rad(degrees)) - 0.5).astype(int) for along in (np.cos, np.sin))
+    kernel = np.zeros((2 * length - 1, 2 * length - 1))
+    np.add.at(kernel, (length - 1 + rows, length - 1 + columns), np.exp(-steps**2 / (2 * sigma**2)))
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
 
 
 def _motion_blur(image, frames, strength, rng):
-    return [cv2.filter2D(image, -1, _line(_BLUR_LENGTH, strength * step)) for step in _steps(frames)]
+    return [_blur_along_line(image, 21, 3, _FIRST_BLUR + strength * index) for index in range(frames)]
 
 
 def _zoom_blur(image, frames, strength, rng):
-    total, sequence = np.zeros(image.shape), []
-    for index in range(frames):
-        total += _zoomed(image, 1 + strength * index)
-        sequence.append(_to_uint8(total / (index + 1)))
-    return sequence
+    zoomed = _warp(image, (np.diag([zoom, zoom, 1]) for zoom in 1 + strength * np.arange(frames)))
+    return [(total // number).astype(np.uint8)
+            for number, total in enumerate(np.cumsum(zoomed, axis=0, dtype=np.int32), 1)]
 
 
 def _brightness(image, frames, strength, rng):
-    return [_to_uint8(image + 255 * strength * step) for step in _steps(frames)]
+    value = image.max(axis=2, keepdims=True) / 255
+    targets = [(value + strength * step).clip(0, 1) for step in _steps(frames)]
+    # All channels grow alike, which leaves hue and saturation; black becomes grey.
+    return [_to_uint8(np.where(value, image * (target / np.maximum(value, 1 / 255)), 255 * target))
+            for target in targets]
 
 
 def _translate(image, frames, strength, rng):
-    return [_warp(image, np.array([[1, 0, strength * step], [0, 1, 0], [0, 0, 1]])) for step in _steps(frames)]
+    return _warp(image, ([[1, 0, strength * step], [0, 1, 0], [0, 0, 1]] for step in _steps(frames)))
 
 
 def _rotate(image, frames, strength, rng):
-    sequence = []
-    for step in _steps(frames):
-        angle = np.deg2rad(strength * step)
-        # The vertical axis of an image points down.
-        sequence.append(_warp(image, np.array([
-            [np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])))
-    return sequence
+    angles = [np.deg2rad(strength * step) for step in _steps(frames)]  # the vertical axis points down
+    return _warp(image, ([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]] for a in angles))
 
 
 def _tilt(image, frames, strength, rng):
-    distance = _EYE_DISTANCE * image.shape[1]
-    sequence = []
+    """Turn the image about its vertical, then about its horizontal axis, seen from as far as its diagonal is long."""
+    distance = np.hypot(*image.shape[:2])
+    matrices = []
     for step in _steps(frames):
-        angle = np.deg2rad(strength * step)
-        sequence.append(_warp(image, np.array([
-            [np.cos(angle), 0, 0], [0, 1, 0], [np.sin(angle) / distance, 0, 1]])))
-    return sequence
+        sine, cosine = np.sin(np.deg2rad(strength * step)), np.cos(np.deg2rad(strength * step))
+        turned = (np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+                  @ [[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]])
+        matrices.append(np.diag([distance, distance, 1]) @ (turned + np.diag([0, 0, distance])))
+    return _warp(image, matrices)
 
 
 def _scale(image, frames, strength, rng):
-    return [_zoomed(image, 1 + strength * step) for step in _steps(frames)]
+    return _warp(image, (np.diag([zoom, zoom, 1]) for zoom in _SMALLEST_SCALE + strength * np.arange(frames)))
 
 
 def _snow(image, frames, strength, rng):
-    """Move a layer of motion-blurred flakes, taller than the image by the total distance, down the image."""
+    """Add flakes, enlarged noise above a threshold, whose blur turns; half of them upside down, over a paler image."""
     height, width = image.shape[:2]
-    distance = strength * (frames - 1)
-    flakes = (rng.random((height + distance, width)) < _FLAKE_SHARE).astype(np.float32)
-    layer = cv2.filter2D(cv2.GaussianBlur(flakes, (3, 3), 0), -1, _line(5, 90))
-    layer = (255 * _FLAKE_BRIGHTNESS / layer.max() * layer)[..., None]
-    return [_to_uint8(image + layer[top:top + height]) for top in range(distance, -1, -strength)]
+    rows, columns = -(-height // 3), -(-width // 3)
+    noise = rng.normal(0.05, 0.3, (rows, columns))
+    # Enlarged threefold, corner pixel onto corner pixel.
+    steps = np.diag([(columns - 1) / (3 * columns - 1), (rows - 1) / (3 * rows - 1)])
+    noise = cv2.warpAffine(noise, np.c_[steps, [0, 0]], (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    flakes = _to_uint8(255 * np.where(noise < 0.5, 0, noise))
+    grey = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY)[..., None]
+    paler = 0.85 * image + 0.15 * np.maximum(image, 1.5 * grey + 127.5)
+    layers = [_blur_along_line(flakes, 29, 4, _FIRST_FALL + strength * index)[..., None] for index in range(frames)]
+    return [_to_uint8(paler + layer + layer[::-1, ::-1]) for layer in layers]
 
 
 _MAKERS = {

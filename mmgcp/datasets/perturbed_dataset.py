@@ -1,5 +1,7 @@
 """Data set that makes ImageNet-P's sequences from clean images on the fly."""
 import mmcv
+import numpy as np
+from mmcv.transforms import CenterCrop
 from mmengine.dataset import BaseDataset
 from mmpretrain.datasets import PackInputs
 from torch.utils.data import Dataset
@@ -17,12 +19,13 @@ from .unreadable import check_policy, read_image, read_or_stand_in
 class PerturbedDataset(Dataset):
     """Sequences of one perturbation from a data set of clean images, with items as in :class:`ImageNetP`.
 
-    The clean pipeline runs up to packing, so that the perturbation starts from the image as the network would see it.
+    The clean pipeline runs up to packing. A CenterCrop at its end is applied to the frames, which thereby show what is
+    outside the crop when the image moves.
 
     Args:
         dataset (dict | BaseDataset): Clean images. The first transform must load them, the last be PackInputs.
         perturbation (str): Name of the perturbation.
-        frames (int): Frames per sequence.
+        frames (int | None): Frames per sequence; None takes the published number.
         difficulty (int): 1, 2 or 3.
         seed (int): Seed. A sequence depends only on it, the perturbation and the name class/stem of the image.
         unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
@@ -34,16 +37,8 @@ class PerturbedDataset(Dataset):
             unreadable.
     """
 
-    def __init__(
-        self,
-        dataset: dict | BaseDataset,
-        perturbation: str,
-        frames: int = 30,
-        difficulty: int = 1,
-        seed: int = 0,
-        unreadable: str = 'stop',
-        lazy_init: bool = False,
-    ) -> None:
+    def __init__(self, dataset: dict | BaseDataset, perturbation: str, frames: int | None = None, difficulty: int = 1,
+                 seed: int = 0, unreadable: str = 'stop', lazy_init: bool = False) -> None:
         check_perturbation(perturbation, frames, difficulty)
         check_policy(unreadable)
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
@@ -71,23 +66,25 @@ class PerturbedDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, idx: int) -> list[dict]:
-        """Make the packed frames of a sequence.
-
-        Raises:
-            SetupError: If the image cannot be read and the policy is 'stop', or if no image can be read.
-        """
+        """Make the packed frames of a sequence."""
         info = self.dataset.get_data_info(idx)
         results, tags = read_or_stand_in(self._read, idx, len(self), self.unreadable)
         sequence = image_key(info['img_path'])
-        frames = perturb_image(
-            mmcv.bgr2rgb(results['img']), self.perturbation, frames=self.frames, difficulty=self.difficulty,
-            seed=image_seed(self.seed, self.perturbation, sequence))
+        seed = image_seed(self.seed, self.perturbation, sequence)
+        frames = perturb_image(mmcv.bgr2rgb(results['img']), self.perturbation, self.frames, self.difficulty, seed,
+                               self._crop)
         return pack_frames(
             self.dataset.pipeline.transforms[-1], [mmcv.rgb2bgr(frame) for frame in frames], {**results, **info},
             dict(perturbation=self.perturbation, difficulty=self.difficulty, sequence=sequence, **tags))
 
+    def _crop(self, image: np.ndarray) -> np.ndarray:
+        crop = self.dataset.pipeline.transforms[-2]
+        return crop(dict(img=image))['img'] if isinstance(crop, CenterCrop) else image
+
     def _read(self, index: int) -> dict:
         load, *transforms, _ = self.dataset.pipeline.transforms
+        if transforms and isinstance(transforms[-1], CenterCrop):
+            transforms.pop()
         results = read_image(load, self.dataset.get_data_info(index))
         for transform in transforms:
             results = transform(results)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmcv.transforms import CenterCrop
 from PIL import Image
 
 from mmgcp.utils.errors import SetupError
@@ -20,28 +21,17 @@ _FRAMES_PER_SECOND = 10
 class Recipe:
     """Settings that determine the pixels of a folder, stored there as ``settings.json``.
 
-    Attributes:
-        source (str): Folder with a folder of images per class.
-        benchmark (str): ``'imagenet-c'`` or ``'imagenet-p'``.
-        resize (int): Short side in pixels to resize to first; 0 skips resizing. Default: 256.
-        backend (str): Backend of ``ResizeEdge``, ``'pillow'`` or ``'cv2'``. Default: ``'pillow'``.
-        crop (int): Side in pixels of the square centre crop; 0 skips cropping. Default: 224.
-        format (str): ``'jpeg'``, ``'png'`` or, for sequences, ``'mp4'``. Default: ``'jpeg'``.
-        quality (int): Quality of JPEG, from 1 to 100. Default: 85.
-        frames (int): Frames per sequence. Default: 30.
-        seed (int): Random seed. Default: 0.
-
     Raises:
         SetupError: If the folder does not exist or a value is out of range.
     """
-    source: str
-    benchmark: str
-    resize: int = 256
-    backend: str = 'pillow'
-    crop: int = 224
-    format: str = 'jpeg'
-    quality: int = 85
-    frames: int = 30
+    source: str  # folder with a folder of images per class
+    benchmark: str  # 'imagenet-c' or 'imagenet-p'
+    resize: int = 256  # short side in pixels; 0 skips resizing
+    backend: str = 'pillow'  # of ResizeEdge, or 'cv2'
+    crop: int = 224  # side in pixels of the centre crop; 0 skips cropping
+    format: str = 'jpeg'  # or 'png'; of sequences also 'mp4'
+    quality: int = 85  # of JPEG, from 1 to 100
+    frames: int | None = None  # per sequence; None takes the published number
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -59,8 +49,17 @@ class Recipe:
             raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
         if not 1 <= self.quality <= 100:
             raise SetupError(f'quality={self.quality} must be between 1 and 100.')
-        if self.frames < 2:
+        if self.frames is not None and self.frames < 2:
             raise SetupError(f'frames={self.frames} must be at least 2.')
+
+    def cropped(self, image: np.ndarray) -> np.ndarray:
+        """Crop an image (H, W, 3)."""
+        return np.ascontiguousarray(CenterCrop(self.crop)(dict(img=image))['img']) if self.crop else image
+
+    def save(self, image: np.ndarray, path: Path) -> None:
+        """Write an image, as PNG or JPEG."""
+        options = dict(quality=self.quality, optimize=True) if self.format == 'jpeg' else {}
+        Image.fromarray(image).save(path, self.format, **options)
 
 
 class CorruptedSet(NamedTuple):
@@ -74,7 +73,7 @@ class CorruptedSet(NamedTuple):
         return f'{self.name}/{self.severity}'
 
     def check(self, recipe: Recipe) -> None:
-        """Raise SetupError if the set does not exist or cannot be made."""
+        """Raise SetupError if the set cannot be made."""
         check_corruption(self.name, self.severity)
         load_library()
 
@@ -82,14 +81,10 @@ class CorruptedSet(NamedTuple):
         """Return the name of the file made from image ``stem``."""
         return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
 
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> np.ndarray:
-        """Corrupt an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
+    def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
+        """Crop, corrupt and write an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
         seed = image_seed(recipe.seed, self.name, self.severity, key)
-        return corrupt_image(image, self.name, self.severity, seed)
-
-    def write(self, made: np.ndarray, path: Path, recipe: Recipe) -> None:
-        """Write a corrupted image."""
-        _save_image(made, path, recipe)
+        recipe.save(corrupt_image(recipe.cropped(image), self.name, self.severity, seed), path)
 
 
 class PerturbedSet(NamedTuple):
@@ -110,26 +105,16 @@ class PerturbedSet(NamedTuple):
         """Return the name of the video, or folder of frames, made from image ``stem``."""
         return f'{stem}.mp4' if recipe.format == 'mp4' else stem
 
-    def make(self, image: np.ndarray, key: str, recipe: Recipe) -> list[np.ndarray]:
-        """Make the sequence of an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
+    def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
+        """Write the sequence of an RGB image, seeded by its ``image_key``, as a video or a folder of frames."""
         seed = image_seed(recipe.seed, self.name, key)
-        return perturb_image(image, self.name, recipe.frames, self.difficulty, seed)
-
-    def write(self, made: list[np.ndarray], path: Path, recipe: Recipe) -> None:
-        """Write a sequence as a video or a folder of frames."""
+        frames = perturb_image(image, self.name, recipe.frames, self.difficulty, seed, recipe.cropped)
         if recipe.format == 'mp4':
-            return _save_video(made, path)
+            return _save_video(frames, path)
         path.mkdir()
         suffix = {'jpeg': '.jpg', 'png': '.png'}[recipe.format]
-        for index, frame in enumerate(made):
-            _save_image(frame, path / f'{index:03d}{suffix}', recipe)
-
-
-def _save_image(image, path, recipe):
-    if recipe.format == 'jpeg':
-        Image.fromarray(image).save(path, 'JPEG', quality=recipe.quality, optimize=True)
-    else:
-        Image.fromarray(image).save(path, 'PNG')
+        for index, frame in enumerate(frames):
+            recipe.save(frame, path / f'{index:03d}{suffix}')
 
 
 def _save_video(frames, path):

@@ -24,7 +24,7 @@ class Corrupt(BaseTransform):
         seed (int): Random seed. Default: 0.
 
     Raises:
-        SetupError: If there is no such corruption.
+        SetupError: If there is no such corruption; on use, if an image is too small, not of uint8, or has no path.
     """
 
     def __init__(self, corruption: str, severity: int, seed: int = 0) -> None:
@@ -34,11 +34,7 @@ class Corrupt(BaseTransform):
         self.seed = seed
 
     def transform(self, results: dict) -> dict:
-        """Corrupt ``results['img']``.
-
-        Raises:
-            SetupError: If the image is too small or not a uint8 image, or ``results['img_path']`` is missing.
-        """
+        """Corrupt ``results['img']``."""
         if 'img_path' not in results:
             raise SetupError("mmgcp.Corrupt seeds its noise by results['img_path'], which is missing: place it after "
                              'LoadImageFromFile.')

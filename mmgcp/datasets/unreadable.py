@@ -22,24 +22,13 @@ class UnreadableError(ValueError):
 
 
 def check_policy(policy: str) -> None:
-    """Check that a policy is one of ``POLICIES``.
-
-    Raises:
-        SetupError: If it is not.
-    """
+    """Raise SetupError unless a policy is one of ``POLICIES``."""
     if policy not in POLICIES:
         raise SetupError(f'unreadable must be one of {POLICIES}, but is {policy!r}')
 
 
 def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
-    """Load an image.
-
-    Args:
-        load (Callable): A transform such as ``mmcv.LoadImageFromFile``.
-        info (dict): The data set's information about the image, with ``img_path``.
-
-    Returns:
-        dict: ``info`` with the results of the transform: ``img``, uint8 (H, W, 3) in BGR order, and its shapes.
+    """Load the image ``info['img_path']`` by a transform such as ``LoadImageFromFile``, and return its results.
 
     Raises:
         UnreadableError: If the file cannot be read or decoded.
@@ -55,16 +44,9 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
 
 
 def read_or_stand_in(read: Callable[[int], Item], index: int, count: int, policy: str) -> tuple[Item, dict]:
-    """Read an item, or the next readable one if it is unreadable and the policy is 'skip'.
+    """Read one of ``count`` items, or the next readable one if it raises :class:`UnreadableError` and is to be skipped.
 
-    Args:
-        read (Callable[[int], Item]): Reads an item by its index, or raises :class:`UnreadableError`.
-        index (int): Index of the item.
-        count (int): Number of items.
-        policy (str): ``'stop'`` or ``'skip'``.
-
-    Returns:
-        tuple[Item, dict]: The item, and tags for the metrics: ``unreadable=True`` for a stand-in, else none.
+    The second value are tags for the metrics: ``unreadable=True`` for a stand-in, else none.
 
     Raises:
         SetupError: If the item cannot be read and the policy is 'stop', or if no item can be read.

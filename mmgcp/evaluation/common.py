@@ -11,18 +11,7 @@ from mmgcp.utils.errors import SetupError
 
 
 def read_tags(sample: dict, names: Sequence[str]) -> list:
-    """Read values from the meta information of a sample.
-
-    Args:
-        sample (dict): The sample.
-        names (Sequence[str]): Names of the values.
-
-    Returns:
-        list: The values.
-
-    Raises:
-        SetupError: If one is missing.
-    """
+    """Read values from the meta information of a sample, or raise SetupError if one is missing."""
     missing = [name for name in names if name not in sample]
     if missing:
         raise SetupError(f"samples of a robustness metric must carry {', '.join(map(repr, missing))}: take the data "
@@ -31,17 +20,7 @@ def read_tags(sample: dict, names: Sequence[str]) -> list:
 
 
 def stack_scores(samples: Sequence[dict]) -> Tensor:
-    """Stack the class scores of several samples.
-
-    Args:
-        samples (Sequence[dict]): N samples with ``pred_score``.
-
-    Returns:
-        Tensor: (N, classes), on the device of the scores.
-
-    Raises:
-        SetupError: If a sample has no scores, or NaN among them.
-    """
+    """Stack the class scores of N samples to (N, classes), or raise SetupError if some are missing or NaN."""
     if not all('pred_score' in sample for sample in samples):
         raise SetupError("the network gives no 'pred_score': robustness is measured on classifiers that score classes")
     scores = torch.stack([sample['pred_score'] for sample in samples])
@@ -52,23 +31,16 @@ def stack_scores(samples: Sequence[dict]) -> Tensor:
     return scores
 
 
-def log_unreadable(name: str, files: Sequence[str]) -> None:
-    """Log the files of a set that could not be read."""
+def count_unreadable(name: str, files: Sequence[str]) -> dict[str, int]:
+    """Log and count, if there are any, the files of a set that could not be read."""
+    if not files:
+        return {}
     print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)
+    return {f'unreadable/{name}': len(files)}
 
 
 def name_means(means: dict[str, float | None], missing: Sequence[str], partial: bool) -> dict[str, float]:
-    """Mark means over part of a benchmark by their names.
-
-    Args:
-        means (dict[str, float | None]): Means over the measured sets, by name; those that are None are left out.
-        missing (Sequence[str]): Sets that were not measured.
-        partial (bool): Return means over part of the sets, as ``'partial_mCE'``, instead of leaving them out with a
-            warning.
-
-    Returns:
-        dict[str, float]: The means by their new names.
-    """
+    """Name means over part of a benchmark ``partial_...``, or warn and return none unless ``partial`` is set."""
     if missing and not partial:
         warnings.warn(f"No {' and '.join(means)} without {', '.join(missing)}: measure these too, or set "
                       'partial=True for the means over the rest.', stacklevel=3)

@@ -7,10 +7,11 @@ from mmengine.evaluator import BaseMetric
 
 from mmgcp.registry import METRICS
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES, corruption_errors, load_corruption_reference
+from mmgcp.robustness.outcomes import pack_errors
 from mmgcp.robustness.reference import is_share
 from mmgcp.utils.errors import SetupError
 
-from .common import log_unreadable, name_means, read_tags, stack_scores
+from .common import count_unreadable, name_means, read_tags, stack_scores
 
 
 @METRICS.register_module()
@@ -27,46 +28,47 @@ class CorruptionError(BaseMetric):
 
     Args:
         reference (str, optional): Argument of :func:`~mmgcp.robustness.corruptions.load_corruption_reference`; None for
-            plain means. Default: ``'alexnet'``.
+            plain means. Default: ``'alexnet'``, which was measured on the published files: set None for other images.
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.
+        clean (bool): Take all samples for clean images, which then need no tags. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
+
+    Attributes:
+        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_errors` of each set
+            (``'fog/3'``, ``'clean/0'``); on the first process alone.
 
     Raises:
         SetupError: If the reference cannot be read, or ``clean_error`` is not in [0, 1].
     """
     default_prefix = ''
 
-    def __init__(self,
-                 reference: str | None = 'alexnet',
-                 clean_error: float | None = None,
-                 partial: bool = False,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:
+    def __init__(self, reference: str | None = 'alexnet', clean_error: float | None = None, partial: bool = False,
+                 clean: bool = False, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if clean_error is not None and not is_share(clean_error):
             raise SetupError(f'clean_error must be a share in [0, 1], but is {clean_error!r}')
         self.reference = None if reference is None else load_corruption_reference(reference)
         self.clean_error = clean_error
         self.partial = partial
+        self.clean = clean
+        self.outcomes = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Record for each image its set and whether it is misclassified, or its file if it is unreadable.
-
-        Raises:
-            SetupError: If a sample lacks a tag or scores, has an invalid severity, a corruption that is missing from
-                the reference, or a label beyond the network's classes.
-        """
+        """Record the set and file of each image, and whether it is misclassified (None if it is unreadable)."""
         sets = [self._set_of(sample) for sample in data_samples]
-        wrong = iter(_wrong([sample for sample in data_samples if not sample.get('unreadable')]))
+        classes = (self.dataset_meta or {}).get('classes')
+        wrong = iter(_wrong(classes, [sample for sample in data_samples if not sample.get('unreadable')]))
         # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
-            outcome = str(sample.get('img_path', 'an image')) if sample.get('unreadable') else next(wrong)
-            self.results.append((corruption, severity, outcome))
+            outcome = None if sample.get('unreadable') else next(wrong)
+            self.results.append((corruption, severity, str(sample.get('img_path', 'an image')), outcome))
 
     def _set_of(self, sample: dict) -> tuple[str, int]:
+        if self.clean:
+            return 'clean', 0
         corruption, severity = read_tags(sample, ('corruption', 'severity'))
         if severity not in ((0, ) if corruption == 'clean' else SEVERITIES):
             raise SetupError(f"'{corruption}' has no severity {severity!r}: corrupted images have 1 to 5, and clean "
@@ -76,53 +78,44 @@ class CorruptionError(BaseMetric):
                              'it, or reference=None')
         return corruption, severity
 
-    def compute_metrics(self, results: list[tuple[str, int, bool | str]]) -> dict[str, float]:
-        """Compute percentages and counts.
-
-        Raises:
-            SetupError: If there is no image at all.
-        """
+    def compute_metrics(self, results: list[tuple[str, int, str, bool | None]]) -> dict[str, float]:
+        """Compute percentages and counts."""
         if not results:
             raise SetupError('CorruptionError has seen no images: check the data set')
-        outcomes, metrics, errors = {}, {}, {}
-        for corruption, severity, outcome in results:
-            outcomes.setdefault((corruption, severity), []).append(outcome)
-        for (corruption, severity), known in outcomes.items():
+        sets, metrics, errors = {}, {}, {}
+        for corruption, severity, file, outcome in results:
+            sets.setdefault((corruption, severity), []).append((file, outcome))
+        for (corruption, severity), seen in sets.items():
+            files, known = zip(*seen, strict=True)
             wrong, right = known.count(True), known.count(False)
             name = f'{corruption}/{severity}'
-            if unreadable := [file for file in known if isinstance(file, str)]:
-                metrics[f'unreadable/{name}'] = len(unreadable)
-                log_unreadable(name, unreadable)
+            metrics |= count_unreadable(name, [file for file, outcome in seen if outcome is None])
             if wrong + right:
+                self.outcomes[name] = pack_errors(files, known)
                 metrics[f'images/{name}'] = wrong + right
                 error = wrong / (wrong + right)
                 metrics[f'error/{name}'] = 100 * error
                 errors.setdefault(corruption, {})[severity] = error
         clean = errors.pop('clean', {0: self.clean_error})[0]
-        return {**metrics, **self._normalised(errors, clean)}
-
-    def _normalised(self, errors: dict[str, dict[int, float]], clean: float | None) -> dict[str, float]:
-        """Compute CE, relative CE and their means."""
         if not errors:  # clean images alone
-            return {}
+            return metrics
         measured = {corruption: shares for corruption, shares in errors.items()
                     if self.reference is None or corruption in self.reference['errors']}
-        result = corruption_errors(measured, clean, self.reference)
-        means = {'mCE': result.mce}
-        if clean is not None:
-            means['relative_mCE'] = result.relative_mce
-        return {
-            **{f'CE/{corruption}': value for corruption, value in result.ce.items()},
-            **{f'relative_CE/{corruption}': value for corruption, value in (result.relative_ce or {}).items()},
-            **name_means(means, _missing(errors), self.partial),
-        }
+        ce, mce, relative_ce, relative_mce = corruption_errors(measured, clean, self.reference)
+        metrics |= {f'CE/{corruption}': value for corruption, value in ce.items()}
+        metrics |= {f'relative_CE/{corruption}': value for corruption, value in (relative_ce or {}).items()}
+        means = {'mCE': mce} if clean is None else {'mCE': mce, 'relative_mCE': relative_mce}
+        return metrics | name_means(means, _missing(errors), self.partial)
 
 
-def _wrong(samples: Sequence[dict]) -> list[bool]:
-    """Whether the class with the highest score (the first of equal ones) is not the label."""
+def _wrong(classes: Sequence[str] | None, samples: Sequence[dict]) -> list[bool]:
+    """Whether the class with the highest score, the first of equal ones, is not the label."""
     if not samples:
         return []
     scores = stack_scores(samples)
+    if classes and len(classes) != scores.shape[1]:
+        raise SetupError(f'the data have {len(classes)} classes and the network {scores.shape[1]}, so that labels do '
+                         'not mean the same: test on the classes that it was trained on')
     labels = torch.cat([sample['gt_label'] for sample in samples]).to(scores.device)
     if labels.max() >= scores.shape[1]:
         raise SetupError(f'the data have the label {int(labels.max())}, but the network knows {scores.shape[1]} '

@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmgcp.registry import METRICS
+from mmgcp.robustness.outcomes import pack_flips
 from mmgcp.robustness.perturbations import (
     DIFFICULTIES,
     NOISES,
@@ -19,18 +20,11 @@ from mmgcp.robustness.perturbations import (
 )
 from mmgcp.utils.errors import SetupError
 
-from .common import log_unreadable, name_means, read_tags, stack_scores
+from .common import count_unreadable, name_means, read_tags, stack_scores
 
 
 def rank_top5(scores: Tensor) -> Tensor:
-    """Rank the five classes with the highest scores, best first; ties are broken by the lower class id.
-
-    Args:
-        scores (Tensor): (T, classes).
-
-    Returns:
-        Tensor: (T, 5) class ids on the CPU, or (T, classes) if there are fewer classes.
-    """
+    """Rank the five best of (T, classes) scores: (T, 5) class ids on the CPU; of equal scores, the lower id first."""
     return torch.sort(scores, dim=1, descending=True, stable=True).indices[:, :5].cpu()
 
 
@@ -52,27 +46,24 @@ class PerturbationStability(BaseMetric):
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
+    Attributes:
+        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_flips` of each
+            perturbation; on the first process alone.
+
     Raises:
         SetupError: If the reference cannot be read.
     """
     default_prefix = ''
 
-    def __init__(self,
-                 reference: str | None = None,
-                 partial: bool = False,
-                 collect_device: str = 'cpu',
+    def __init__(self, reference: str | None = None, partial: bool = False, collect_device: str = 'cpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.reference = None if reference is None else load_perturbation_reference(reference)
         self.partial = partial
+        self.outcomes = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Record the tags and the stability of each sequence (None if unreadable).
-
-        Raises:
-            SetupError: If a sample lacks a tag or scores, a perturbation or difficulty is unknown or not that of the
-                reference, or a sequence is incomplete or too short.
-        """
+        """Record the tags and the stability of each sequence (None if unreadable)."""
         # One entry per sequence, readable or not: MMEngine cuts the results of all processes to their number.
         for samples in _split(data_samples):
             perturbation, name, difficulty = read_tags(samples[0], ('perturbation', 'sequence', 'difficulty'))
@@ -102,12 +93,7 @@ class PerturbationStability(BaseMetric):
                              'give one that was measured on it')
 
     def compute_metrics(self, results: list[tuple]) -> dict[str, float]:
-        """Average over the sequences of each perturbation, and over the perturbations.
-
-        Raises:
-            SetupError: If there is no sequence, there are several difficulties, or sequences of one perturbation differ
-                in length.
-        """
+        """Average over the sequences of each perturbation, and over the perturbations."""
         if not results:
             raise SetupError('PerturbationStability has seen no sequences: check the data set')
         difficulties = {difficulty for _, _, difficulty, _, _ in results}
@@ -117,12 +103,11 @@ class PerturbationStability(BaseMetric):
         for perturbation in dict.fromkeys(result[0] for result in results):
             sequences = [result for result in results if result[0] == perturbation]
             readable = [result for result in sequences if result[-1] is not None]
-            if unreadable := [name for _, name, _, _, values in sequences if values is None]:
-                metrics[f'unreadable/{perturbation}'] = len(unreadable)
-                log_unreadable(perturbation, unreadable)
+            metrics |= count_unreadable(perturbation, [name for _, name, *_, values in sequences if values is None])
             if readable:
                 _check_lengths(readable)
                 flip[perturbation], top5[perturbation] = np.mean([result[-1] for result in readable], axis=0).tolist()
+                self.outcomes[perturbation] = _pack(sequences, readable[0][3])
                 metrics[f'sequences/{perturbation}'] = len(readable)
                 metrics[f'flip/{perturbation}'] = 100 * flip[perturbation]
                 metrics[f'top5/{perturbation}'] = top5[perturbation]
@@ -131,6 +116,13 @@ class PerturbationStability(BaseMetric):
             missing = [perturbation for perturbation in PERTURBATIONS if perturbation not in flip]
             metrics.update(name_means({'mFR': mfr, 'mT5D': mt5d}, missing, self.partial))
         return metrics
+
+
+def _pack(sequences: Sequence[tuple], frames: int) -> dict:
+    perturbation, _, difficulty, _, _ = sequences[0]
+    flip, top5 = zip(*(values or (None, None) for *_, values in sequences), strict=True)
+    return pack_flips([name for _, name, *_ in sequences], flip, top5,
+                      frames - (1 if perturbation in NOISES else difficulty))
 
 
 def _split(samples: Sequence[dict]) -> list[list[dict]]:

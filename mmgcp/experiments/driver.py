@@ -18,8 +18,7 @@ POLL = 0.5  # seconds between two looks at the processes
 
 
 @dataclass
-class _Process:
-    """A job under way."""
+class _Running:
     job: Job
     slot: int
     process: subprocess.Popen
@@ -27,21 +26,17 @@ class _Process:
 
 
 def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job]:
-    """Jobs that are left to do, and before them the trainings whose checkpoints they need and which are not there.
+    """List the jobs to run: those without a result, each after the training that it needs and that has not ended.
 
-    Args:
-        jobs (list[Job]): Jobs that are wanted.
-        results (Path): Folder of results.
-        again (bool): Do again what is done.
+    ``results`` is the folder of results; ``again`` repeats finished jobs.
     """
     todo = []
 
     def add(job):
-        if job in todo:
-            return
-        if job.needs and not job.needs.checkpoint():
-            add(job.needs)
-        todo.append(job)
+        if job not in todo:
+            if job.needs and not job.needs.checkpoint():
+                add(job.needs)
+            todo.append(job)
 
     for job in jobs:
         if again or not job.is_done(results):
@@ -50,19 +45,18 @@ def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job
 
 
 def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], None] = print) -> list[Job]:
-    """Carry out jobs; one that waits for another's checkpoint starts when it is there.
+    """Run jobs, each as soon as the training that it needs has ended, and record their results.
 
-    The output of a job goes to ``<work_dir>/<training or measurement>.log``. GPUs are given out in turn; on the CPU
-    the jobs share the cores.
+    Return the jobs that failed or need a failed one.
+
+    The output of a job goes to ``<work_dir>/<training or measurement>.log``. Jobs take GPUs in turn, or share the CPU's
+    cores. A failed job does not stop the others, except those that need it.
 
     Args:
-        jobs (list[Job]): What to do, as from :func:`with_needed`.
+        jobs (list[Job]): Jobs from :func:`with_needed`.
         results (Path): Folder of results.
-        at_once (int): Jobs at a time.
-        say (Callable[[str], None]): Takes a line of progress.
-
-    Returns:
-        list[Job]: Those that failed, or whose training did; the others are done.
+        at_once (int): Number of jobs at a time.
+        say (Callable[[str], None]): Called with lines of progress.
     """
     waiting, running, failed = list(jobs), [], []
     begin, ended = time.monotonic(), 0
@@ -72,29 +66,29 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
                 waiting.remove(job)
                 failed.append(job)
                 say(f'{job}: left out, because {job.needs} failed')
-            under_way = [process.job for process in running]
-            ready = [job for job in waiting if job.needs not in waiting and job.needs not in under_way]
+            unfinished = [*waiting, *(other.job for other in running)]
+            ready = [job for job in waiting if job.needs not in unfinished]
             for job in ready[:at_once - len(running)]:
                 waiting.remove(job)
-                slot = min(set(range(at_once)) - {process.slot for process in running})
+                slot = min(set(range(at_once)) - {other.slot for other in running})
                 running.append(_start(job, slot, at_once))
                 say(f'{job}: started, {_log(job)}')
             time.sleep(POLL)
-            for process in [process for process in running if process.process.poll() is not None]:
-                running.remove(process)
+            for other in [other for other in running if other.process.poll() is not None]:
+                running.remove(other)
                 ended += 1
-                seconds = time.monotonic() - process.start
-                left = timedelta(seconds=round((time.monotonic() - begin) / ended * (len(jobs) - ended)))
+                seconds = time.monotonic() - other.start
                 try:
-                    summary = _finish(process, results, seconds, at_once)
+                    summary = _finish(other, results, seconds, at_once)
                 except (SetupError, ValueError) as error:
-                    failed.append(process.job)
+                    failed.append(other.job)
                     summary = f'failed: {error}'
                 took = timedelta(seconds=round(seconds))
-                say(f'[{ended}/{len(jobs)}] {process.job}: {summary} ({took}; about {left} left)')
+                left = timedelta(seconds=round((time.monotonic() - begin) / ended * (len(jobs) - ended)))
+                say(f'[{ended}/{len(jobs)}] {other.job}: {summary} ({took}; about {left} left)')
     finally:
-        for process in running:
-            process.process.terminate()
+        for other in running:
+            other.process.terminate()
     return failed
 
 
@@ -110,16 +104,16 @@ def _start(job, slot, at_once):
     job.work_dir.mkdir(parents=True, exist_ok=True)
     with _log(job).open('w') as log:
         process = subprocess.Popen(job.command(), env=environment, stdout=log, stderr=subprocess.STDOUT)
-    return _Process(job, slot, process, time.monotonic())
+    return _Running(job, slot, process, time.monotonic())
 
 
-def _finish(process, results, seconds, at_once):
-    """Record the result of a job that has ended; what to say of it."""
-    job = process.job
-    if process.process.returncode:
-        lines = _log(job).read_text(errors='replace').strip().splitlines()
-        raise SetupError(f'{lines[-1].removeprefix("Stopped: ") if lines else "no output"} ({_log(job)})')
-    return keep(job, results, seconds, threads_per_job(at_once))
+def _finish(ended, results, seconds, at_once):
+    """Record the result of a job whose process has ended, and summarise it."""
+    if ended.process.returncode:
+        lines = _log(ended.job).read_text(errors='replace').strip().splitlines()
+        reason = lines[-1].removeprefix('Stopped: ') if lines else 'no output'
+        raise SetupError(f'{reason} ({_log(ended.job)})')
+    return keep(ended.job, results, seconds, threads_per_job(at_once))
 
 
 def _log(job):

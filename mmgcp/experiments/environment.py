@@ -22,8 +22,8 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
     Returns:
         dict: ``python`` and the versions of the libraries (those that are installed), ``mmcv operators`` (torchvision's
-        or compiled), ``hardware`` (name of the GPU, or of the processor), ``threads``, and, in a checkout, ``commit``,
-        which ends in ``+`` where files were changed since; JSON values.
+        or compiled, or why there are none), ``hardware`` (name of the GPU, or of the processor), ``threads``, and, in a
+        checkout, ``commit``, which ends in ``+`` where files were changed since; JSON values.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
     made = dict(python=platform.python_version(), **_versions(),
@@ -34,14 +34,9 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
 
 def checkout_commit(root: Path) -> str | None:
-    """State of a checkout of this project as ``git describe`` tells it.
+    """Return the state of the folder that ``mmgcp`` lies in as ``git describe`` tells it; None if it is no checkout.
 
-    Args:
-        root (Path): Folder that ``mmgcp`` lies in.
-
-    Returns:
-        str | None: None if the folder is no checkout of this project: what another repository that mmgcp is installed
-        or copied into is at says nothing of mmgcp.
+    What another repository that mmgcp is installed or copied into is at says nothing of mmgcp.
     """
     setup = root / 'setup.cfg'
     if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():
@@ -55,8 +50,11 @@ def checkout_commit(root: Path) -> str | None:
 
 def _versions():
     versions = dict(library_versions(), mmgcp=mmgcp.__version__)
-    with suppress(SetupError, ImportError):
-        versions['mmcv operators'] = operators()
+    with suppress(ImportError):  # without mmcv
+        try:
+            versions['mmcv operators'] = operators()
+        except SetupError as error:
+            versions['mmcv operators'] = f'none: {error}'
     return versions
 
 

@@ -1,4 +1,4 @@
-"""The single runs that a plan amounts to: one training or measurement with one seed, in a process of its own."""
+"""Jobs of a plan: one training or measurement with one seed, run as a subprocess."""
 import json
 import os
 import shutil
@@ -19,26 +19,19 @@ from .plan import Measurement, Plan, Training
 
 @dataclass(frozen=True)
 class Job:
-    """One training or measurement with one seed.
-
-    Attributes:
-        plan (Plan): The plan that it is part of.
-        training (Training): The training, or the one that is measured.
-        seed (int): The seed.
-        measurement (Measurement | None): The measurement; None for the training itself.
-    """
+    """One training or measurement with one seed."""
     plan: Plan
-    training: Training
+    training: Training  # or the one to measure
     seed: int
-    measurement: Measurement | None = None
+    measurement: Measurement | None = None  # None for the training itself
 
     def __str__(self) -> str:
-        return f'{self.name} seed {self.seed}'
+        return f"{' '.join(reversed(self.names))} seed {self.seed}"
 
     @property
-    def name(self) -> str:
-        """Name of the measurement, if it is one, and of the training."""
-        return ' '.join(filter(None, (self.measurement and self.measurement.name, self.training.name)))
+    def names(self) -> list[str]:
+        """Names of the training and of the measurement, if it is one."""
+        return [self.training.name] + ([self.measurement.name] if self.measurement else [])
 
     @property
     def work_dir(self) -> Path:
@@ -47,13 +40,13 @@ class Job:
 
     @property
     def result(self) -> Path:
-        """File of results, relative to the folder of results."""
+        """File of the result, relative to the folder of results."""
         end = f'_{self.measurement.name}' if self.measurement else ''
         return Path(self.plan.name, self.training.name, f'seed_{self.seed}{end}.jsonl')
 
     @property
     def landscape(self) -> Path:
-        """File of what ``LandscapeHook`` measured while training, relative to the folder of results."""
+        """File of the measurements by ``LandscapeHook``, relative to the folder of results."""
         return self.result.with_name(f'{self.result.stem}_landscape.jsonl')
 
     @property
@@ -66,7 +59,7 @@ class Job:
 
     @property
     def options(self) -> dict:
-        """Settings of the training that replace those of its config."""
+        """Settings of the training that override its config."""
         options = {**(self.plan.options if self.training.shared else {}), **self.training.options,
                    'randomness.seed': self.seed}
         if self.training.starts_from:
@@ -75,36 +68,34 @@ class Job:
         return options
 
     def identity(self) -> dict:
-        """What must be the same for a result to be this job's; JSON values."""
+        """Everything that decides the result, as JSON values."""
         identity = dict(config=self.training.config, options=self.options)
         if self.measurement:
             identity |= dict(tool=self.measurement.tool, arguments=list(self.measurement.arguments))
         return json.loads(json.dumps(identity))
 
     def checkpoint(self) -> str | None:
-        """The last checkpoint of the training, once it has ended; None before."""
-        if not self.work_dir.is_dir():
-            return None
-        latest = find_latest_checkpoint(str(self.work_dir))
+        """Path of the training's last checkpoint; None until it has ended."""
+        latest = find_latest_checkpoint(str(self.work_dir)) if self.work_dir.is_dir() else None
         if not latest or Path(latest).stem != f'epoch_{self._epochs()}':
             return None
-        return str(self.work_dir / Path(latest).name)  # the folder may have been moved since the path was noted
+        return str(self.work_dir / Path(latest).name)  # the folder may have been moved since
 
     def is_begun(self) -> bool:
-        """Whether a checkpoint is there to go on from."""
+        """Whether there is a checkpoint to resume from."""
         return not self.measurement and self.work_dir.is_dir() and bool(find_latest_checkpoint(str(self.work_dir)))
 
     def is_done(self, results: Path) -> bool:
         """Whether the folder of results holds its result, made with the same settings.
 
         Raises:
-            ValueError: If the file of the result is no file of records.
+            ValueError: If the file of the result cannot be read.
         """
         path = results / self.result
         return path.is_file() and read_records(path).settings.get('identity') == self.identity()
 
     def clear(self) -> None:
-        """Forget what it left in its work directory, so that it starts anew."""
+        """Delete its files in the work directory, so that it starts anew."""
         if self.measurement:
             for path in self.work_dir.glob(self.measurement.keep):
                 path.unlink()
@@ -112,12 +103,7 @@ class Job:
             shutil.rmtree(self.work_dir)
 
     def command(self, root: Path | None = None) -> list[str]:
-        """Command that carries it out, from the folder that work directories are made in.
-
-        Args:
-            root (Path, optional): Folder of ``tools`` and ``configs``, as the command names it. Default: the path that
-                leads there from the current folder.
-        """
+        """Command that runs it, from the folder of ``work_dirs``; ``root`` is where ``tools`` and ``configs`` are."""
         root = Path(os.path.relpath(configs_folder().resolve().parent)) if root is None else root
         if not self.measurement:
             return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
@@ -128,6 +114,10 @@ class Job:
         return [sys.executable, str(root / 'tools' / self.measurement.tool),
                 *(argument.format(**places) for argument in self.measurement.arguments)]
 
+    def is_called(self, pattern: str) -> bool:
+        """Whether the name of its training or measurement matches a pattern with ``*`` for any part."""
+        return any(fnmatchcase(name, pattern) for name in self.names)
+
     def _epochs(self) -> int:
         if 'train_cfg.max_epochs' in self.options:
             return self.options['train_cfg.max_epochs']
@@ -135,10 +125,9 @@ class Job:
 
 
 def jobs_of(plan: Plan) -> list[Job]:
-    """All jobs of a plan: trainings seed by seed, in the order of the plan, then the measurements.
+    """List all jobs of a plan: trainings seed by seed, in the order of the plan, then the measurements.
 
-    With the second seed only once all trainings have run with the first: what is there when a plan is cut off is as
-    broad as possible.
+    A plan that is cut off has thereby covered as much as possible.
     """
     seeds = sorted({seed for training in plan.trainings for seed in training.seeds or plan.seeds})
     trainings = [Job(plan, training, seed) for seed in seeds for training in plan.trainings
@@ -150,7 +139,7 @@ def jobs_of(plan: Plan) -> list[Job]:
 
 
 def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
-    """Jobs of some trainings or measurements, with some seeds.
+    """Choose jobs by name and seed.
 
     Args:
         jobs (list[Job]): All jobs.
@@ -158,29 +147,20 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
         seeds (list[int]): Seeds; empty for all.
 
     Raises:
-        SetupError: If a pattern or a seed is that of no job.
+        SetupError: If no job has one of the names or seeds.
     """
     for pattern in patterns:
-        if not any(_is_called(job, pattern) for job in jobs):
+        if not any(job.is_called(pattern) for job in jobs):
+            names = dict.fromkeys(name for job in jobs for name in job.names)
             raise SetupError(f"no training or measurement of the plan is called '{pattern}': there are "
-                             f"{', '.join(dict.fromkeys(name for job in jobs for name in _names(job)))}")
+                             f"{', '.join(names)}")
     for seed in seeds:
         if seed not in {job.seed for job in jobs}:
             raise SetupError(f'no job of the plan has seed {seed}')
-    return [job for job in jobs if (not patterns or any(_is_called(job, pattern) for pattern in patterns))
+    return [job for job in jobs if (not patterns or any(map(job.is_called, patterns)))
             and (not seeds or job.seed in seeds)]
 
 
-def _names(job):
-    return [job.training.name] + ([job.measurement.name] if job.measurement else [])
-
-
-def _is_called(job, pattern):
-    return any(fnmatchcase(name, pattern) for name in _names(job))
-
-
 def _text(value) -> str:
-    """A setting as ``--cfg-options`` reads it."""
-    if isinstance(value, (list, tuple)):
-        return '[' + ','.join(map(_text, value)) + ']'
-    return str(value)
+    """Format a setting for ``--cfg-options``."""
+    return '[' + ','.join(map(_text, value)) + ']' if isinstance(value, (list, tuple)) else str(value)

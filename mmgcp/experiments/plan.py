@@ -1,4 +1,4 @@
-"""What an experiment consists of: trainings, each with several seeds, and measurements of the trained networks."""
+"""Plans: trainings, each with several seeds, and measurements of the trained networks."""
 import runpy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,11 +13,10 @@ class Training:
     """A training with ``tools/train.py``.
 
     Attributes:
-        name (str): What results, tables and the command line call it.
+        name (str): Name in results, tables and on the command line.
         config (str): Config file, relative to ``configs/``.
-        options (Mapping[str, object]): Settings that replace those of the config, as ``--cfg-options`` has them.
-        starts_from (str): Name of the training with whose last checkpoint, of the same seed, the backbone starts; empty
-            for none.
+        options (Mapping[str, object]): Settings that override the config, as for ``--cfg-options``.
+        starts_from (str): Training whose last checkpoint, with the same seed, the backbone starts from; empty for none.
         seeds (Sequence[int]): Seeds; empty for those of the plan.
         shared (bool): Whether the options of the plan apply.
     """
@@ -34,13 +33,13 @@ class Measurement:
     """A measurement of the last checkpoints of trainings with one of the tools.
 
     Attributes:
-        name (str): What results and the command line call it.
+        name (str): Name in results and on the command line.
         tool (str): The tool, relative to ``tools/``.
-        arguments (Sequence[str]): Its arguments, in which ``{config}``, ``{checkpoint}`` and ``{work_dir}`` stand for
-            those of the training; the config is that which the training left, with all its options.
-        keep (str): Pattern of the one file, relative to the work directory, in which the tool puts down what it
-            measures (:mod:`mmgcp.utils.records`).
-        of (Sequence[str]): Names of the trainings to measure, each seed by itself.
+        arguments (Sequence[str]): Its arguments. ``{config}``, ``{checkpoint}`` and ``{work_dir}`` stand for those of
+            the training; the config is the dumped one, with all options.
+        keep (str): Pattern of the one file, relative to the work directory, that the tool writes
+            (:mod:`mmgcp.utils.records`).
+        of (Sequence[str]): Names of the trainings to measure.
         seeds (Sequence[int]): Seeds; empty for those of the trainings.
     """
     name: str
@@ -53,18 +52,19 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Trainings and measurements, carried out in this order as far as they do not wait for one another.
+    """Trainings and measurements, run in this order as far as they do not wait for one another.
 
     Attributes:
-        title (str): What was done, in a sentence that stands above the results.
+        title (str): What the plan compares, in one sentence.
         trainings (Sequence[Training]): The trainings.
-        measurements (Sequence[Measurement]): What is measured of them.
-        seeds (Sequence[int]): Each training runs once with each.
-        options (Mapping[str, object]): Settings of all trainings, under those of each.
-        name (str): Name of the file that it was read from; names the folders of results and work directories.
+        measurements (Sequence[Measurement]): Measurements of them.
+        seeds (Sequence[int]): Seeds of each training.
+        options (Mapping[str, object]): Settings of all trainings, which those of each override.
+        name (str): Name of the file it was read from; names the folders of results and work directories.
 
     Raises:
-        SetupError: If two have the same name, a config does not exist, or one needs a training that is not there.
+        SetupError: If two items have the same name, a config does not exist, or an item needs a training that is not in
+            the plan.
     """
     title: str
     trainings: Sequence[Training]
@@ -95,13 +95,10 @@ class Plan:
 
 
 def read_plan(path: str | Path) -> Plan:
-    """Read a plan from the Python file that assigns it to ``plan``.
-
-    Args:
-        path (str | Path): The file; its name without ending becomes the plan's.
+    """Read a plan from the Python file that assigns it to ``plan``; the file's name becomes the plan's.
 
     Raises:
-        SetupError: If there is no such file, it is no Python, imports what does not exist, or assigns no plan.
+        SetupError: If there is no such file, it cannot be executed, or it assigns no plan.
     """
     path = Path(path)
     if not path.is_file():

@@ -2,8 +2,7 @@ r"""Measure Table 1 of Wang et al., CVPR 2020: gradients of GAP, GCP and GAP wit
 
 The weights are those of the last convolution before the pooling. Its output passes normalisation and activation to
 become the features ``X``, the input of the pooling. Each row of the table is a ``dL/dX``
-(:mod:`mmgcp.ops.closed_form_gradients`), propagated back through these layers to the weights by autograd and averaged
-over the images.
+(:mod:`mmgcp.ops.closed_form_gradients`), propagated back to the weights by autograd and averaged over the images.
 
 A network with covariance pooling gives six rows. The first four share ``G``, the gradient of its own loss with respect
 to its pooled matrix, and differ only in the step from there to ``X``:
@@ -17,11 +16,9 @@ to its pooled matrix, and differ only in the step from there to ``X``:
 
 A network with average pooling gives the last two, with its own head.
 
-The Fisher matrix is the empirical one, of the gradients of the GAP loss with true labels over the given images, as in
-``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` contains ``dL/dX`` itself.
-
-Batch normalisation uses the statistics of the batch, as in training. It couples the images: the gradient at one image
-also depends a little on the losses of the others.
+The Fisher matrix is the empirical one, of the gradients of the GAP loss with true labels, as in
+``mmgcp.KFACOptimWrapper`` and in Table 1, whose ``H^-1`` contains ``dL/dX`` itself. Batch normalisation uses the
+statistics of the batch, as in training, so that the gradient at one image depends a little on the other images.
 """
 import math
 from collections.abc import Callable, Sequence
@@ -70,8 +67,7 @@ class Row(NamedTuple):
 
     Attributes:
         norm (float): Frobenius norm.
-        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007):
-            1 for rank 1, the number of singular values if all are equal.
+        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007).
         singular_values (list[float]): Up to 64 largest singular values, relative to the largest.
         cosines (dict[str, float]): Cosine similarity to each row by name, including itself.
     """
@@ -101,10 +97,8 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
 
     Args:
         model (nn.Module): Classifier of MMPretrain in training mode, not inside a wrapper such as DDP.
-        batches (Sequence[dict]): Batches from the data loader, all held in memory. More images give a better estimate
-            of the Fisher matrix.
-        damping (float): Damping of K-FAC, added to the eigenvalues of the Fisher block, in the unit of the squared
-            gradient.
+        batches (Sequence[dict]): Batches from the data loader; more images give a better Fisher matrix.
+        damping (float): Added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
 
     Returns:
         WeightGradients: The rows, in the order of this module's description.
@@ -146,24 +140,16 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
 
 
 def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
-    """Compare norms, directions and spectra of gradients.
-
-    Args:
-        rows (dict[str, Tensor]): Nonzero matrices of one shape, by name.
-
-    Returns:
-        dict[str, Row]: Statistics by the same names.
-    """
-    norms = {name: row.norm() for name, row in rows.items()}
+    """Compare norms, directions and spectra of gradients, nonzero matrices of one shape, by name."""
+    unit = {name: row / row.norm() for name, row in rows.items()}
     compared = {}
     for name, row in rows.items():
         values = torch.linalg.svdvals(row)
-        shares = values / values.sum()
         compared[name] = Row(
-            norm=norms[name].item(),
-            effective_rank=torch.special.entr(shares).sum().exp().item(),
+            norm=row.norm().item(),
+            effective_rank=torch.special.entr(values / values.sum()).sum().exp().item(),
             singular_values=(values / values[0])[:SPECTRUM].tolist(),
-            cosines={other: ((row * rows[other]).sum() / (norms[name] * norms[other])).item() for other in rows})
+            cosines={other: (unit[name] * unit[other]).sum().item() for other in rows})
     return compared
 
 
@@ -172,13 +158,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
     It minimises the cross-entropy summed over the images, plus half the squared length of all weights and biases, for
     features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
-    prior.
-
-    The penalty determines the size of the gradients. With more channels than images, some weights classify all images
-    correctly; with little or no penalty, the residuals and the gradient then vanish. At the optimum, the weights of a
-    class are the sum of its residuals times features of length about 1. So one image changes its own scores by no more
-    than its residuals, whatever the number of channels, and residuals become small only through features that many
-    images of a class share. Classes without images get low but finite scores.
+    prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
+    image changes its own scores by no more than its residuals, whatever the number of channels.
 
     Args:
         features (Tensor): Averaged features, (n, D).
@@ -217,7 +198,7 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
 
 def _find_layers(model: nn.Module, data: dict) -> _Layers:
-    """Find the pooling layer and the last convolution that runs before it."""
+    """Find the pooling layer, and the last convolution that runs before it."""
     poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
     if len(poolings) != 1:
         raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
@@ -253,7 +234,7 @@ def _check_root(pooling: CovariancePooling) -> None:
 
 @contextmanager
 def _hooked(hooks: dict[nn.Module, Callable]):
-    """Register forward hooks on layers, and remove them afterwards."""
+    """Register forward hooks on layers for the time being."""
     handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
     try:
         yield
@@ -280,7 +261,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     return _Flow(**seen, loss=loss)
 
 
-def _last(value: Tensor | tuple[Tensor]) -> Tensor:
+def _last(value):
     return value[-1] if isinstance(value, (tuple, list)) else value
 
 
@@ -292,7 +273,7 @@ def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Lin
 
 
 def _targets(samples: Sequence, classes: int) -> Tensor:
-    """Target probabilities of the classes, soft after batch augmentation, else one-hot."""
+    """Probabilities of the classes: soft after batch augmentation, else one-hot."""
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)

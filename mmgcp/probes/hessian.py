@@ -1,18 +1,17 @@
 r"""Curvature of the training loss: the largest eigenvalues and the trace of its Hessian.
 
 Section 3 of Wang et al. (CVPR 2020) attributes a smoother loss to covariance pooling. The Hessian ``H`` of the loss
-with respect to all trained weights measures smoothness at the current weights directly: the gradient changes by
-``H d`` along a short step ``d``, the largest eigenvalue bounds the learning rate of stable gradient descent
-(``2 / lambda_1``), and the trace sums the curvature over all directions.
+with respect to all trained weights measures this directly: the gradient changes by ``H d`` along a short step ``d``,
+the largest eigenvalue bounds the learning rate of stable gradient descent (``2 / lambda_1``), and the trace sums the
+curvature over all directions.
 
 The loss is the mean training loss over the given batches; normalisation layers use the statistics of each batch, and
-dropout and batch augmentations are drawn once and then fixed. ReLU and max-pooling have kinks, so that the Hessian
-exists only almost everywhere: it is that of the smooth piece around the weights. It depends on the scale of the
-weights, which batch normalisation leaves free: compare networks at the same stage of equal trainings.
+dropout and batch augmentations are drawn once and then fixed. ReLU and max-pooling have kinks: the Hessian is that of
+the smooth piece around the weights. It depends on the scale of the weights, which batch normalisation leaves free, so
+compare networks at the same stage of equal trainings.
 
-The Hessian is never formed: :class:`Hessian` computes its products with vectors. curvlinops has such operators too, but
-needs a network that maps tensors to outputs and a loss of torch; MMPretrain's networks compute their losses themselves,
-and their batch normalisation does not work with ``torch.func``.
+The Hessian is never formed: :class:`Hessian` multiplies it by vectors. curvlinops has such operators too, but needs a
+network that maps tensors to outputs and a loss of torch; MMPretrain's networks compute their losses themselves.
 """
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,25 +34,13 @@ class NonFiniteCurvatureError(SetupError):
 
 
 class Eigenvalues(NamedTuple):
-    """Converged eigenvalues, largest first.
-
-    Attributes:
-        values (list[float]): The eigenvalues. If there are fewer than ``wanted``, larger ones may be missing.
-        residuals (list[float]): ``||H v - lambda v|| / |lambda|`` of each, with eigenvectors of length 1.
-        wanted (int): Number of eigenvalues requested.
-    """
+    """Converged eigenvalues, largest first, and ``||H v - lambda v|| / |lambda|`` of each for ``v`` of length 1."""
     values: list[float]
     residuals: list[float]
-    wanted: int
 
 
 class Trace(NamedTuple):
-    """Estimate of a trace.
-
-    Attributes:
-        mean (float): The estimate.
-        error (float): Its standard error.
-    """
+    """Estimate of a trace, and its standard error."""
     mean: float
     error: float
 
@@ -63,8 +50,8 @@ class Curvature(NamedTuple):
 
     Attributes:
         loss (float): Mean over the batches.
-        eigenvalues (list[float]): Largest eigenvalues that converged, largest first.
-        residuals (list[float]): Residuals of these eigenvalues; see :class:`Eigenvalues`.
+        eigenvalues (list[float]): Largest ones that converged, in order; if not all did, larger ones may be missing.
+        residuals (list[float]): Their residuals; see :class:`Eigenvalues`.
         smallest (list[float]): The most negative eigenvalue, if requested and converged.
         trace (float): Estimate of the trace; NaN if the measurement failed.
         trace_error (float): Its standard error.
@@ -88,26 +75,14 @@ class Hessian(LinearOperator):
 
     Weights are in the order of ``model.named_parameters()``. Created by :func:`loss_hessian`.
 
-    Args:
-        model (nn.Module): Model of MMPretrain or MMDetection, inside :func:`~mmgcp.probes.probe.undisturbed`.
-        data (Sequence[dict]): Batches from :func:`~mmgcp.probes.probe.preprocess`, with equal weight.
-        rewind (Callable[[], None]): From ``undisturbed``, called before each product.
-        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
-
     Attributes:
         loss (float): Mean loss over the batches; NaN before the first product.
         products (int): Number of products so far, each over all batches.
         seconds (float): Time taken by the products.
-
-    Raises:
-        SetupError: If no weight is trained.
     """
 
-    def __init__(self,
-                 model: nn.Module,
-                 data: Sequence[dict],
-                 rewind: Callable[[], None],
-                 progress: Callable[[int], None] | None = None) -> None:
+    def __init__(self, model: nn.Module, data: Sequence[dict], rewind: Callable[[], None],
+                 progress: Callable[[int], None] | None) -> None:
         self.model, self.data, self.rewind, self.progress = model, data, rewind, progress
         self.weights = trained_weights(model)
         self.sizes = [weight.numel() for weight in self.weights.values()]
@@ -139,26 +114,22 @@ class Hessian(LinearOperator):
             self.progress(self.products)
         return result
 
-    def _faults(self, loss: Tensor, parts: Sequence[Tensor], where: str) -> list[str]:
-        """Describe non-finite values, if there are any."""
+    def _faults(self, loss, parts, where):
         if not loss.isfinite():
             return [f'the loss of {where} is {loss.item()}, so it has no curvature: measure weights that were saved '
                     'before the training diverged']
         bad = [name for name, part in zip(self.weights, parts, strict=True) if not part.isfinite().all()]
-        if not bad:
-            return []
         return [f'the Hessian of {where} overflows at {bad[0]} ({len(bad)} of {len(parts)} weights), where the loss is '
-                f'{loss.item():.4g}: measure weights at which the loss is less steep']
+                f'{loss.item():.4g}: measure weights at which the loss is less steep'] if bad else []
 
 
 @contextmanager
-def loss_hessian(model: nn.Module,
-                 batches: Sequence[dict],
+def loss_hessian(model: nn.Module, batches: Sequence[dict],
                  progress: Callable[[int], None] | None = None) -> Iterator[Hessian]:
     """Provide the Hessian of a network's training loss over some batches, and restore the network afterwards.
 
-    Dropout masks and batch augmentations depend on the current state of the random generators: seed them first to
-    compare networks.
+    Dropout masks and batch augmentations follow the current state of the random generators: seed them first to compare
+    networks.
 
     Args:
         model (nn.Module): Model of MMPretrain or MMDetection, in training mode, not inside a wrapper such as DDP.
@@ -183,11 +154,7 @@ def loss_hessian(model: nn.Module,
 
 
 def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Select the trained weights of a model, by name.
-
-    Raises:
-        SetupError: If there are none.
-    """
+    """Return the trained weights by name, or raise a SetupError if there are none."""
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if not weights:
         raise SetupError(f'{type(model).__name__} has no weights that are trained, so its loss has no Hessian: '
@@ -209,7 +176,7 @@ def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tenso
         tuple[Tensor, tuple[Tensor, ...]]: The loss, a scalar, and the product in the shapes of the weights.
 
     Raises:
-        SetupError: If a layer of the network cannot be differentiated twice, or the GPU runs out of memory.
+        SetupError: If a layer cannot be differentiated twice, or the GPU runs out of memory.
     """
     try:
         with torch.enable_grad():
@@ -240,7 +207,7 @@ def _second_derivative(model, loss, weights, vectors):
 
 
 def _refuse_once_differentiable(gradients):
-    """Raise if a graph contains the node of ``once_differentiable``, at which autograd stops silently."""
+    """Raise if a graph has a node of ``once_differentiable``, at which autograd stops silently."""
     open_nodes, seen = [gradient.grad_fn for gradient in gradients], {None}
     while open_nodes:
         node = open_nodes.pop()
@@ -252,15 +219,12 @@ def _refuse_once_differentiable(gradients):
         open_nodes += [following for following, _ in node.next_functions]
 
 
-def largest_eigenvalues(hessian: LinearOperator,
-                        number: int = 1,
-                        tolerance: float = 1e-3,
-                        seed: int = 0,
+def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: float = 1e-3, seed: int = 0,
                         max_restarts: int = 100) -> Eigenvalues:
     """Compute the algebraically largest eigenvalues by the restarted Lanczos method of ARPACK.
 
-    For the most negative eigenvalues, pass ``-hessian`` and negate the result. Takes memory for
-    ``max(20, 2 number + 1)`` vectors and tens to hundreds of products, more for close eigenvalues.
+    For the most negative ones, pass ``-hessian`` and negate the result. Takes memory for ``max(20, 2 number + 1)``
+    vectors and tens to hundreds of products, more for close eigenvalues.
 
     Args:
         hessian (LinearOperator): Symmetric, real.
@@ -288,7 +252,7 @@ def largest_eigenvalues(hessian: LinearOperator,
     lengths = [np.linalg.norm(hessian @ vectors[:, i] - values[i] * vectors[:, i]) for i in order]
     with np.errstate(divide='ignore', invalid='ignore'):
         residuals = np.array(lengths, float) / np.abs(values[order])
-    return Eigenvalues(values[order].tolist(), residuals.tolist(), number)
+    return Eigenvalues(values[order].tolist(), residuals.tolist())
 
 
 def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
@@ -298,9 +262,6 @@ def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
         hessian (LinearOperator): Symmetric, real.
         samples (int): Number of vectors, at least 2; the error decreases with its square root.
         seed (int): Seed of the vectors.
-
-    Returns:
-        Trace: The mean and its standard error.
 
     Raises:
         ValueError: If ``samples`` is below 2.
@@ -315,13 +276,8 @@ def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
     return Trace(float(np.mean(estimates)), float(np.std(estimates, ddof=1) / np.sqrt(samples)))
 
 
-def measure_curvature(model: nn.Module,
-                      batches: Sequence[dict],
-                      eigenvalues: int = 1,
-                      smallest: bool = False,
-                      samples: int = 10,
-                      tolerance: float = 1e-3,
-                      seed: int = 0,
+def measure_curvature(model: nn.Module, batches: Sequence[dict], eigenvalues: int = 1, smallest: bool = False,
+                      samples: int = 10, tolerance: float = 1e-3, seed: int = 0,
                       progress: Callable[[int], None] | None = None) -> Curvature:
     """Measure trace and eigenvalues of the Hessian of one network.
 
@@ -330,10 +286,10 @@ def measure_curvature(model: nn.Module,
         batches (Sequence[dict]): As in :func:`loss_hessian`.
         eigenvalues (int): Number of largest eigenvalues.
         smallest (bool): Also compute the most negative one.
-        samples (int): Number of vectors for the trace, which is measured first.
+        samples (int): Number of vectors for the trace.
         tolerance (float): Relative accuracy of eigenvalues.
         seed (int): Seed of start vectors, samples, dropout and batch augmentations.
-        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
+        progress (Callable[[int], None], optional): As in :func:`loss_hessian`.
 
     Returns:
         Curvature: The measurement; incomplete if values were not finite.
@@ -343,7 +299,7 @@ def measure_curvature(model: nn.Module,
         ValueError: If a setting is out of range.
     """
     fault, estimate = '', Trace(float('nan'), float('nan'))
-    largest = lowest = Eigenvalues([], [], wanted=0)
+    largest = lowest = Eigenvalues([], [])
     seed_all(seed)
     with loss_hessian(model, batches, progress) as hessian:
         try:

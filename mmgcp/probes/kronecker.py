@@ -35,8 +35,8 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
             in between are positions. float16 and bfloat16 are computed in float32.
 
     Returns:
-        Tensor: (d, d), where ``d`` is in * kernel height * kernel width, plus one, for a constant 1, if there is a
-        bias; ordered as ``weight.flatten(1)``, then the bias.
+        Tensor: (d, d) with d = in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more
+        for a constant 1 if there is a bias.
 
     Raises:
         ValueError: If there is no example.
@@ -119,16 +119,7 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
 
 def precondition(matrix: Tensor, inverse_input: Tensor, inverse_output: Tensor) -> Tensor:
-    """Multiply a gradient by the inverse block: ``G^-1 matrix A^-1``.
-
-    Args:
-        matrix (Tensor): From :func:`gradient_matrix`, (out, d).
-        inverse_input (Tensor): From :func:`inverses`, (d, d).
-        inverse_output (Tensor): From :func:`inverses`, (out, out).
-
-    Returns:
-        Tensor: The preconditioned gradient, (out, d).
-    """
+    """Multiply a gradient, (out, d), by the inverse block, in factors from :func:`inverses`: ``G^-1 matrix A^-1``."""
     return inverse_output @ matrix @ inverse_input
 
 

@@ -29,7 +29,7 @@ SIGNS = {'ascent': 1, 'descent': -1}
 
 
 class Landscape(NamedTuple):
-    """One measurement, with a list entry per step size, NaN or infinite where the network overflows.
+    """One measurement; lists have an entry per step size, NaN or infinite where the network overflows.
 
     Attributes:
         loss (float): ``L(x)``.
@@ -69,8 +69,7 @@ class Place:
 class Weights(Place):
     """All trained weights, as in Santurkar et al."""
 
-    name = 'weights'
-    shared = True
+    name, shared = 'weights', True
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
         """Return the weights."""
@@ -104,15 +103,13 @@ class Activation(Place):
     """
 
     def __init__(self, name: str, of_input: bool = False) -> None:
-        self.name = name
-        self.of_input = of_input
+        self.name, self.of_input = name, of_input
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
         """Run the network and record the activation.
 
         Raises:
-            SetupError: If the layer does not run exactly once per forward pass, or the activation is not a tensor of a
-                real floating dtype.
+            SetupError: If the layer does not run exactly once, or gives no floating-point tensor.
         """
         seen = []  # copies: an in-place operation may follow, such as a ReLU
         with torch.no_grad(), self._tapped(model, lambda x: seen.append(x.clone()) or x):
@@ -125,8 +122,7 @@ class Activation(Place):
     def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
         """Compute the loss with another activation."""
         def replace(_: Tensor) -> Tensor:
-            # Earlier layers are constant here and need no graph.
-            torch.set_grad_enabled(True)
+            torch.set_grad_enabled(True)  # earlier layers are constant here and need no graph
             return point['activation'].clone()  # as autograd allows no in-place operation on the point itself
 
         with torch.no_grad(), self._tapped(model, replace):
@@ -164,16 +160,11 @@ def find_place(model: nn.Module, at: str) -> Place:
             max-pooling or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of
             Section 3; ``'image'``; ``'weights'``; or the name of a layer, for its output.
 
-    Returns:
-        Place: The place.
-
     Raises:
         SetupError: If the model has no such place; the message lists the nearest names.
     """
-    if at == 'weights':
-        return Weights()
-    if at == 'image':
-        return Image()
+    if at in ('weights', 'image'):
+        return Weights() if at == 'weights' else Image()
     layers = dict(model.named_modules())
     if at == 'stem':
         stem = next((f'backbone.{name}' for name in STEMS if f'backbone.{name}' in layers), None)
@@ -194,17 +185,14 @@ def find_place(model: nn.Module, at: str) -> Place:
     return Activation(at)
 
 
-def measure_landscape(model: nn.Module,
-                      data: dict,
-                      place: Place,
-                      step_sizes: Sequence[float],
-                      direction: str = 'ascent',
-                      steps_at_once: int = 1,
+def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Sequence[float],
+                      direction: str = 'ascent', steps_at_once: int = 1,
                       rewind: Callable[[], None] = lambda: None) -> Landscape:
     """Evaluate loss and gradient at several points along the gradient.
 
     In distributed training the loss is the mean over all processes, and the point combines theirs. Without batch
-    statistics, or with synchronised ones, this equals one process with the joint batch.
+    statistics, or with synchronised ones, this equals one process with the joint batch. Steps act on the gradient of
+    the mean loss: at a place that each image has for itself they shrink with the batch.
 
     Args:
         model (nn.Module): Classifier of MMPretrain, inside :func:`~mmgcp.probes.probe.undisturbed`.

@@ -21,22 +21,14 @@ _ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
 
 
 class CorruptionErrors(NamedTuple):
-    """Errors in %, relative to the reference if there is one.
-
-    Attributes:
-        ce (dict[str, float]): Corruption error (CE) of each corruption.
-        mce (float | None): Its mean over the measured ones of the 15 corruptions; None if there are none.
-        relative_ce (dict[str, float] | None): Relative CE of each corruption; None if the clean error is unknown.
-        relative_mce (float | None): Its mean, likewise.
-    """
-    ce: dict[str, float]
-    mce: float | None
-    relative_ce: dict[str, float] | None
+    """Errors in %, relative to the reference if there is one."""
+    ce: dict[str, float]  # corruption error (CE) by corruption
+    mce: float | None  # its mean over the measured ones of the 15 corruptions
+    relative_ce: dict[str, float] | None  # None if the clean error is unknown
     relative_mce: float | None
 
 
-def corruption_errors(errors: Mapping[str, Mapping[int, float]],
-                      clean: float | None = None,
+def corruption_errors(errors: Mapping[str, Mapping[int, float]], clean: float | None = None,
                       reference: Mapping | None = None) -> CorruptionErrors:
     r"""Compute corruption errors and their means.
 
@@ -47,12 +39,10 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]],
     that CE is the mean error, and relative CE its difference from the clean error.
 
     Args:
-        errors (Mapping[str, Mapping[int, float]]): Error in [0, 1] by corruption and severity.
+        errors (Mapping[str, Mapping[int, float]]): Error in [0, 1] by corruption and severity; arrays over photos give
+            arrays.
         clean (float, optional): Error on clean images in [0, 1].
         reference (Mapping, optional): Errors of another network, from :func:`load_corruption_reference`.
-
-    Returns:
-        CorruptionErrors: The errors in %.
 
     Raises:
         ValueError: If an error or severity is invalid, or the reference lacks a corruption or has no error on it.
@@ -62,21 +52,21 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]],
     ce, relative_ce = {}, {}
     for corruption, shares in errors.items():
         _check_errors(corruption, shares)
-        total, base, relative_base = sum(shares.values()), len(shares), len(shares)
+        base = relative_base = len(shares)
         if reference is not None:
-            theirs = _errors_of_reference(reference, corruption, shares)
-            base = _positive(sum(theirs), corruption, 'error')
-            relative_base = sum(share - reference['clean'] for share in theirs)
-        ce[corruption] = 100 * total / base
+            if corruption not in reference['errors']:
+                raise ValueError(f"the reference has no errors on '{corruption}': it has "
+                                 f"{', '.join(reference['errors'])}")
+            theirs = [reference['errors'][corruption][severity - 1] for severity in shares]
+            base, relative_base = sum(theirs), sum(share - reference['clean'] for share in theirs)
+        ce[corruption] = 100 * sum(shares.values()) / _positive(base, corruption, 'error')
         if clean is not None:
             rise = sum(share - clean for share in shares.values())
             # A negative base would flip the sign, and a worse network would look better.
             relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
-    return CorruptionErrors(ce, _mean(ce), relative_ce if clean is not None else None, _mean(relative_ce))
-
-
-def _mean(values: Mapping[str, float]) -> float | None:
-    return mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+    mce, relative_mce = (mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+                         for values in (ce, relative_ce))
+    return CorruptionErrors(ce, mce, relative_ce if clean is not None else None, relative_mce)
 
 
 def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
@@ -88,13 +78,6 @@ def _check_errors(corruption: str, shares: Mapping[int, float]) -> None:
                              f'{share!r}')
 
 
-def _errors_of_reference(reference: Mapping, corruption: str, severities: Mapping[int, float]) -> list[float]:
-    known = reference['errors']
-    if corruption not in known:
-        raise ValueError(f"the reference has no errors on '{corruption}': it has {', '.join(known)}")
-    return [known[corruption][severity - 1] for severity in severities]
-
-
 def _positive(base: float, corruption: str, what: str) -> float:
     if base <= 0:
         raise ValueError(f"the reference has no {what} on '{corruption}' to divide by: take another reference")
@@ -102,14 +85,9 @@ def _positive(base: float, corruption: str, what: str) -> float:
 
 
 def load_corruption_reference(name_or_path: str | Path) -> dict:
-    """Load the errors of a reference network.
+    """Load the errors of ``'alexnet'``, the paper's reference, or of a network from a JSON file.
 
-    Args:
-        name_or_path (str | Path): ``'alexnet'``, the reference of the paper, or a JSON file ``{"source": text,
-            "clean": error, "errors": {corruption: [error at severity 1, ..., 5]}}``.
-
-    Returns:
-        dict: Contents of the file.
+    The file has ``{"source": text, "clean": error, "errors": {corruption: [error at severity 1, ..., 5]}}``.
 
     Raises:
         SetupError: If the file cannot be read or has another format.

@@ -2,9 +2,8 @@
 
 Hendrycks & Dietterich, *Benchmarking neural network robustness to common corruptions and perturbations*, ICLR 2019.
 """
-import math
+import sys
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,18 +22,10 @@ DIFFICULTIES = (1, 2, 3)
 
 
 def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    """Compute the fraction of frames of a sequence whose class differs from the frame they are compared with.
+    """Compute the share of frames, given as (T,) class ids, whose class differs from the frame they are compared with.
 
-    A frame is compared with the one ``difficulty`` frames earlier or, under noise, with the first frame, because the
+    This is the frame ``difficulty`` (1 to 3) frames earlier or, with one of the :data:`NOISES`, the first, because the
     difficulty of noise is in the images.
-
-    Args:
-        top1 (ArrayLike): (T,) class ids.
-        noise (bool): Whether the perturbation is one of :data:`NOISES`.
-        difficulty (int): From 1 to 3. Default: 1.
-
-    Returns:
-        float: Flip probability in [0, 1].
 
     Raises:
         ValueError: If the difficulty is invalid, or there are too few frames to compare.
@@ -44,19 +35,12 @@ def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float
 
 
 def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
-    r"""Compute the mean top-5 distance between the frames of a sequence and those they are compared with.
+    r"""Compute the mean top-5 distance between frames, given as (T, 5) class ids, and those they are compared with.
 
     With :math:`\sigma(i)` the rank in the later frame of the class that has rank i in the earlier one, the distance
     :math:`\sum_{i=1}^5 \sum_{j=\min(i,\sigma(i))+1}^{\max(i,\sigma(i))} 1(1 \le j - 1 \le 5)` equals
-    :math:`\sum_{i=1}^5 |\min(i - 1, 5) - \min(\sigma(i) - 1, 5)|`, for which the first five ranks suffice.
-
-    Args:
-        top5 (ArrayLike): (T, 5) class ids, best first; fewer columns if there are fewer classes in all.
-        noise (bool): Whether the perturbation is one of :data:`NOISES`.
-        difficulty (int): From 1 to 3, as in :func:`flip_probability`. Default: 1.
-
-    Returns:
-        float: Distance, at least 0.
+    :math:`\sum_{i=1}^5 |\min(i - 1, 5) - \min(\sigma(i) - 1, 5)|`, for which the first five ranks suffice. There are
+    fewer columns if there are fewer classes. Other arguments are those of :func:`flip_probability`.
 
     Raises:
         ValueError: If the difficulty is invalid, there are too few frames to compare, or more than five columns.
@@ -84,32 +68,20 @@ def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[
 
 
 class Stability(NamedTuple):
-    """Stability of a network; lower is better.
-
-    Attributes:
-        fr (dict[str, float]): Flip rate of each perturbation in % of the reference's; without a reference, flip
-            probability in %.
-        mfr (float | None): Its mean over the measured ones of the 10 perturbations; None if there are none.
-        t5d (dict[str, float]): Top-5 distance of each perturbation in % of the reference's; without a reference, the
-            plain distance.
-        mt5d (float | None): Its mean, likewise.
-    """
-    fr: dict[str, float]
-    mfr: float | None
-    t5d: dict[str, float]
+    """Stability of a network; lower is better."""
+    fr: dict[str, float]  # flip rate by perturbation in % of the reference's, or flip probability in %
+    mfr: float | None  # its mean over the measured perturbations
+    t5d: dict[str, float]  # top-5 distance in % of the reference's, or the distance itself
     mt5d: float | None
 
 
 def stability(flip: Mapping[str, float], top5: Mapping[str, float], reference: Mapping | None = None) -> Stability:
-    """Compute flip rates, top-5 distances and their means.
+    """Compute flip rates, top-5 distances and their means; as arrays over photos if those of the arguments are.
 
     Args:
         flip (Mapping[str, float]): Mean flip probability in [0, 1] over the sequences, by perturbation.
         top5 (Mapping[str, float]): Mean top-5 distance, likewise.
         reference (Mapping, optional): Values of another network, from :func:`load_perturbation_reference`.
-
-    Returns:
-        Stability: Rates and distances.
 
     Raises:
         ValueError: If both have different or unknown perturbations, a value is invalid, or the reference lacks a
@@ -139,22 +111,17 @@ def _percent_of(reference: Mapping, key: str, values: Mapping[str, float]) -> di
 
 
 def _is_distance(value: object) -> bool:
-    return isinstance(value, Real) and 0 <= value < math.inf
+    return is_share(value, sys.float_info.max)
 
 
 def load_perturbation_reference(path: str | Path) -> dict:
-    """Load the stability of a reference network.
+    """Load the stability of a reference network from a JSON file.
 
-    Args:
-        path (str | Path): JSON file ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: probability},
-            "top5": {perturbation: distance}}``.
-
-    Returns:
-        dict: Contents of the file.
+    The file has ``{"source": text, "difficulty": 1 to 3, "flip": {perturbation: probability}, "top5": {perturbation:
+    distance}}``.
 
     Raises:
-        SetupError: If the file cannot be read or has another format, or for ``'alexnet'``, whose values are not
-            published.
+        SetupError: If it cannot be read or has another format, or for ``'alexnet'``, whose values are not published.
     """
     if path == 'alexnet':
         raise SetupError("AlexNet's values on ImageNet-P are not published: measure them by "

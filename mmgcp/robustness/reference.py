@@ -1,22 +1,16 @@
-"""Reference networks, and helpers for both benchmarks."""
+"""Reference networks, and helpers of both benchmarks."""
 import json
-import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
 from pathlib import Path
+
+import numpy as np
 
 from mmgcp.utils.errors import SetupError
 
 
 def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
-    """Read the results of another network from a plain JSON file or a file of ``tools/test_robustness.py``.
-
-    Args:
-        path (str | Path): The file.
-        keys (Sequence[str]): Required keys.
-
-    Returns:
-        dict: The results.
+    """Read a network's results with some keys from a plain JSON file or a file of ``tools/test_robustness.py``.
 
     Raises:
         SetupError: If the file cannot be read, is not a JSON object, or lacks a key.
@@ -37,11 +31,11 @@ def read_reference(path: str | Path, keys: Sequence[str]) -> dict:
 
 
 def mean_or_none(values: Iterable[float]) -> float | None:
-    """Compute the mean, or return None if there are no values."""
+    """Compute the mean of numbers or arrays, or return None if there are none."""
     values = list(values)
-    return math.fsum(values) / len(values) if values else None
+    return sum(values) / len(values) if values else None
 
 
-def is_share(value: object) -> bool:
-    """Check whether a value is a number in [0, 1]; NaN is not."""
-    return isinstance(value, Real) and 0 <= value <= 1
+def is_share(value: object, largest: float = 1) -> bool:
+    """Check whether a value is a number in [0, ``largest``], or an array of such; NaN is not."""
+    return isinstance(value, Real | np.ndarray) and bool(np.all((value >= 0) & (value <= largest)))

@@ -26,12 +26,7 @@ def add_panel_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_figure_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add ``--out`` and ``--formats``: the file of a figure and its vector formats.
-
-    Args:
-        parser (argparse.ArgumentParser): Parser of a tool.
-        default (str): Default file, a PNG.
-    """
+    """Add ``--out`` and ``--formats``: the file of a figure, by default the PNG ``default``, and its vector formats."""
     parser.add_argument('--out', default=default, metavar='FIGURE.png', help='(default: %(default)s)')
     parser.add_argument('--formats', nargs='+', default=['pdf'], choices=['pdf', 'svg'],
                         help='vector files to write beside the PNG (default: pdf)')

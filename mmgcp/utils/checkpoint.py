@@ -40,13 +40,7 @@ def settle_resume(cfg: Config) -> None:
 
 
 def workdir_checkpoint(name: str) -> str:
-    """Find the last checkpoint of a training in ``work_dirs/NAME``.
-
-    Args:
-        name (str): Name of a config without ``.py``, such as ``resnet50_gcp_m_imagenet``.
-
-    Returns:
-        str: Path of the checkpoint.
+    """Find the last checkpoint of a training in ``work_dirs/NAME``, named like its config, without ``.py``.
 
     Raises:
         SetupError: If there is none; the message has the command that makes it.
@@ -110,13 +104,9 @@ def load_from_workdir(filename: str, map_location: str | None = None) -> dict:
 
 
 def load_checkpoint(filename: str) -> dict:
-    """Load a checkpoint file.
+    """Load a checkpoint of MMEngine or a bare state dict to the CPU.
 
-    Args:
-        filename (str): File, URL or any scheme of MMEngine, including ``workdir://NAME``.
-
-    Returns:
-        dict: Contents with tensors on the CPU: a checkpoint of MMEngine, or a bare state dict.
+    ``filename`` is a file, a URL or any scheme of MMEngine, including ``workdir://NAME``.
 
     Raises:
         SetupError: If the file is missing, cannot be read or is not a complete checkpoint.
@@ -141,16 +131,23 @@ def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
     """Tensors of the network by name: those of ``state_dict``, or of a bare state dict.
 
     Raises:
-        SetupError: If a name is no text.
+        SetupError: If a name is no text, or there are no tensors but further down.
     """
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    items = state_dict.items() if isinstance(state_dict, dict) else ()
-    tensors = {name: value for name, value in items if isinstance(value, Tensor)}
+    tensors = _tensors_in(checkpoint.get('state_dict', checkpoint))
     for name in tensors:
         if not isinstance(name, str):
             raise SetupError(f'the checkpoint has a tensor called {name!r}, and names of tensors must be text: save '
                              'the state_dict() of the network')
+    further_down = [key for key, value in checkpoint.items() if _tensors_in(value)]
+    if further_down and not tensors:
+        raise SetupError(f'the checkpoint has its tensors under {further_down[0]!r}: save what is there in a file of '
+                         'its own')
     return tensors
+
+
+def _tensors_in(state_dict) -> dict:
+    items = state_dict.items() if isinstance(state_dict, dict) else ()
+    return {name: value for name, value in items if isinstance(value, Tensor)}
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...]:
@@ -166,11 +163,7 @@ def load_state_dict(filename: str) -> dict[str, Tensor]:
 
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
-    """Write a checkpoint, creating its folder.
-
-    Raises:
-        SetupError: If it cannot be written.
-    """
+    """Write a checkpoint, creating its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('wb') as file:
@@ -186,13 +179,7 @@ def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 
 
 def assert_fits(module: nn.Module, state_dict: dict[str, Tensor], filename: str, prefix: str = '') -> None:
-    """Check that a checkpoint fills every tensor of a module.
-
-    Args:
-        module (nn.Module): Network, or a part of it.
-        state_dict (dict[str, Tensor]): All tensors of the checkpoint.
-        filename (str): What the message calls it.
-        prefix (str): Prefix of the module's tensors in the checkpoint. Default: none.
+    """Check that a checkpoint, called ``filename``, fills every tensor of a module with those under ``prefix``.
 
     Raises:
         SetupError: If a tensor is missing or of another shape. It says where the tensors are, if under another prefix,
@@ -224,6 +211,6 @@ def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
                 place = f"under the prefix '{prefix}'" if prefix else 'without a prefix'
                 if name:
                     return f'It holds the {name}, {place}, but not the whole'
-                return (f"They are there {place}: a backbone loads them with init_cfg=dict(type='Pretrained', "
-                        f"checkpoint=FILE, prefix='{prefix}')")
+                return (f"They are there {place}: rename them, or let a backbone load them with "
+                        f"init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='{prefix}')")
     return 'It belongs to another architecture'

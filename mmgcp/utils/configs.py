@@ -10,8 +10,12 @@ def configs_folder() -> Path:
     return installed if installed.is_dir() else package.parent / 'configs'
 
 
-def nearest_config(name: str) -> str:
-    """Suggest the config with the most similar name, as the end of an error sentence; empty if there is none."""
-    paths = {path.stem: path.relative_to(configs_folder()) for path in configs_folder().rglob('*.py')}
+def nearest_config(name: str, folder: Path | None = None) -> str:
+    """Suggest the config in a folder, by default mmgcp's, with the most similar name, as the end of an error sentence.
+
+    It is empty if there is none.
+    """
+    folder = folder or configs_folder()
+    paths = {path.stem: path.relative_to(folder) for path in folder.rglob('*.py')}
     nearest = difflib.get_close_matches(Path(name).stem, paths, n=1)
     return f'; the nearest name is {paths[nearest[0]]}' if nearest else ''

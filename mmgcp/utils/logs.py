@@ -39,14 +39,13 @@ class Run:
 
         Returns:
             tuple[np.ndarray, np.ndarray]: Steps in ``unit``, ascending, (n,) int64, and values in the metric's unit,
-            (n,) float64; values may be NaN.
+            (n,) float64, which may be NaN. The last validation of a step counts.
 
         Raises:
             ValueError: If no validation line has this metric.
         """
         if metric not in self.metrics:
             raise ValueError(f"Run '{self.name}' has no metric '{metric}': choose one of {', '.join(self.metrics)}.")
-        # If a step was validated twice, the later value counts.
         points = {record['step']: record[metric] for record in self.val if _is_metric(record, metric)}
         steps = sorted(points)
         return np.array(steps, dtype=np.int64), np.array([points[step] for step in steps], dtype=np.float64)
@@ -55,8 +54,8 @@ class Run:
 def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     """Read a work directory of MMEngine's Runner.
 
-    Each start of a Runner logs into its own folder, named after the time. The logs are merged in that order: a resumed
-    training replaces what was logged before from its first epoch (iteration) on.
+    Each start of a Runner logs into its own folder. A resumed training replaces what was logged before from its first
+    epoch (iteration) on.
 
     Args:
         work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``.
@@ -94,8 +93,7 @@ def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = No
         list[Run]: The runs, in the given order.
 
     Raises:
-        ValueError: If a run cannot be read (see :func:`read_run`), the numbers of labels and runs differ, two runs have
-            the same name, or some count epochs and others iterations.
+        ValueError: As :func:`read_run` and :func:`read_labelled`, or if some count epochs and others iterations.
     """
     runs = read_labelled(read_run, work_dirs, labels)
     check_units(runs)
@@ -103,19 +101,10 @@ def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = No
 
 
 def read_labelled(read: Callable, work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list:
-    """Read work directories under names that all differ.
-
-    Args:
-        read (Callable): Reads one work directory under a name, or that of its folder for None; what it returns has the
-            attribute ``name``.
-        work_dirs (Sequence[str | Path]): The work directories.
-        labels (Sequence[str], optional): A name for each.
-
-    Returns:
-        list: What was read, in the order given.
+    """Call ``read(work_dir, label)`` for each work directory, with label None if there are no labels.
 
     Raises:
-        ValueError: If the number of labels differs from that of the runs, or two runs have one name.
+        ValueError: If the numbers of labels and runs differ, or two runs have the same ``name``.
     """
     if labels and len(labels) != len(work_dirs):
         raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')
@@ -135,7 +124,6 @@ def check_units(runs: Sequence) -> None:
 
 
 def _is_metric(record, key):
-    """Whether ``key`` is a metric of a validation line."""
     return key not in BOOKKEEPING and isinstance(record.get(key), (int, float))
 
 
@@ -156,10 +144,7 @@ def _split(records):
 
 
 def _unit(starts):
-    """Determine whether validation steps count epochs or iterations.
-
-    Iteration-based trainings may log an epoch too, which stays 1 while steps increase.
-    """
+    """Unit of validation steps; iteration-based trainings may log an epoch too, which stays 1 while steps increase."""
     trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
     first_validation = min((record['step'] for _, val in starts for record in val), default=0)
     return 'epoch' if first_validation <= trained else 'iteration'
@@ -169,9 +154,8 @@ def _merge(starts, position):
     """Merge the starts of a Runner; ``position`` is the key of training lines that corresponds to 'step'."""
     merged_train, merged_val = [], []
     for train, val in starts:
-        if not (train or val):
-            continue
-        start = train[0][position] if train else val[0]['step']
-        merged_train = [record for record in merged_train if record[position] < start] + train
-        merged_val = [record for record in merged_val if record['step'] < start] + val
+        if train or val:
+            start = train[0][position] if train else val[0]['step']
+            merged_train = [record for record in merged_train if record[position] < start] + train
+            merged_val = [record for record in merged_val if record['step'] < start] + val
     return merged_train, merged_val

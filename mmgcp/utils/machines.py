@@ -26,6 +26,12 @@ def machines() -> int:
     return int(os.environ.get('GROUP_WORLD_SIZE', 1))
 
 
+def choose_port() -> None:
+    """Let processes meet at ``PORT``, or at a port of their Slurm job, where MMEngine takes 29500 for all jobs."""
+    job, step = (int(os.environ.get(name) or 0) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
+    os.environ.setdefault('MASTER_PORT', os.environ.get('PORT') or str(20000 + (job + 100 * step) % 10000))
+
+
 def _this_machine() -> str:
     return f"machine {os.environ['GROUP_RANK']}: "
 
@@ -64,10 +70,7 @@ def _wait_for_a_stop() -> None:
 
 
 def use_machines(cfg: Config) -> None:
-    """Configure a run for machines without a shared folder.
-
-    Rank 0 reads the checkpoint for all, and test results are collected without files.
-    """
+    """Let rank 0 read the checkpoint for all, and collect test results without a shared folder."""
     if not torch.distributed.is_initialized():
         env_cfg = cfg.get('env_cfg', {})
         set_multi_processing(**env_cfg.get('mp_cfg', {}), distributed=True)  # as in MMEngine's Runner
@@ -82,14 +85,7 @@ def use_machines(cfg: Config) -> None:
 
 @CheckpointLoader.register_scheme(prefixes=RANK_0_SCHEME, force=True)
 def load_from_rank_0(filename: str, map_location: str | None = None) -> dict:
-    """Load a checkpoint on rank 0 and send it to all ranks; all must call it.
-
-    Args:
-        filename (str): ``rank0://`` and the name of the checkpoint.
-        map_location (str, optional): Ignored; tensors are loaded to the CPU.
-
-    Returns:
-        dict: The checkpoint.
+    """Load ``rank0://FILE`` on rank 0, to the CPU, and send it to all ranks; all must call it.
 
     Raises:
         SetupError: On all ranks, if rank 0 cannot read it.

@@ -1,17 +1,13 @@
 """Files of measurements: one JSON object per line, settings first; an interrupted run loses at most one line."""
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Records(NamedTuple):
-    """Contents of a file of measurements.
-
-    Attributes:
-        settings (dict): Settings of the measurement, the first line.
-        records (list[dict]): Measurements in chronological order. Values may be NaN or infinite.
-    """
+    """Contents of a file: settings, and measurements in chronological order, whose values may be NaN or infinite."""
     settings: dict
     records: list[dict]
 
@@ -50,9 +46,7 @@ def read_records(path: str | Path) -> Records:
 
 
 def open_records(path: str | Path, settings: dict) -> list[dict]:
-    """Start a file of measurements, or continue one with the same settings.
-
-    An incomplete last line is removed from the file.
+    """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
     Args:
         path (str | Path): The file; missing folders are created.
@@ -65,16 +59,27 @@ def open_records(path: str | Path, settings: dict) -> list[dict]:
         ValueError: If the file has other settings, or cannot be read.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     known = read_records(path) if path.is_file() and path.stat().st_size else Records(settings, [])
     if known.records and known.settings != json.loads(json.dumps(settings)):
         changed = [key for key in {*settings, *known.settings} if settings.get(key) != known.settings.get(key)]
         raise ValueError(f"'{path}' holds measurements with other settings ({', '.join(sorted(changed))}): move it "
                          'away, or measure with the same ones.')
-    renewed = path.with_name(path.name + '.part')
-    renewed.write_text(''.join(_line(entry) for entry in ({'settings': settings}, *known.records)))
-    renewed.replace(path)
+    write_records(path, settings, known.records)
     return known.records
+
+
+def write_records(path: str | Path, settings: dict, records: Iterable[dict]) -> None:
+    """Write a whole file of measurements, in place of an earlier one; missing folders are created."""
+    write_whole(path, ''.join(map(_line, ({'settings': settings}, *records))))
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a file under another name and rename it: an interruption leaves no half file. Missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'{path.name}.part')
+    part.write_text(text, encoding='utf-8')
+    part.replace(path)
 
 
 def append_record(path: str | Path, record: dict) -> None:
@@ -83,5 +88,5 @@ def append_record(path: str | Path, record: dict) -> None:
         file.write(_line(record))
 
 
-def _line(entry: dict) -> str:
+def _line(entry):
     return json.dumps(entry) + '\n'

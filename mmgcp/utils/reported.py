@@ -9,19 +9,20 @@ from pathlib import Path
 from .errors import REASON_FILE, NonFiniteLossError, SetupError
 from .machines import stop_with_other_machines, tell_other_machines
 
+_TAKEN = 'server socket has failed to listen'  # PyTorch's words; the type of its error depends on the version
+
 
 @contextmanager
 def reported(*errors: type[Exception]) -> Iterator[None]:
-    """End the program with one sentence and no traceback on errors that a user can fix; print warnings in one line.
-
-    Args:
-        *errors: Error types besides :class:`SetupError` and :class:`NonFiniteLossError`.
-    """
+    """End the program with one sentence on errors that a user can fix and on ``errors``; print warnings in one line."""
     warnings.formatwarning = lambda message, *_: f'Warning: {message}\n'
     stop_with_other_machines()
     try:
         yield
-    except (SetupError, NonFiniteLossError, *errors) as error:
+    except Exception as error:
+        if not (isinstance(error, (SetupError, NonFiniteLossError, *errors)) or _TAKEN in str(error)):
+            tell_other_machines(f'{type(error).__name__}, see its output')
+            raise
         sentence = _sentence(error)
         if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
             sentence = sentence.splitlines()[-1].partition(': ')[2]
@@ -30,14 +31,13 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
             Path(os.environ[REASON_FILE]).write_text(sentence)
             sys.exit(1)
         sys.exit(f'\nStopped: {sentence}.')
-    except Exception as error:
-        tell_other_machines(f'{type(error).__name__}, see its output')
-        raise
 
 
 def _sentence(error: Exception) -> str:
     """What an error says: not its number, and its type where it says nothing."""
-    if isinstance(error, OSError) and error.strerror:
+    if _TAKEN in str(error):
+        text = f'port {os.environ.get("MASTER_PORT")} is taken, perhaps by another job: set another PORT'
+    elif isinstance(error, OSError) and error.strerror:
         text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
     else:  # str() would put the message of a KeyError into quotes
         text = str(error.args[0] if len(error.args) == 1 else error)

@@ -4,6 +4,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 LIBRARIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet')
 LINES = ('the maintained line (pip install onedl-mmengine onedl-mmcv onedl-mmpretrain onedl-mmdetection) or the '
@@ -40,21 +41,29 @@ def check_versions() -> None:
                     stacklevel=2)
 
 
-def _version(distribution: str) -> str:
-    try:
+def _version(distribution):
+    with suppress(PackageNotFoundError):
         return version(distribution)
-    except PackageNotFoundError:
-        return ''
+    return ''
 
 
-def _numbers(number: str) -> tuple:
+def _numbers(number):
     return tuple(int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', number)[0]))
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that numbers depend on, by module; those that are not installed are left out."""
+    """Return the versions of the installed libraries that results depend on, by module."""
     versions = {}
     for name in LIBRARIES:
-        with suppress(ImportError):  # MMDetection is optional
-            versions[name] = import_module(name).__version__
+        if find_spec(name):  # MMDetection is optional
+            try:
+                versions[name] = import_module(name).__version__
+            except Exception as error:  # such as MMDetection's AssertionError for another mmcv
+                versions[name] = f'does not import: {type(error).__name__}: {error}'.partition('\n')[0]
     return versions
+
+
+def installed_line() -> str:
+    """Name the line of the installed OpenMMLab libraries: 'maintained', 'original', a mixture of both, or 'none'."""
+    installed = [name for siblings in SUPPORTED for name, *_ in siblings if _version(name)]
+    return ' and '.join(sorted({'maintained' if 'onedl' in name else 'original' for name in installed})) or 'none'

@@ -1,1 +1,1 @@
-"""Model zoo: released weights, names of tensors, metafiles and tables."""
+"""Released weights: convert them, publish backbones, translate names of tensors."""

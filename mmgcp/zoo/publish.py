@@ -12,7 +12,7 @@ from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, 
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
-from .names import family_of, resnet_depth, to_torchvision
+from .families import CONVERTIBLE, family_of
 from .released import assert_valid, fitted
 
 # Entries of a checkpoint's meta that are still meaningful for the backbone alone.
@@ -20,34 +20,22 @@ META = ('dataset_meta', 'epoch', 'experiment_name', 'config_name', 'released')
 
 
 class Published(NamedTuple):
-    """Published file.
-
-    Attributes:
-        path (Path): ``<out>-<hash>.pth``, as ``torch.hub`` with ``check_hash`` expects it, with the first 8 digits of
-            the file's SHA-256.
-        size_before (int): Size of the checkpoint in bytes.
-        size_after (int): Size of this file in bytes.
-        averaged (bool): Whether the weights are a moving average.
-    """
+    """Published file, called ``<out>-<first 8 digits of its SHA-256>.pth`` for ``torch.hub`` with ``check_hash``."""
     path: Path
-    size_before: int
-    size_after: int
-    averaged: bool
+    size_before: int  # of the checkpoint in bytes
+    size_after: int  # of this file in bytes
+    averaged: bool  # whether the weights are a moving average
 
 
 def publish_backbone(filename: str, out: str) -> Published:
     """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
-    ``EMAHook`` saves the averaged weights as ``state_dict``, and those of the last step as ``ema_state_dict``: the
-    averaged weights are published, which validation measures too.
+    Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
 
     Args:
         filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
         out (str): Path of the file without suffix, or a folder for a file named after the checkpoint.
-
-    Returns:
-        Published: The file.
 
     Raises:
         SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be
@@ -81,8 +69,8 @@ def publish_backbone(filename: str, out: str) -> Published:
 def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
     """Rename the backbone of a checkpoint to torchvision's tensor names.
 
-    torchvision's network loads it with ``strict=False``; only its classifier is missing. A ResNet that was trained
-    without down-sampling in conv5 needs stride 1 there in torchvision too.
+    torchvision's network loads it with ``strict=False``: only its classifier is missing. A ResNet that was trained
+    without down-sampling in conv5 needs stride 1 there in torchvision, too.
 
     Args:
         checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
@@ -96,16 +84,14 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
     """
     tensors = _backbone(checkpoint, filename)
     family = family_of(tensors)
-    depth = resnet_depth(tensors)
-    name = {'resnet': depth and f'resnet{depth}', 'mobilenetv2': 'mobilenet_v2',
-            'shufflenetv2': 'shufflenet_v2_x1_0'}.get(family)
-    if name is None:
-        raise SetupError(f'the backbone in {filename} is not a ResNet, MobileNetV2 or ShuffleNetV2 of torchvision: it '
-                         f"begins with {', '.join(list(tensors)[:3])}")
+    name = family and family.networks.get(family.network(tensors))
+    if not name:
+        raise SetupError(f'the backbone in {filename} is not a {CONVERTIBLE} of torchvision: it begins with '
+                         f"{', '.join(list(tensors)[:3])}")
     with torch.device('meta'):
         network = getattr(torchvision.models, name)(weights=None)
     expected = {key: value for key, value in network.state_dict().items() if not key.startswith(('fc.', 'classifier.'))}
-    tensors = {to_torchvision(key, family): value for key, value in tensors.items()}
+    tensors = {family.to_torchvision(key): value for key, value in tensors.items()}
     return fitted(tensors, expected, f'the backbone in {filename} looks like {name}'), name
 
 

@@ -19,7 +19,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
-from .names import family_of, resnet_blocks, resnet_depth, to_mmpretrain
+from .families import CONVERTIBLE, family_of, resnet_blocks
 
 # Names after the backbone, in ResNets and in MobileNetV2 and ShuffleNetV2.
 NECK_AND_HEAD = {
@@ -38,21 +38,13 @@ class ReleasedNetwork:
 
     The tensors do not show the learning-rate setting (LR_norm, LR_fast, LR_adju), so that ``config`` is the one without
     a suffix. Nor do they show whether a ResNet's conv5 was down-sampled: in the released GCP networks it was not.
-
-    Attributes:
-        arch (str): ``'resnet18'``, ..., ``'mobilenetv2'`` or ``'shufflenetv2'``.
-        reduced_channels (int, optional): Number of channels before the covariance; None for a network with GAP.
-        num_classes (int): Number of classes.
-        config (str): Config of the network, relative to the folder of the configs.
-        cfg_options (dict): Settings to override in the config, for ``--cfg-options``.
-        dtypes (tuple[str]): Floating-point types other than float32 in the released file.
     """
-    arch: str
-    reduced_channels: int | None
+    arch: str  # 'resnet18', ..., 'mobilenetv2' or 'shufflenetv2'
+    reduced_channels: int | None  # before the covariance; None for a network with GAP
     num_classes: int
-    config: str
-    cfg_options: dict
-    dtypes: tuple[str, ...]
+    config: str  # of the network, relative to the folder of the configs
+    cfg_options: dict  # settings to override in the config, for --cfg-options
+    dtypes: tuple[str, ...]  # floating-point types other than float32 in the released file
 
     def __str__(self) -> str:
         pooling = f'GCP of {self.reduced_channels} channels' if self.reduced_channels else 'GAP'
@@ -71,7 +63,7 @@ class ReleasedNetwork:
         return notes
 
     def build_model(self) -> nn.Module:
-        """Build the network that the converted checkpoint fills, from the config and its settings."""
+        """Build the network that the converted checkpoint fills."""
         cfg = copy.deepcopy(_read_config(self.config))
         cfg.merge_from_dict(self.cfg_options)
         return MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
@@ -104,19 +96,18 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     tensors = fitted(tensors, network.build_model().state_dict(), f'{filename} looks like {network}')
     assert_valid(tensors, filename)
-    source = {key: _plain(checkpoint[key]) for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
-    meta = dict(
-        mmgcp_version=__version__,
-        config_name=network.config,
-        cfg_options=network.cfg_options,
-        released=dict(file=Path(filename).name, **source))
+    source = {key: checkpoint[key] for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
+    # Python numbers, so that the checkpoint loads with ``weights_only``.
+    source = {key: value.item() if hasattr(value, 'item') else value for key, value in source.items()}
+    meta = dict(mmgcp_version=__version__, config_name=network.config, cfg_options=network.cfg_options,
+                released=dict(file=Path(filename).name, **source))
     if network.num_classes == len(ImageNet.METAINFO['classes']):
         meta.update(dataset_meta=dict(ImageNet.METAINFO))
     return dict(meta=meta, state_dict=tensors), network
 
 
 def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
-    """Refuse what cannot be the weights and statistics of a trained network.
+    """Check that tensors can be the weights and statistics of a trained network.
 
     Raises:
         SetupError: If a tensor holds NaN or infinity, a weight or statistic is no real floating-point number, or a
@@ -139,23 +130,14 @@ def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
 
 
 def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str) -> dict[str, Tensor]:
-    """Check that tensors are exactly those of a network, and sort them in the order of its state dict.
+    """Check that tensors are exactly those of a network, and sort them like its state dict ``expected``.
 
     BN's batch counters, which are missing from old files, become 0.
 
-    Args:
-        tensors (dict[str, Tensor]): Tensors by name.
-        expected (dict[str, Tensor]): State dict of the network.
-        subject (str): Beginning of the error message.
-
-    Returns:
-        dict[str, Tensor]: The sorted tensors.
-
     Raises:
-        SetupError: If tensors are missing, surplus or of another shape.
+        SetupError: If tensors are missing, surplus or of another shape. The message begins with ``subject``.
     """
-    counters = {name: torch.tensor(0) for name in expected if name.endswith('.num_batches_tracked')}
-    tensors = counters | tensors
+    tensors = {name: torch.tensor(0) for name in expected if name.endswith('.num_batches_tracked')} | tensors
     found = {
         'missing': [name for name in expected if name not in tensors],
         'surplus': [name for name in tensors if name not in expected],
@@ -169,46 +151,45 @@ def fitted(tensors: dict[str, Tensor], expected: dict[str, Tensor], subject: str
     return {name: tensors[name] for name in expected}
 
 
-def _rename(tensors: dict[str, Tensor], filename: str) -> tuple[dict[str, Tensor], str]:
+def _rename(tensors, filename):
     """Rename tensors to mmgcp's names, and determine the architecture."""
     family = family_of(tensors)
     if family is None:
-        raise SetupError(f'{filename} holds no ResNet, MobileNetV2 or ShuffleNetV2 in the names of the released files: '
-                         f"its {len(tensors)} tensors are {', '.join(list(tensors)[:3])} ...")
-    arch = family
-    if family == 'resnet':
-        depth = resnet_depth(tensors)
-        if depth is None:
-            kind, numbers = resnet_blocks(tensors)
-            raise SetupError(f'{filename} holds a ResNet of {numbers} {kind} blocks, which is none of ResNet-18, 34, '
-                             '50 and 101: it was cut, or is another network')
-        arch = f'resnet{depth}'
+        raise SetupError(f'{filename} holds no {CONVERTIBLE} in the names of the released files: its {len(tensors)} '
+                         f"tensors are {', '.join(list(tensors)[:3])} ...")
+    arch = family.network(tensors)
+    if arch is None:
+        kind, numbers = resnet_blocks(tensors)
+        raise SetupError(f'{filename} holds a ResNet of {numbers} {kind} blocks, which is none of ResNet-18, 34, 50 '
+                         'and 101: it was cut, or is another network')
     renamed = {}
     for name, value in tensors.items():
         part = next((part for part in NECK_AND_HEAD if name.startswith(part)), None)
-        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{to_mmpretrain(name, family)}'
+        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{family.to_mmpretrain(name)}'
         renamed[target] = value
     return renamed, arch
 
 
-def _recognise(tensors: dict[str, Tensor], arch: str, filename: str) -> ReleasedNetwork:
-    """Find the network with these tensors, by mmgcp's names; undetermined properties are those of the config."""
-    gcp = any(name.startswith('neck.') for name in tensors)
-    config = f"{'gcp' if gcp else 'gap'}/{arch}_{'gcp' if gcp else 'gap'}_imagenet.py"
+def _recognise(tensors, arch, filename):
+    """Find the network with these tensors; what they do not show is as in the config."""
+
+    def size(name, default):
+        return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default
+
+    pooling = 'gcp' if any(name.startswith('neck.') for name in tensors) else 'gap'
+    config = f'{pooling}/{arch}_{pooling}_imagenet.py'
     if not (configs_folder() / config).is_file():
         raise SetupError(f'{filename} holds a {arch}, for which there is no configs/{config}')
-    reduced_channels = _size(tensors, 'neck.reduction.conv.weight', 256) if gcp else None
+    reduced_channels = size('neck.reduction.conv.weight', 256) if pooling == 'gcp' else None
     narrow = config.replace('_gcp_', f'_gcp_{reduced_channels}_')
     if (configs_folder() / narrow).is_file():
         config = narrow
-    head = _read_config(config).model.head
-    num_classes = _size(tensors, 'head.fc.weight', head.num_classes)
-    settings = {'model.head.num_classes': (num_classes, head.num_classes)}
-    if gcp:
-        in_channels = reduced_channels * (reduced_channels + 1) // 2
-        settings['model.head.in_channels'] = (in_channels, head.in_channels)
-    options = {key: needed for key, (needed, given) in settings.items() if needed != given}
-    if 'model.head.in_channels' in options:
+    head, options = _read_config(config).model.head, {}
+    num_classes = size('head.fc.weight', head.num_classes)
+    if num_classes != head.num_classes:
+        options['model.head.num_classes'] = num_classes
+    if pooling == 'gcp' and reduced_channels * (reduced_channels + 1) // 2 != head.in_channels:
+        options['model.head.in_channels'] = reduced_channels * (reduced_channels + 1) // 2
         options['model.neck.reduced_channels'] = reduced_channels
     dtypes = {str(value.dtype).removeprefix('torch.') for value in tensors.values() if value.is_floating_point()}
     return ReleasedNetwork(arch, reduced_channels, num_classes, config, options, tuple(sorted(dtypes - {'float32'})))
@@ -216,15 +197,4 @@ def _recognise(tensors: dict[str, Tensor], arch: str, filename: str) -> Released
 
 @cache
 def _read_config(config: str) -> Config:
-    """Read a config by its path in the folder of the configs, which takes a second."""
     return Config.fromfile(configs_folder() / config)
-
-
-def _size(tensors: dict[str, Tensor], name: str, default: int) -> int:
-    """Output channels of a layer, or ``default`` if there is none."""
-    return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default
-
-
-def _plain(value):
-    """Convert a tensor or NumPy scalar to a Python number, so that the checkpoint loads with ``weights_only``."""
-    return value.item() if hasattr(value, 'item') else value

@@ -17,8 +17,8 @@ from reproduction.imagenette import (
 )
 from reproduction.trainings import PaperPlan
 
-# In the mean loss over a batch of 64 an image weighs four times as much as in the paper's batch of 256: a quarter of the
-# steps [0.1, 75] of Fig. 2 moves its features as far.
+# In the mean loss over a batch of 64 an image weighs four times as much as in the paper's batch of 256: a quarter of
+# the steps [0.1, 75] of Fig. 2 moves its features as far.
 LANDSCAPE = landscape(step_range=[0.1 / 4, 75 / 4], num_steps=10, interval=74)
 GAP, GCP_D, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_d', 'gcp_m'))
 

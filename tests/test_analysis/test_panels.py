@@ -1,9 +1,9 @@
-"""Tests of the command line of figures with several panels, and of the looks of their runs."""
+"""Tests of the command line of figures with several panels."""
 import argparse
 
 import pytest
 
-from mmgcp.analysis.panels import Panel, looks_of, panels_of
+from mmgcp.analysis.panels import Panel, panels_of
 from mmgcp.utils.arguments import add_panel_arguments
 
 
@@ -39,11 +39,3 @@ def test_panels_share_labels_or_have_their_own():
 def test_mistakes(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         parse(*arguments)
-
-
-@pytest.mark.parametrize('panels, looks', [
-    ([['a', 'b'], ['c', 'd']], [[0, 1], [0, 1]]),
-    ([['a', 'b'], ['b', 'c'], ['a']], [[0, 1], [1, 2], [0]]),
-])
-def test_looks(panels, looks):
-    assert looks_of(panels) == looks

@@ -2,15 +2,26 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis.robustness import GROUPS, RobustnessResult, reference_of, severity_curve, summaries
+from mmgcp.analysis.robustness import (
+    GROUPS,
+    RobustnessResult,
+    paired_error,
+    per_image,
+    reference_of,
+    severity_curve,
+    summaries,
+)
 from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_robustness
-from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, table_4, write_csv, write_json
+from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, sample_note, write_csv, write_json
 from mmgcp.robustness.corruptions import CORRUPTIONS, load_corruption_reference
+from mmgcp.robustness.outcomes import pack_errors, pack_flips
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.robustness.perturbations import load_perturbation_reference as load_stability
+from tools.analysis_tools.print_table_4 import table_4
 
 REFERENCE = {'source': 'a reference', 'clean': 0.25, 'errors': {name: [0.5] * 5 for name in CORRUPTIONS}}
 
@@ -264,6 +275,76 @@ class TestTables:
         flips, distances = corruption_table(summaries([stable('GCP', 0.1, 2.)])).split('\n\n')
         assert flips.splitlines()[0].split() == ['|', 'FP', '|', 'GCP', '|']
         assert '| digital: tilt         | 20.0 |' in flips and '| digital: tilt         | 2.00 |' in distances
+
+
+def recorded(errors, name='GAP', photos=('a', 'b', 'c', 'd', 'e')):
+    """A network that is wrong on these photos, by set."""
+    records = [dict(set=key, items=5, outcomes=pack_errors(photos, wrong)) for key, wrong in errors.items()]
+    sets = {key: dict(error=sum(map(bool, wrong)) / (5 - wrong.count(None)), images=5) for key, wrong in errors.items()}
+    return RobustnessResult(name, 'imagenet-c', sets, records=records)
+
+
+ERRORS = {'clean': [0, 0, 0, 1, 0], 'fog/1': [0, 1, 0, 1, 0], 'fog/3': [1, 1, 0, 1, 0], 'snow/2': [1, 1, 1, None, 0],
+          'saturate/1': [1, 1, 1, 1, 1]}
+
+
+class TestPhotos:
+
+    def test_the_mean_over_photos_is_the_metric(self):
+        result = recorded(ERRORS)
+        for reference in (None, REFERENCE):
+            summary, = summaries([result], reference, partial=True)
+            assert set(summary.images) == set(summary.metrics)
+            for metric, values in summary.images.items():
+                assert values.shape == (5, ) and values.mean() == pytest.approx(summary.metrics[metric])
+        assert per_image(result.records, 'mean error').tolist() == pytest.approx([75, 100, 50, 87.5, 0])
+        assert per_image(result.records, 'relative mean error').tolist() == pytest.approx([75, 100, 50, -12.5, 0])
+        assert per_image(result.records, 'clean error').tolist() == [0, 0, 0, 100, 0]
+
+    @pytest.mark.parametrize('reference', [None, dict(source='', difficulty=1, flip=dict(snow=0.5, tilt=0.25),
+                                                      top5=dict(snow=2., tilt=4.))])
+    def test_sequences(self, reference):
+        entries = {'snow': ([0.25, None, 1.], [1., None, 2.5]), 'tilt': ([0., 0.5, 0.25], [0.5, 3., 0.])}
+        records = [dict(set=name, items=3, outcomes=pack_flips('abc', *values, pairs=4))
+                   for name, values in entries.items()]
+        sets = {name: dict(flip=sum(filter(None, flip)) / (3 - flip.count(None)),
+                           top5=sum(filter(None, top5)) / (3 - flip.count(None)))
+                for name, (flip, top5) in entries.items()}
+        summary, = summaries([RobustnessResult('GAP', 'imagenet-p', sets, records=records)], reference, partial=True)
+        assert set(summary.images) == set(summary.metrics) and len(summary.metrics) == 2
+        for metric, values in summary.images.items():
+            assert values.shape == (3, ) and values.mean() == pytest.approx(summary.metrics[metric])
+
+    def test_what_is_not_known_by_photo(self):
+        records = recorded(ERRORS).records
+        assert per_image([{**records[0], 'outcomes': None}], 'clean error') is None
+        assert per_image([dict(set='clean', items=5), *records[1:]], 'relative mean error') is None
+        assert per_image(records[1:], 'relative mean error') is None and per_image([], 'mean error') is None
+        assert per_image(records[1:], 'mean error') is not None
+        assert per_image(records, 'mean FP') is None and per_image(records, 'bbox_mAP mPC') is None
+        others = recorded({'clean': ERRORS['clean']}, photos='vwxyz').records
+        assert per_image([*others, *records[1:]], 'relative mean error') is None
+
+    def test_differences_have_their_error_over_photos(self, tmp_path):
+        fewer = {**ERRORS, 'fog/1': [0, 0, 0, 1, 0], 'fog/3': [1, 0, 0, 0, 0]}
+        both = summaries([recorded(ERRORS), recorded(fewer, 'GCP')], partial=True)
+        difference = [0, -50, 0, -25, 0]  # of the mean error
+        error = np.std(difference, ddof=1) / 5 ** 0.5
+        assert paired_error(*both, 'mean error') == pytest.approx(error)
+        assert paired_error(*both, 'clean error') == 0
+        row = robustness_table(both).splitlines()[3]
+        assert row.split('|')[3].strip() == f'47.5 (↓15.0 ± {error:.1f})'
+        assert sample_note(both).startswith('Measured on 5 photos. Differences ± their standard error over photos')
+        assert sample_note(both[:1]) == 'Measured on 5 photos.'
+        write_json(tmp_path / 'c.json', both)
+        assert table_4([tmp_path / 'c.json']).splitlines()[3] == row
+
+        others = summaries([recorded(ERRORS), recorded(fewer, 'GCP', 'vwxyz')], partial=True)
+        assert paired_error(*others, 'mean error') is None and '(↓15.0)' in robustness_table(others)
+        assert sample_note(others) == 'Measured on 5 photos.'
+        fewer = others[1]._replace(result=others[1].result._replace(records=[dict(set='clean', items=3)]))
+        assert sample_note([others[0], fewer]) == 'Measured on different photos: GAP on 5, GCP on 3.'
+        assert sample_note(summaries([GAP])) == 'Number of photos not recorded.'
 
 
 class TestFiles:

@@ -1,19 +1,15 @@
 """Tests of the table and the figure of gradients."""
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from mmgcp.analysis.table_1 import (
     EXACT,
     GAP,
     KFAC,
     TRAINED,
-    draw_cosines,
-    draw_norm_ratios,
-    draw_spectra,
-    gradient_table,
+    gradient_rows,
     plot_gradients,
 )
+from mmgcp.analysis.tables import markdown_table
 
 
 def record(iteration, norms, cosine, names=(TRAINED, EXACT, GAP)):
@@ -28,7 +24,7 @@ RECORDS = [record(20, (2, 3, 1), 0.25), record(10, (4, 2, 8), -0.5)]
 
 
 def test_table():
-    assert gradient_table(RECORDS).splitlines() == [
+    assert markdown_table(*gradient_rows(RECORDS)).splitlines() == [
         '| gradient       | iteration | norm ratio | effective rank | cos GCP as trained | cos GCP, Eq. 6 | cos GAP |',
         '| -------------- | --------: | ---------: | -------------: | -----------------: | -------------: | ------: |',
         '| GCP as trained |        10 |          1 |           40.2 |              1.000 |         -0.500 |  -0.500 |',
@@ -42,7 +38,7 @@ def test_table():
 
 def test_a_repeated_training_replaces_its_forerunner():
     first = record(10, (1, 5, 5), 0.5)
-    assert gradient_table([first, *RECORDS]) == gradient_table(RECORDS) != gradient_table([*RECORDS, first])
+    assert gradient_rows([first, *RECORDS]) == gradient_rows(RECORDS) != gradient_rows([*RECORDS, first])
 
 
 def lines(ax):
@@ -52,42 +48,36 @@ def lines(ax):
 
 class TestFigure:
 
-    def test_cosines_are_those_to_eq_6(self):
-        ax = Figure().add_subplot()
-        draw_cosines(ax, RECORDS[::-1])
-        both = [(10, -0.5), (20, 0.25)]
-        assert lines(ax) == {TRAINED: both, EXACT: [(10, 1), (20, 1)], GAP: both}
-        assert ax.get_ylabel() == 'Cosine similarity to GCP, Eq. 6'
-
-    def test_cosines_of_a_network_with_average_pooling_are_those_to_its_gradient(self):
-        ax = Figure().add_subplot()
-        draw_cosines(ax, [record(10, (1, 50), 0.75, (GAP, KFAC))])
-        assert lines(ax) == {GAP: [(10, 1)], KFAC: [(10, 0.75)]}
-        assert ax.get_ylabel() == 'Cosine similarity to GAP'
-
-    def test_norm_ratios(self):
-        ax = Figure().add_subplot()
-        draw_norm_ratios(ax, RECORDS[::-1])
-        assert lines(ax) == {TRAINED: [(10, 1), (20, 1)], EXACT: [(10, 0.5), (20, 1.5)], GAP: [(10, 2), (20, 0.5)]}
-        assert ax.get_yscale() == 'log'
-
-    def test_spectra_and_their_zeros(self):
-        ax = Figure().add_subplot()
-        draw_spectra(ax, RECORDS[0])
-        assert lines(ax) == dict.fromkeys([TRAINED, EXACT, GAP], [(1, 1), (2, 0.5), (3, 0)])
-        assert ax.get_yscale() == 'log' and 0.1 < ax.get_ylim()[0] < 0.5
-
-    def test_panels(self, tmp_path, monkeypatch):
+    @pytest.fixture
+    def panels(self, monkeypatch):
+        """A function that returns the panels of the figure of some records."""
         figures = []
         monkeypatch.setattr('mmgcp.analysis.table_1.save_figure', lambda figure, *_: figures.append(figure))
-        plot_gradients(RECORDS, tmp_path / 'gradients.png', 'resnet18')
-        figure, = figures
-        assert [ax.get_xlabel() for ax in figure.axes] == ['Iteration', 'Iteration',
-                                                           'Singular value at iteration 20']
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == [TRAINED, EXACT, GAP]
-        for ax in figure.axes:
-            assert np.array_equal([line.get_color() for line in ax.get_lines()],
-                                  [line.get_color() for line in figure.axes[0].get_lines()])
+        return lambda records: plot_gradients(records, 'gradients.png') or figures[-1].axes
+
+    def test_values(self, panels):
+        cosines, norms, spectra = panels(RECORDS[::-1])
+        both = [(10, -0.5), (20, 0.25)]
+        assert lines(cosines) == {TRAINED: both, EXACT: [(10, 1), (20, 1)], GAP: both}
+        assert cosines.get_ylabel() == 'Cosine similarity to GCP, Eq. 6'
+        assert lines(norms) == {TRAINED: [(10, 1), (20, 1)], EXACT: [(10, 0.5), (20, 1.5)], GAP: [(10, 2), (20, 0.5)]}
+        assert norms.get_yscale() == spectra.get_yscale() == 'log'
+        assert spectra.get_xlabel() == 'Singular value at iteration 20'
+
+    def test_spectra_and_their_zeros(self, panels):
+        *_, spectra = panels(RECORDS[:1])
+        assert lines(spectra) == dict.fromkeys([TRAINED, EXACT, GAP], [(1, 1), (2, 0.5), (3, 0)])
+        assert 0.1 < spectra.get_ylim()[0] < 0.5
+
+    def test_cosines_of_a_network_with_average_pooling_are_those_to_its_gradient(self, panels):
+        cosines, *_ = panels([record(10, (1, 50), 0.75, (GAP, KFAC))])
+        assert lines(cosines) == {GAP: [(10, 1)], KFAC: [(10, 0.75)]}
+        assert cosines.get_ylabel() == 'Cosine similarity to GAP'
+
+    def test_rows_look_the_same_in_all_panels(self, panels):
+        axes = panels(RECORDS)
+        assert [text.get_text() for text in axes[0].figure.legends[0].get_texts()] == [TRAINED, EXACT, GAP]
+        assert len({tuple(line.get_color() for line in ax.get_lines()) for ax in axes}) == 1
 
     def test_files(self, tmp_path):
         paths = plot_gradients(RECORDS, tmp_path / 'new' / 'gradients.png', formats=['svg'])
@@ -95,7 +85,7 @@ class TestFigure:
         assert all(path.stat().st_size > 5000 for path in paths)
 
 
-@pytest.mark.parametrize('function', [gradient_table, lambda records: plot_gradients(records, 'gradients.png')])
+@pytest.mark.parametrize('function', [gradient_rows, lambda records: plot_gradients(records, 'gradients.png')])
 def test_mistakes(function):
     with pytest.raises(ValueError, match='no measured gradients'):
         function([])

@@ -50,7 +50,8 @@ def test_sets_of_imagenet_c():
     sets = benchmark_sets(Benchmark('imagenet-c'), settings, dict(type='Accuracy'))
     assert list(sets) == ['clean', *(f'{name}/{severity}' for name in CORRUPTIONS for severity in range(1, 6))]
     assert list(sets) == Benchmark('imagenet-c').sets
-    assert sets['clean'] == dict(loader=dict(dataset=settings['dataset']), evaluator=dict(type='Accuracy'))
+    assert sets['clean'] == dict(loader=dict(dataset=settings['dataset']), evaluator=dict(
+        type='mmgcp.CorruptionError', reference=None, partial=True, clean=True))
     assert settings == loader()
 
 
@@ -89,7 +90,8 @@ def test_sets_of_imagenet_p(tmp_path):
     sets = benchmark_sets(Benchmark('imagenet-p', difficulty=2), loader(), {})
     assert tuple(sets) == PERTURBATIONS
     for name, entry in sets.items():
-        assert entry['loader']['batch_size'] == 2 and entry['loader']['collate_fn']['type'] == 'mmgcp.collate_sequences'
+        assert entry['loader']['batch_size'] == (1 if name == 'translate' else 2)
+        assert entry['loader']['collate_fn']['type'] == 'mmgcp.collate_sequences'
         assert entry['loader']['dataset']['perturbation'] == name and entry['loader']['dataset']['difficulty'] == 2
     folders(tmp_path, 'shot_noise_2/cat')
     one, = benchmark_sets(Benchmark('imagenet-p', str(tmp_path), ['shot_noise'], difficulty=2), loader(), {}).values()
@@ -116,7 +118,7 @@ def test_pipelines_that_have_no_place_for_corruptions():
 
 
 def test_classes(tmp_path):
-    folders(tmp_path, 'val/dog', 'val/cat')
+    folders(tmp_path, 'val/dog', 'val/cat', 'val/.ipynb_checkpoints')
     dataset = dict(type='CustomDataset', data_root=str(tmp_path), data_prefix='val')
     assert class_folders(dataset) == ['cat', 'dog']
     assert class_folders(dict(dataset, type=CustomDataset)) == ['cat', 'dog']

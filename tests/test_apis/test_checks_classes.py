@@ -1,7 +1,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmgcp.apis.checks_classes import check_class_folders
+from mmgcp.apis.checks_classes import check_class_folders, check_lists
 from mmgcp.utils.errors import SetupError
 
 CLASSES = ['ant', 'bee', 'cat', 'dog']
@@ -34,8 +34,9 @@ def test_folders_that_fit(cfg):
 @pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
 def test_class_missing_from_validation(cfg, tmp_path, splits):
     remove(tmp_path / 'val/ant')
-    (tmp_path / 'val/emu').mkdir()
-    (tmp_path / 'val/fox').mkdir()
+    for name in ('emu', 'fox'):
+        (tmp_path / 'val' / name).mkdir()
+        (tmp_path / 'val' / name / '0.png').touch()
     with pytest.raises(SetupError, match=r'the 5 class folders in .*/val are not the 4 of .*/train '
                        r'\(model.head.num_classes=4\): 1 missing \(ant\) and 2 unknown \(emu, fox\)'):
         check_class_folders(cfg, splits)
@@ -61,3 +62,27 @@ def test_other_data_sets_are_not_compared():
     loader = dict(dataset=dict(type='CIFAR10', data_root=''))
     check_class_folders(Config(dict(model=dict(head=dict(num_classes=3)), train_dataloader=loader)), ['train'])
     check_class_folders(Config(dict(model=dict(type='Other'), train_dataloader=loader)), ['train'])
+
+
+def check_list(folder, text, **settings):
+    (folder / 'list.txt').write_text(text)
+    dataset = dict(dict(type='CustomDataset', data_root=str(folder), ann_file='list.txt', data_prefix=''), **settings)
+    check_lists(Config(dict(model=dict(head=dict(num_classes=3)), train_dataloader=dict(dataset=dataset))), ['train'])
+
+
+def test_image_lists(tmp_path):
+    check_list(tmp_path, 'a.jpg 0\nb c.jpg 2\n')
+    check_list(tmp_path, 'a.jpg\n', with_label=False)
+    with pytest.raises(SetupError, match='no.txt does not exist'):
+        check_list(tmp_path, '', ann_file='no.txt')
+
+
+@pytest.mark.parametrize('line', ['b.jpg', 'b.jpg,1', 'b.jpg dog', 'b.jpg -1', ''])
+def test_lines_that_are_none(tmp_path, line):
+    with pytest.raises(SetupError, match=rf"line 2 of .*list.txt is '{line}': it must be the path of an image"):
+        check_list(tmp_path, f'a.jpg 0\n{line}\n')
+
+
+def test_labels_beyond_the_head(tmp_path):
+    with pytest.raises(SetupError, match='line 1 of .* has class 3, but model.head.num_classes=3 has classes 0 to 2'):
+        check_list(tmp_path, 'a.jpg 3\n')

@@ -51,3 +51,35 @@ def test_save_best(metric, right, wrong):
         check_evaluators(config(metric, wrong), ['val'])
     # Results of other metrics are not known.
     check_evaluators(config([metric, dict(type='VOCMetric')], wrong), ['val'])
+
+
+def test_topk_of_the_head():
+    head = dict(num_classes=4, cal_acc=True, topk=(1, 5))
+    with pytest.raises(SetupError, match=r'model.head.topk=\(1, 5\) needs 5 classes'):
+        check_evaluators(Config(dict(model=dict(head=head))), ['train'])
+    check_evaluators(Config(dict(model=dict(head=dict(head, cal_acc=False)))), ['train'])
+
+
+def test_settings_of_checkpoints():
+    known = dict(type='CheckpointHook', interval=2, save_best='auto', save_optimizer=False, priority='LOW')
+    check_evaluators(Config(dict(default_hooks=dict(checkpoint=known))), ['train'])
+    with pytest.raises(SetupError, match='default_hooks.checkpoint has no setting intervl'):
+        check_evaluators(Config(dict(default_hooks=dict(checkpoint=dict(known, intervl=3)))), ['train'])
+
+
+def test_a_test_without_labels(tmp_path):
+    (tmp_path / 'dev.json').write_text('{"images": [], "categories": []}')
+    coco = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='dev.json')
+    for dataset in (coco, dict(type='CustomDataset', data_root=str(tmp_path), with_label=False)):
+        metric = dict(type='CocoMetric', ann_file='another.json')
+        cfg = Config(dict(test_dataloader=dict(dataset=dataset), test_evaluator=metric))
+        with pytest.raises(SetupError, match='has no labels, .* set --out FILE or --show-dir FOLDER'):
+            check_evaluators(cfg, ['test'])
+        for hooks in (dict(enable=True), dict(draw=True)):
+            drawing = Config(dict(cfg, default_hooks=dict(visualization=hooks)))
+            assert check_evaluators(drawing, ['test']) and drawing.test_evaluator == []
+        cfg.test_evaluator = [metric, dict(type='DumpResults')]
+        assert check_evaluators(cfg, ['test']) == ['The test set has no labels: its predictions are not measured']
+        assert cfg.test_evaluator == [dict(type='DumpResults')]
+    server = dict(type='CocoMetric', ann_file=str(tmp_path / 'dev.json'), format_only=True)
+    assert check_evaluators(Config(dict(test_dataloader=dict(dataset=coco), test_evaluator=server)), ['test']) == []

@@ -22,9 +22,32 @@ def test_epochs_at_rate_0():
 
 def test_schedule_by_epoch_in_a_training_by_iteration():
     warning = schedule_warning(config(dict(max_iters=40), dict(type='MultiStepLR', milestones=[2])))
-    assert warning.startswith('The training counts iterations: MultiStepLR, which step by epoch, may never step')
-    by_iteration = dict(type='MultiStepLR', milestones=[2], by_epoch=False)
-    assert schedule_warning(config(dict(max_iters=40), by_iteration)) is None
+    assert warning.startswith('The training counts iterations, but MultiStepLR counts epochs, which never end')
+    for fitting in (dict(by_epoch=False), dict(convert_to_iter_based=True, end=4)):
+        schedule = dict(type='MultiStepLR', milestones=[2], **fitting)
+        assert schedule_warning(config(dict(max_iters=40), schedule)) is None
+
+
+@pytest.mark.parametrize('schedule, length', [
+    (dict(type='CosineAnnealingLR', T_max=2, eta_min=0.01, end=3), 1),
+    (dict(type='LinearLR', start_factor=1, end_factor=0.1, by_epoch=False, end=12), 4),
+    (dict(type='MultiStepLR', milestones=[2], end=3), 1)])
+def test_epochs_after_the_schedule(schedule, length):
+    warning = schedule_warning(config(dict(max_epochs=6), schedule), length)
+    assert warning.startswith('The learning rate stays at 0.01 from epoch 4 to 6, as all schedules have ended')
+    assert schedule_warning(config(dict(max_epochs=3), schedule), length) is None
+
+
+def test_half_the_batch_ends_a_schedule_by_iteration_early():
+    schedule = dict(type='mmgcp.PolynomialLR', power=1, final_epoch=41, start_epoch=1, by_epoch=False)
+    assert schedule_warning(config(dict(max_epochs=4), schedule), 10) is None
+    assert 'is 0 in 2 of 4 epochs (3 to 4)' in schedule_warning(config(dict(max_epochs=4), schedule), 20)
+
+
+def test_constant_rates_are_meant():
+    warm_up = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=9)
+    for schedules in ([warm_up], [], [warm_up, dict(type='MultiStepLR', milestones=[2])]):
+        assert schedule_warning(config(dict(max_epochs=9), *schedules), 5) is None
 
 
 def test_schedules_that_are_not_known_before():

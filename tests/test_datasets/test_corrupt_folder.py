@@ -42,7 +42,6 @@ def test_png_files_are_what_the_pipeline_gives(source, tmp_path, backend):
     recipe = Recipe(source, 'imagenet-c', **SIZES, backend=backend, format='png', seed=3)
     report = make_folder(tmp_path / 'c', recipe, sets, log=str)
     assert (report.written, report.present, report.unreadable) == (4 * len(sets), 0, [])
-    assert set(report.rates) == {*CORRUPTIONS, *EXTRA_CORRUPTIONS} and min(report.rates.values()) > 0
     for corruption, severity in sets:
         pipeline = Compose([
             dict(type='LoadImageFromFile'), dict(type='ResizeEdge', scale=48, edge='short', backend=backend),
@@ -74,8 +73,9 @@ def test_sizes_may_be_left_alone(source, tmp_path):
 def test_frames_are_the_sequence(source, tmp_path, perturbation, difficulty, folder):
     recipe = Recipe(source, 'imagenet-p', **SIZES, format='png', frames=4, seed=5)
     assert make_folder(tmp_path / 'p', recipe, [PerturbedSet(perturbation, difficulty)], log=str).written == 4
-    image = load_image(source / 'cat/one.jpg', **SIZES, backend='pillow')
-    expected = perturb_image(image, perturbation, 4, difficulty, image_seed(5, perturbation, 'cat/one'))
+    image = load_image(source / 'cat/one.jpg', recipe)
+    seed = image_seed(5, perturbation, 'cat/one')
+    expected = perturb_image(image, perturbation, 4, difficulty, seed, recipe.cropped)
     frames = sorted((tmp_path / 'p' / folder / 'cat/one').iterdir())
     assert [path.name for path in frames] == ['000.png', '001.png', '002.png', '003.png']
     np.testing.assert_array_equal([np.asarray(Image.open(path)) for path in frames], expected)
@@ -89,7 +89,7 @@ def test_videos_hold_all_frames(source, tmp_path):
     while (read := video.read())[0]:
         frames.append(read[1][..., ::-1])
     assert len(frames) == 6
-    expected = perturb_image(load_image(source / 'dog/one.png', **SIZES, backend='pillow'), 'brightness', 6)
+    expected = perturb_image(load_image(source / 'dog/one.png', recipe), 'brightness', 6, crop=recipe.cropped)
     # MP4 is lossy, and more so in colour.
     assert np.abs(np.array(frames, float).mean((1, 2)) - np.array(expected).mean((1, 2))).max() < 8
 
@@ -138,6 +138,7 @@ def test_unreadable_images_are_named_after_all_others_are_written(source, tmp_pa
     (source / 'cat/bad.jpg').write_bytes(b'no image')
     (source / 'cat/empty.png').touch()
     (source / 'cat/._one.jpg').write_bytes(b'left by macOS')
+    (source / '.ipynb_checkpoints').mkdir()
     recipe, sets = Recipe(source, 'imagenet-c', **SIZES), [CorruptedSet('contrast', 1)]
     with pytest.raises(SetupError, match=r'^2 of 6 images cannot be read: .*bad\.jpg, .*empty\.png; all others'):
         make_folder(tmp_path / 'c', recipe, sets, log=str)
@@ -166,7 +167,7 @@ def test_settings_are_kept(source, tmp_path):
     make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', **SIZES), [CorruptedSet('contrast', 1)], log=str)
     assert json.loads((tmp_path / 'c/settings.json').read_text()) == dict(
         source=str(source.resolve()), benchmark='imagenet-c', resize=48, backend='pillow', crop=40, format='jpeg',
-        quality=85, frames=30, seed=0)
+        quality=85, frames=None, seed=0)
 
 
 def test_source_must_be_an_image_folder(source, tmp_path):

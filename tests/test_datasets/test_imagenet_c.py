@@ -67,6 +67,24 @@ def test_labels_follow_the_classes_of_the_training(root, tmp_path):
     assert build(root, classes=str(tmp_path / 'names.txt')).metainfo['classes'] == ('dog', 'cat')
 
 
+def test_labels_are_not_guessed_from_part_of_imagenets_classes(root):
+    for corruption, severity in SETS:
+        for old, new in (('cat', 'n01440764'), ('dog', 'n02102040')):
+            (root / corruption / str(severity) / old).rename(root / corruption / str(severity) / new)
+    with pytest.raises(SetupError, match="holds 2 of ImageNet's 1,000 class folders, and labels cannot be"):
+        build(root)
+    assert build(root, classes=['n02102040', 'n01440764']).metainfo['classes'] == ('n02102040', 'n01440764')
+
+
+def test_hidden_files_and_folders_are_skipped(root):
+    for corruption, severity in SETS:
+        folder = root / corruption / str(severity)
+        (folder / '.ipynb_checkpoints').mkdir()
+        (folder / 'cat/._a.JPEG').write_bytes(b'left by macOS')
+    dataset = build(root)
+    assert len(dataset) == 16 and dataset.metainfo['classes'] == ('cat', 'dog')
+
+
 def test_transforms_run_on_the_loaded_image(root):
     pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(12, 10)), dict(type='PackInputs')]
     data = build(root, pipeline=pipeline)[5]

@@ -113,6 +113,22 @@ def test_classes(root):
         build(root)
 
 
+def test_labels_are_not_guessed_from_part_of_imagenets_classes(root):
+    (root / 'tilt/cat').rename(root / 'tilt/n01440764')
+    (root / 'tilt/dog').rename(root / 'tilt/n02102040')
+    with pytest.raises(SetupError, match="2 of ImageNet's 1,000 class folders"):
+        build(root)
+
+
+def test_hidden_files_and_folders_are_skipped(root):
+    expected = len(build(root)), len(build(root)[1])
+    (root / 'tilt/.ipynb_checkpoints').mkdir()
+    (root / 'tilt/cat/.ipynb_checkpoints').mkdir()
+    (root / 'tilt/cat/._a.mp4').write_bytes(b'left by macOS')
+    (root / 'tilt/cat/b/._frame_1.png').write_bytes(b'left by macOS')
+    assert (len(build(root)), len(build(root)[1])) == expected
+
+
 def test_sequence_that_is_there_twice(root):
     write_video(root / 'tilt' / 'cat' / 'a.mp4', draw(0))
     with pytest.raises(SetupError, match='cat/a is there as a video and as a folder'):

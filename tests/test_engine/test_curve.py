@@ -146,6 +146,7 @@ def test_no_warnings_and_config_unchanged():
     (dict(train_cfg=dict(by_epoch=False, max_iters=90000)), 'has no train_cfg.max_epochs: .* counts iterations'),
     (dict(train_cfg=None), 'has no train_cfg.max_epochs'),
     (dict(optim_wrapper=dict(generator=dict(), discriminator=dict())), 'has no optim_wrapper.optimizer.lr'),
+    (dict(optim_wrapper=dict(optimizer=dict(lr='fast'))), 'has no optim_wrapper.optimizer.lr of 0 or more, but fast'),
     (dict(param_scheduler=dict(type='MultiStepLR', milestones=[3], power=5)),
      r"param_scheduler=\{'type': 'MultiStepLR', .*\} cannot be built: .*unexpected keyword argument 'power'"),
     (dict(param_scheduler=dict(type='mmgcp.PolynomialLR', power=0, final_epoch=5)), 'power=0 must be positive'),

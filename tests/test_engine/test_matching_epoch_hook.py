@@ -147,13 +147,14 @@ def test_stop(tmp_path, by_epoch):
                               f'Matching {unit} of accuracy/top1 60: 2.']
 
 
-def test_best_value_of_a_reference(tmp_path):
-    train(tmp_path / 'gap', MatchingEpochHook(target=99), [60., 70.47, NAN, 65.])
+def test_reference_counts_with_its_last_epoch(tmp_path):
+    """As in the paper, 'undergoing full training epochs': not with its best one."""
+    train(tmp_path / 'gap', MatchingEpochHook(target=99), [60., 72., NAN, 70.47])
     hook = MatchingEpochHook(reference=str(tmp_path / 'gap'))
     train(tmp_path / 'gcp', hook, [70., 70.47, 74.])
     assert (hook.target, hook.matching_epoch) == (70.47, 2)
     assert told(tmp_path / 'gcp')[0] == (
-        f"accuracy/top1 70.47, the best of {tmp_path / 'gap'} was reached at epoch 2 with 70.47.")
+        f"accuracy/top1 70.47, the last of {tmp_path / 'gap'} was reached at epoch 2 with 70.47.")
 
 
 # Killed after the matching epoch was validated. The checkpoint of that epoch is from before, that of the next knows it.
@@ -217,7 +218,7 @@ def test_metric_that_is_not_measured(tmp_path):
 @pytest.mark.parametrize('lines, sentence', [
     (None, "gap' holds no log of mmengine"),
     ([{'mIoU': 1., 'step': 1}], "has no metric 'accuracy/top1': choose one of mIoU"),
-    ([{'accuracy/top1': NAN, 'step': 1}], "has no finite value of 'accuracy/top1'"),
+    ([{'accuracy/top1': NAN, 'step': 1}], "ends with nan for 'accuracy/top1'"),
 ])
 def test_reference_without_a_value_is_refused_before_training(tmp_path, lines, sentence):
     if lines:

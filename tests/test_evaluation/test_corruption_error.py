@@ -15,6 +15,7 @@ from mmgcp.robustness.corruptions import (
     corruption_errors,
     load_corruption_reference,
 )
+from mmgcp.robustness.outcomes import pack_errors, unpack
 from mmgcp.utils.errors import SetupError
 
 ALEXNET = load_corruption_reference('alexnet')
@@ -207,6 +208,26 @@ class TestMetric:
         assert metrics == {'unreadable/fog/1': 3, 'images/fog/1': 4, 'error/fog/1': 25, 'unreadable/snow/1': 1,
                            'CE/fog': 25, 'partial_mCE': 25}
 
+    def test_outcomes_of_each_photo(self):
+        samples = [image('fog', 1, [0., 1.], label, img_path=f'{folder}/{label}/{stem}.JPEG')
+                   for folder, stem, label in (('val', 'b', 0), ('val', 'c', 1), ('val', 'a', 1), ('val', 'd', 0))]
+        samples[1].set_metainfo(dict(unreadable=True))
+        evaluator = Evaluator(dict(type='mmgcp.CorruptionError', partial=True))
+        evaluator.offline_evaluate([*samples, *images('snow', 2, 1, 9)])
+        outcomes = evaluator.metrics[0].outcomes
+        assert set(outcomes) == {'fog/1', 'snow/2'}
+        assert unpack(outcomes['fog/1'], 4)['error'].tolist() == [0, 1, 2 / 3, 1]  # a, b, c (the mean), d
+        assert unpack(outcomes['snow/2'], 9)['error'].tolist() == [1] + 8 * [0]
+        # Another layout and order, but the same photos.
+        files = ['c/a.png', 'x/b.jpg', 'd.png', 'c.png']
+        again = pack_errors(files, [False, True, True, None])
+        assert json.loads(json.dumps(again)) == outcomes['fog/1']
+        assert pack_errors(['e.png', *files[1:]], [False] * 4)['photos'] != again['photos']
+
+    def test_clean_images_need_no_tags(self):
+        samples = [DataSample().set_gt_label(label).set_pred_score(torch.eye(2)[0]) for label in (0, 1, 1, 1)]
+        assert evaluate(samples, clean=True) == {'error/clean/0': 75, 'images/clean/0': 4}
+
     def test_of_equal_scores_the_first_class_counts(self, device):
         samples = [image('fog', 1, torch.tensor([0.2, 0.4, 0.4], device=device), label) for label in (1, 1, 1, 2)]
         assert evaluate(samples, reference=None, partial=True)['error/fog/1'] == 25
@@ -221,7 +242,7 @@ class TestMetric:
         results = [result for pair in zip(*parts, strict=True) for result in pair]
         metric.results = list(results)
         assert metric.evaluate(14) == CorruptionError(partial=True).compute_metrics(results)
-        assert results[0] == ('fog', 1, True) and metric.compute_metrics(results)['error/fog/1'] == 37.5
+        assert results[0] == ('fog', 1, 'an image', True) and metric.compute_metrics(results)['error/fog/1'] == 37.5
 
     @pytest.mark.parametrize('sample, message', [
         (DataSample(), "must carry 'corruption', 'severity': .* or add the names to meta_keys of PackInputs"),
@@ -234,6 +255,12 @@ class TestMetric:
     def test_bad_samples(self, sample, message):
         with pytest.raises(SetupError, match=message):
             evaluate([*images('fog', 1, 1, 2), sample] if 'pred_score' in sample else [sample])
+
+    def test_other_classes_than_those_of_the_network(self):
+        evaluator = Evaluator(dict(type='mmgcp.CorruptionError'))
+        evaluator.dataset_meta = dict(classes=('cat', 'dog', 'emu'))
+        with pytest.raises(SetupError, match='the data have 3 classes and the network 2, so that labels do not mean'):
+            evaluator.process(images('fog', 1, 1, 2))
 
     def test_bad_settings(self, file):
         with pytest.raises(SetupError, match='clean_error must be a share in .0, 1., but is 43.5'):

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from mmgcp.evaluation import common
 from mmgcp.evaluation.perturbation_stability import PerturbationStability, rank_top5
+from mmgcp.robustness.outcomes import unpack
 from mmgcp.robustness.perturbations import (
     NOISES,
     PERTURBATIONS,
@@ -252,6 +253,26 @@ class TestMetric:
             parts.append(pickle.loads(pickle.dumps(metric.results)))
         results = [result for pair in zip(*parts, strict=True) for result in pair]
         assert len(results) == 6 and metric.compute_metrics(results) == evaluate(sequences)
+
+    @pytest.mark.parametrize('perturbation, difficulty, pairs', [('snow', 1, 6), ('snow', 3, 4), ('shot_noise', 3, 6)])
+    def test_outcomes_of_each_sequence(self, perturbation, difficulty, pairs):
+        sequences = [sequence(perturbation, torch.rand(7, 9), f'a/{name}', difficulty) for name in (3, 1, 2, 4)]
+        sequences.append(sequence(perturbation, torch.rand(7, 9), 'a/0', difficulty, unreadable=True))
+        evaluator = Evaluator(dict(type='mmgcp.PerturbationStability'))
+        evaluator.process([frame for frames in sequences for frame in frames])
+        metrics = evaluator.evaluate(5)
+        kept = json.loads(json.dumps(evaluator.metrics[0].outcomes[perturbation]))
+        assert (kept['pairs'], kept['flip'][0], kept['top5'][0]) == (pairs, None, None)
+        ranks = [rank_top5(torch.stack([frame.pred_score for frame in sequences[index]])).numpy()
+                 for index in (1, 2, 0, 3)]
+        noise = perturbation in NOISES
+        outcomes = unpack(kept, 5)
+        assert outcomes['flip'][1:].tolist() == pytest.approx([
+            flip_probability(rank[:, 0], noise, difficulty) for rank in ranks])
+        assert outcomes['top5'][1:].tolist() == pytest.approx([
+            top5_distance(rank, noise, difficulty) for rank in ranks])
+        assert 100 * outcomes['flip'].mean() == pytest.approx(metrics[f'flip/{perturbation}'])
+        assert outcomes['top5'].mean() == pytest.approx(metrics[f'top5/{perturbation}'])
 
     @pytest.mark.parametrize('frames, message', [
         ([DataSample()], "must carry 'frame'"),

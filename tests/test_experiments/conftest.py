@@ -54,7 +54,7 @@ def results(tmp_path, plan) -> Path:
         if job.measurement:
             errors = {'clean': 40, **{f'{kind}/{level}': 40 + 5 * level + job.seed for kind in ('fog', 'snow')
                                       for level in range(1, 6)}}
-            gain = 6 if 'gcp' in job.name else 0
+            gain = 6 if 'gcp' in job.training.name else 0
             write(folder / job.result, {**settings, 'measured': {}}, [
                 dict(set=name, metrics={'accuracy/top1': 100. - error + gain}, items=100, seconds=1)
                 for name, error in errors.items()])

@@ -9,6 +9,7 @@ import torch
 
 from mmgcp.experiments import environment as module
 from mmgcp.experiments.environment import checkout_commit, environment
+from mmgcp.utils.errors import SetupError
 from mmgcp.utils.mmcv_operators import operators
 
 ROOT = Path(module.__file__).parents[2]
@@ -29,6 +30,14 @@ def test_versions_hardware_and_threads():
     assert made['mmcv operators'] == operators()
     assert 'cores of ' in made['hardware']
     assert environment()['threads'] == torch.get_num_threads()
+
+
+def test_operators_that_do_not_work_say_why(monkeypatch):
+    def operators():
+        raise SetupError('recompile them')
+
+    monkeypatch.setattr(module, 'operators', operators)
+    assert environment()['mmcv operators'] == 'none: recompile them'
 
 
 def test_commit_of_a_checkout(repository):

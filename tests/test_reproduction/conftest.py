@@ -17,7 +17,8 @@ def small_plan(**settings) -> PaperPlan:
     return PaperPlan(**{**dict(
         title='A plan',
         name='small',
-        seeds=(0, 1),
+        seeds=(0, 1, 2),
+        test_images=10000,
         options={'train_cfg.max_epochs': 4},
         trainings=[
             training(('gap', 'norm')),

@@ -1,12 +1,16 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmgcp.experiments import read_plan
 from mmgcp.experiments.jobs import jobs_of
 from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.records import read_records
+from reproduction import imagenette
 
-PLANS = sorted((configs_folder().resolve().parent / 'reproduction/plans').glob('*.py'))
+ROOT = configs_folder().resolve().parent
+PLANS, RESULTS = sorted((ROOT / 'reproduction/plans').glob('*.py')), ROOT / 'results'
 
 
 @pytest.mark.parametrize('path', [path for path in PLANS if 'leaderboard' not in path.stem],
@@ -17,6 +21,27 @@ def test_plans_of_the_project(path):
     assert {f'resnet18_{pooling}_lr-{lr}' for pooling, lr in (
         ('gap', 'norm'), ('gap', 'adju'), ('gcp_d', 'adju'), ('gcp_m', 'adju'), ('gap_wo-ds', 'adju'))} <= names
     assert len(plan.seeds) >= 2
+
+
+@pytest.mark.parametrize('path', sorted(RESULTS.glob('*/*/*.jsonl')), ids=lambda path: '/'.join(path.parts[-3:]))
+def test_results_name_configs_and_tools_that_exist(path):
+    settings = read_records(path).settings
+    assert (configs_folder() / settings['identity']['config']).is_file()
+    _, tool, config, *_ = settings['command'].split()
+    assert (ROOT / tool).is_file() and Path(config).name == Path(settings['identity']['config']).name
+
+
+@pytest.mark.parametrize('pooling', ['gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m'])
+@pytest.mark.parametrize('lr', ['norm', 'fast', 'adju'])
+def test_schedules_are_those_of_the_configs(pooling, lr):
+    training = imagenette.training('resnet18', pooling, lr)
+    assert not [key for key in training.options if key.startswith(('param_scheduler', 'train_cfg', 'optim_wrapper'))]
+    cfg = Config.fromfile(configs_folder() / training.config)
+    cfg.merge_from_dict(training.options)
+    covariance, downsample = pooling.startswith('gcp'), cfg.model.backbone.get('conv5_downsample', 'stride')
+    assert cfg.model.neck.type == ('mmgcp.GlobalCovariancePooling' if covariance else 'GlobalAveragePooling')
+    assert downsample == {'gap': 'stride', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}.get(pooling, 'none')
+    assert downsample == 'stride' or cfg.model.backbone.type == 'mmgcp.GCPResNet'
 
 
 def test_plans_of_the_leaderboard():

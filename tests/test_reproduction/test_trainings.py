@@ -1,6 +1,7 @@
 import pytest
 
-from reproduction.trainings import PaperTraining, Variant
+from mmgcp.utils.errors import SetupError
+from reproduction.trainings import PaperPlan, PaperTraining, Variant
 
 from .conftest import CONFIG
 
@@ -19,3 +20,11 @@ from .conftest import CONFIG
 def test_names_and_titles(network, variant, name, title, short):
     training = PaperTraining(network=network, variant=Variant(*variant), config=CONFIG)
     assert (training.name, training.title, training.short_title) == (name, title, short)
+
+
+def test_plan_without_test_images_is_refused():
+    """Their number is the sampling error of accuracies, which must not vanish unnoticed."""
+    with pytest.raises(SetupError, match='test_images=0 must be the number of test images'):
+        PaperPlan(title='t', trainings=[], test_images=0)
+    with pytest.raises(TypeError, match='test_images'):
+        PaperPlan(title='t', trainings=[])

@@ -2,35 +2,36 @@ import math
 
 import pytest
 
-from reproduction.verdict import HOLDS, MISSING, OPEN, REVERSED, judge, sampling_error
+from reproduction.effects import estimate
+from reproduction.verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, UNSAMPLED, judge
 
 
 @pytest.mark.parametrize('differences, noise, word', [
-    ([4, 5], 0, HOLDS),        # standard error 0.5
-    ([-4, -5], 0, REVERSED),
-    ([1, 5], 0, OPEN),         # mean 3, standard error 2
-    ([4, 5], 3, OPEN),         # mean 4.5, standard error 3.04
-    ([4, 5], 2, HOLDS),        # standard error 2.06
-    ([8, 9, -0.1, 9, 9, 9, 9, 9], 0, OPEN),  # one seed says otherwise
-    ([4], 0, OPEN),            # one seed is none
-    ([0, 0], 0, OPEN),
+    ([4, 5, 4.5], 0.5, HOLDS),
+    ([-4, -5, -4.5], 0.5, REVERSED),
+    ([4, 5, 4.5], 3, OPEN),
+    ([1, 5, 9], 0, OPEN),
+    ([4, 5], 0.1, FEW),
+    ([4, 4], 0, FEW),
+    ([4], 0.1, FEW),
+    ([4, 4, 4], 0, OPEN),  # no known error
+    ([0, 0, 0], 0, OPEN),
     ([], 0, MISSING),
-    ([4, 5], None, OPEN),      # of two seeds, where nothing is known of the test
-    ([4, 5, 4], None, HOLDS),
 ])
 def test_words(differences, noise, word):
-    assert judge(dict(enumerate(differences)), noise).word == word
+    (found, p), = judge([estimate(differences, noise)], [True])
+    assert found == word and math.isnan(p) == (word in (FEW, MISSING))
 
 
-def test_numbers():
-    verdict = judge({0: 1., 3: 3.}, noise=1.)
-    assert verdict.mean == 2 and verdict.seeds == 2
-    assert verdict.error == pytest.approx(math.sqrt(1 + 1))  # sqrt(2) / sqrt(2) of the seeds, and the noise
-    assert judge({0: 1.}).error == math.inf
+def test_comparisons_whose_photos_are_unknown_are_not_tested():
+    (word, p), = judge([estimate([4, 5, 4.5], 0.)], [False])
+    assert word == UNSAMPLED and math.isnan(p)
+    assert judge([estimate([])], [False])[0][0] == MISSING
 
 
-def test_sampling_error_is_binomial():
-    """Half of 100 photos right: a standard deviation of 5 points; of a difference of two, root two times that."""
-    assert sampling_error([50], 100) == pytest.approx(5)
-    assert sampling_error([50, 50], 100) == pytest.approx(5 * math.sqrt(2))
-    assert sampling_error([50], 0) == 0
+def test_corrected_for_the_comparisons_of_the_page():
+    """p = 0.0041 alone; eleven others, of which only those that are tested count, make it 12 times that."""
+    clear, null = estimate([4, 5, 4.5]), estimate([1, -1, 0.1])
+    assert judge([clear], [True])[0][0] == HOLDS
+    assert [word for word, _ in judge([clear] + 12 * [null], 13 * [True])] == 13 * [OPEN]
+    assert judge([clear] + 12 * [estimate([4, 5])], 13 * [True])[0] == judge([clear], [True])[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mmgcp.datasets.shapes import Settings, make_coco, make_imagenet
+from tools.dataset_tools.shapes import ShapeSettings, make_coco, make_imagenet
 
 from ..processes import Processes, free_port
 
@@ -32,8 +32,8 @@ class Workplace:
         for name, parts in NARROW.items():
             (folder / name).write_text(f"_base_ = '{ROOT / 'configs/quickstart' / name}'\n"
                                        f'model = {dict(parts, backbone=dict(stem_channels=16, base_channels=16))}')
-        make_imagenet(folder / 'data/shapes', Settings(image_size=64, train=4, val=2), log=str)
-        make_coco(folder / 'data/shapes', Settings(image_size=128, train=6, val=3), log=str)
+        make_imagenet(folder / 'data/shapes', ShapeSettings(image_size=64, train=4, val=2), log=str)
+        make_coco(folder / 'data/shapes', ShapeSettings(image_size=128, train=6, val=3), log=str)
 
     @property
     def environment(self) -> dict:

@@ -1,11 +1,13 @@
 """Mistakes end in one clear sentence, before any work starts."""
 import shutil
+import socket
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
 
+from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import REASON_FILE, NonFiniteLossError
@@ -22,7 +24,7 @@ def configure(workplace, config=CLASSIFIER, **options):
 
 def train(workplace, config=CLASSIFIER, **options):
     with reported():
-        build_runner(configure(workplace, config, **options), ['train', 'val'], whole_model=False).train()
+        launch.train(build_runner(configure(workplace, config, **options), ['train', 'val'], whole_model=False))
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,12 @@ def in_workplace(workplace, monkeypatch):
     (dict(val_evaluator__topk=(1, 13)), r'val_evaluator.topk=\(1, 13\) needs 13 classes'),
     (dict(val_evaluator__tpok=3), r"unexpected keyword argument 'tpok'"),
     (dict(work_dir='/dev/null/here'), r'work directory /dev/null/here cannot be made: Not a directory'),
+    (dict(optim_wrapper__optimizer__weigth_decay=0), r"unexpected keyword argument 'weigth_decay'"),
+    (dict(optim_wrapper__optimizer__lr=-1), r'Invalid learning rate: -1'),
+    (dict(optim_wrapper__optimizer__lr='fast'), r"'<' not supported between instances of 'str' and 'float'"),
+    (dict(optim_wrapper__accumulative_counts=0), r'_accumulative_counts at least'),
+    (dict(param_scheduler__power=0), r'power=0 must be positive'),
+    (dict(param_scheduler__type='mmgcp.PolynomLR'), r'PolynomLR is not in the parameter scheduler registry'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
 ])
 def test_settings(options, sentence, workplace):
@@ -55,8 +63,39 @@ def test_empty_class_folder(workplace):
     shutil.copytree('data/shapes/imagenet', 'hollow')
     for image in (workplace.folder / 'hollow/train/dotted_disc').iterdir():
         image.unlink()
-    with pytest.raises(SystemExit, match='1 of 12 class folders in hollow/train are empty, dotted_disc for one'):
+    with pytest.raises(SystemExit, match='1 of 12 class folders in hollow/train hold no file .* dotted_disc for one'):
         train(workplace, train_dataloader__dataset__data_root='hollow')
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>not found</html>'])
+def test_files_that_are_no_images(content, workplace):
+    shutil.copytree('data/shapes/imagenet', 'broken', dirs_exist_ok=True)
+    (workplace.folder / 'broken/train/dotted_disc/00000.png').write_bytes(content)
+    with pytest.raises(SystemExit, match='1 of 48 images of train_dataloader are empty, or no images: broken/train/d'):
+        train(workplace, train_dataloader__dataset__data_root='broken')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_image_that_is_cut_off(workers, workplace):
+    shutil.copytree('data/shapes/imagenet', f'cut_{workers}')
+    image = workplace.folder / f'cut_{workers}/train/dotted_disc/00000.png'
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(SystemExit, match=rf'^\nStopped: the image cut_{workers}/train/.*.png cannot be read: put a '
+                       r'whole file there, or take it out of the data set\.$'):
+        train(workplace, train_dataloader__dataset__data_root=f'cut_{workers}', train_dataloader__num_workers=workers)
+
+
+def test_missing_images(workplace):
+    (workplace.folder / 'list.txt').write_text('train/dotted_disc/00000.png 0\nno.png 1\ntrain/no.png 2\n')
+    with pytest.raises(SystemExit, match=r'2 of 3 images of train_dataloader do not exist: data/.*/no.png, data/.*/no'):
+        train(workplace, train_dataloader__dataset__ann_file='../../../list.txt',
+              train_dataloader__dataset__data_prefix='')
+    pytest.importorskip('mmdet')
+    shutil.copytree('data/shapes/coco', 'coco')
+    image = min((workplace.folder / 'coco/train2017').iterdir())
+    image.unlink()
+    with pytest.raises(SystemExit, match=f'1 of 6 images of train_dataloader do not exist: coco/.*/{image.name}'):
+        train(workplace, DETECTOR, train_dataloader__dataset__data_root='coco')
 
 
 def test_detector_without_pretrained_weights_names_the_command(workplace):
@@ -175,6 +214,18 @@ def test_nan_features_stop_the_run_and_keep_the_last_good_checkpoint(workplace):
 def test_errors_in_one_sentence(error, sentence):
     with pytest.raises(SystemExit, match=f'^\nStopped: {sentence}.$'), reported(Exception):
         raise error
+
+
+def test_port_of_another_job(monkeypatch):
+    with socket.socket() as other:
+        other.bind(('', 0))
+        other.listen()
+        for name, value in dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(other.getsockname()[1]), RANK='0',
+                                WORLD_SIZE='2').items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit, match=r'port \d+ is taken, perhaps by another job: set another PORT\.$'):
+            with reported():
+                torch.distributed.init_process_group('gloo')
 
 
 @pytest.mark.parametrize('gpus', ['two', '0', '-1', '1.5', ''])

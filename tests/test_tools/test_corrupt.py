@@ -35,8 +35,8 @@ def test_imagenet_c(run, tmp_path):
     printed = run(*arguments)
     assert f'4 images x 12 sets: 48 to write to {tmp_path / "c"}, 0 are there' in printed
     assert '48 written, 0 existed.' in printed
-    rows = [line.split('|')[1].strip() for line in printed.splitlines() if line.startswith('|')]
-    assert rows[2:] == ['fog', 'contrast', 'speckle_noise', 'gaussian_blur', 'spatter', 'saturate']
+    assert {path.name for path in (tmp_path / 'c').iterdir() if path.is_dir()} == {
+        'fog', 'contrast', 'speckle_noise', 'gaussian_blur', 'spatter', 'saturate'}
     assert len(list((tmp_path / 'c').glob('*/[15]/*/*.JPEG'))) == 48
     assert '0 written, 48 existed.' in run(*arguments)
 
@@ -44,7 +44,7 @@ def test_imagenet_c(run, tmp_path):
 def test_imagenet_p(run, tmp_path):
     printed = run('p', *SIZES, '--benchmark', 'imagenet-p', '--perturbations', 'tilt', 'shot_noise', '--frames', '3',
                   '--difficulty', '2', '--workers', '0')
-    assert '8 written, 0 existed.' in printed and 'sequences per second' in printed
+    assert '8 written, 0 existed.' in printed
     assert len(list((tmp_path / 'p').glob('tilt/*/*/00[012].jpg'))) == 12
     assert len(list((tmp_path / 'p').glob('shot_noise_2/*/*/00[012].jpg'))) == 12
 

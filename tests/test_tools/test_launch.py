@@ -1,4 +1,5 @@
 """What the shell scripts start, seen by stand-ins for python and srun."""
+import os
 import re
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from mmengine.registry import MODELS
 
 from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
+from mmgcp.utils.machines import choose_port
 
 from .conftest import CLASSIFIER, ROOT
 
@@ -71,6 +73,20 @@ def test_slurm(run):
     assert lines[0].startswith('--partition=gpu --job-name=job --gres=gpu:8 --ntasks=16 --ntasks-per-node=8 '
                                '--cpus-per-task=5 --kill-on-bad-exit=1 --quotatype=spot -x a ')
     assert lines[0].endswith('tools/train.py config.py --amp --launcher slurm')
+
+
+@pytest.mark.parametrize('environment, port', [
+    (dict(), '20000'), (dict(SLURM_JOB_ID='12345678', SLURM_STEP_ID='1'), '25778'),
+    (dict(SLURM_JOB_ID='5', PORT='7'), '7'), (dict(SLURM_JOB_ID='5', PORT='7', MASTER_PORT='8'), '8')])
+def test_each_job_of_slurm_has_a_port(environment, port, monkeypatch):
+    monkeypatch.setattr('os.environ', dict(environment))
+    choose_port()
+    assert os.environ['MASTER_PORT'] == port
+
+
+def test_slurm_refuses_what_is_no_port(run):
+    assert run('slurm_train.sh', 'gpu', 'job', 'config.py', PORT='70000') == (
+        2, ["Stopped: PORT must be a number from 1 to 65535, got '70000'."])
 
 
 @pytest.mark.parametrize('name', ['GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK'])

@@ -37,14 +37,12 @@ def runs(tmp_path):
 
 def test_panels(run, runs, tmp_path):
     lines = run('--panel', 'MobileNetV2', 'm_gap', 'm_gcp', '--panel', 'ResNet-18', 'r_gap', 'r_gcp', '--labels', 'GAP',
-                'GCP', '--at', 'stem', '--zoom', '10', '20', '--log', '--out', 'fig2.png', '--formats', 'svg')
-    header = ('| run | measurements | last iteration | loss range | gradient range | largest beta | median beta '
-              '| not finite | s per measurement |')
-    rest = '|              1 |            4 |           4 |       0.0% |              0.25 |'
-    assert lines[0] == 'MobileNetV2' and lines[1] == lines[7] == header and lines[6] == 'ResNet-18'
-    assert [lines[i] for i in (3, 4, 9, 10)] == [
-        f'| {name} |            3 |             20 | {spread:10d} {rest}'
-        for name, spread in [('GAP', 4), ('GCP', 3), ('GAP', 2), ('GCP', 1)]]
+                'GCP', '--at', 'stem', '--log', '--out', 'fig2.png', '--formats', 'svg')
+    assert lines[0] == 'MobileNetV2' and lines[6] == 'ResNet-18'
+    cells = [[cell.strip() for cell in lines[i].split('|')[1:6]] for i in (1, 3, 4, 9, 10)]
+    assert cells[0] == ['run', 'measurements', 'last iteration', 'first loss range', 'later loss range']
+    assert cells[1:] == [[name, '3', '20', str(spread), str(spread)]
+                         for name, spread in [('GAP', 4), ('GCP', 3), ('GAP', 2), ('GCP', 1)]]
     assert lines[-1] == 'Figure: fig2.png fig2.svg'
     assert (tmp_path / 'fig2.png').stat().st_size > 5000
 
@@ -53,7 +51,6 @@ def test_panels(run, runs, tmp_path):
     (['r_gap', 'm_gap'], "'r_gap' and 'm_gap' were measured with different step_sizes"),
     (['nowhere'], "'nowhere' holds no landscape"),
     (['r_gap', '--at', 'image'], "'r_gap' holds no landscape at 'image': there is stem"),
-    (['r_gap', '--zoom', '50', '60'], 'Nothing finite was measured from iteration 50 to 60'),
     ([], 'Give either WORK_DIR'),
 ])
 def test_mistakes_end_in_one_sentence(run, runs, arguments, sentence, tmp_path):

@@ -13,9 +13,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
 
+from mmgcp.analysis.robustness import per_image
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.utils.records import read_records
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
 
@@ -62,6 +64,12 @@ def measured(folder, benchmark='imagenet-c'):
     return {line['set']: line['metrics'] for line in lines[1:]}
 
 
+def outcomes(folder, benchmark='imagenet-c'):
+    """What came of each photo, by set."""
+    file, = (folder / 'robustness').glob(f'{benchmark}_*.json')
+    return {record['set']: record['outcomes'] for record in read_records(file).records}
+
+
 def tables(out):
     return [line for line in out.splitlines() if line.startswith('|')]
 
@@ -99,9 +107,10 @@ def test_errors_on_the_fly_are_those_of_a_loop(measure, trained, model, photos):
                     for name, stem, image in photos]
             errors[f'{corruption}/{severity}'] = float((scores_by_hand(model, made).argmax(1) != labels).sum())
     found = measured(trained.folder / 'fly')
-    assert found.pop('clean')['accuracy/top1'] == pytest.approx(100 - 100 * errors['clean'] / len(photos), abs=1e-3)
+    found['clean/0'], errors['clean/0'] = found.pop('clean'), errors['clean']
     assert {name: values[f'error/{name}'] for name, values in found.items()} == {
         name: pytest.approx(100 * count / len(photos)) for name, count in errors.items() if name != 'clean'}
+    assert f'Measured on {len(photos)} photos.' in out
     fog = 50 * (errors['fog/2'] + errors['fog/5']) / len(photos)
     assert '| weather: fog' in out and f' {fog:.1f} |' in out
     assert 'partial mean error (4 of 75 sets)' in out
@@ -114,6 +123,12 @@ def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrup
     expected = tables(measure('fly_0', *SETS))
     assert tables(measure('disk', *SETS, '--data-root', corrupted)) == expected
     assert measured(trained.folder / 'disk') == measured(trained.folder / 'fly_0')
+    assert outcomes(trained.folder / 'disk') == outcomes(trained.folder / 'fly_0')
+    records = read_records(trained.folder / 'disk/robustness/imagenet-c_epoch_3.json').records
+    metrics = json.loads((trained.folder / 'disk/figure.json').read_text())['networks'][0]['metrics']
+    values = per_image(records, 'relative mean error')
+    assert values.shape == (24, ) and values.mean() == pytest.approx(
+        metrics['partial relative mean error (4 of 75 sets)'])
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted):
@@ -125,6 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
     part.write_text(''.join(lines[:3]) + lines[3][:20])
     assert tables(measure('part', *SETS, '--data-root', corrupted)) == expected
     again = part.read_text().splitlines(keepends=True)
+    assert outcomes(trained.folder / 'part') == outcomes(trained.folder / 'whole')
     assert again[:3] == lines[:3]  # with their times: they were not tested again
     assert [json.loads(line)['set'] for line in again[3:]] == [json.loads(line)['set'] for line in lines[3:]]
     shutil.move(corrupted, corrupted.with_name('away'))
@@ -142,6 +158,7 @@ def test_two_processes_measure_the_same(trained, corrupted, measure):
                 corrupted, processes=2)
     # Batches of other sizes round differently, by which no prediction should change.
     assert measured(trained.folder / 'two') == measured(trained.folder / 'one')
+    assert outcomes(trained.folder / 'two') == outcomes(trained.folder / 'one')
 
 
 def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
@@ -152,6 +169,7 @@ def test_networks_side_by_side_and_one_as_the_reference(tool, trained):
     files = [Path(f'checkpoints/robustness/imagenet-c_made_epoch_{epoch}.json') for epoch in (3, 1)]
     last, first = (json.loads(file.read_text().splitlines()[2])['metrics']['error/contrast/1'] for file in files)
     row, = (line for line in tables(out) if line.startswith('| first'))
+    assert ' ± ' in row and 'Differences ± their standard error over photos (paired)' in out
     assert f'{first:.1f} (' in row and ('↑' if first > last else '↓' if first < last else '0.0') in row
     assert '| digital: contrast' in out and f'{last:.1f} | {first:.1f} |' in out.replace('  ', ' ')
     # AlexNet's errors are at hand for ImageNet.
@@ -172,6 +190,8 @@ def test_flips_are_those_of_a_loop(measure, trained, model, photos):
         found = measured(trained.folder / 'sequences', 'imagenet-p')[kind]
         assert found[f'flip/{kind}'] == pytest.approx(100 * np.mean(flips))
         assert found[f'sequences/{kind}'] == len(photos)
+        kept = outcomes(trained.folder / 'sequences', 'imagenet-p')[kind]
+        assert (kept['pairs'], len(kept['flip']), sum(kept['flip'])) == (5, len(photos), sum(flips))
     assert 'partial mean FP (2 of 10 sets)' in out
 
     trained.run('dataset_tools/corrupt.py', IMAGES, 'data/shapes-p', '--benchmark', 'imagenet-p', '--perturbations',
@@ -277,9 +297,9 @@ def test_pretrained_weights_are_those_that_the_config_names(measure, trained, ph
                   network=('configs/robustness/alexnet_imagenet.py', 'pretrained'))
     distances = []
     for _, _, image in photos:
-        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))[16:240, 16:240]
+        large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))
         ranks = []
-        for frame in perturb_image(large, 'scale', frames=2):
+        for frame in perturb_image(large, 'scale', frames=2, crop=lambda array: array[16:240, 16:240]):
             scaled = (torch.from_numpy(frame).float() - torch.tensor([123.675, 116.28, 103.53])) / torch.tensor(
                 [58.395, 57.12, 57.375])
             with torch.no_grad():

@@ -65,6 +65,8 @@ def test_resume_starts_from_load_from_until_there_is_a_checkpoint(trained):
     for epochs in (1, 2):
         printed = trained.run(*fine_tune, f'train_cfg.max_epochs={epochs}')
         assert ('resumed epoch: 1' in printed) == (epochs == 2)
+        # A schedule by iteration of a longer training has a later end.
+        assert ('as if the training had started with them: PolynomialLR.end 6 -> 12' in printed) == (epochs == 2)
         started, saved = (load_state_dict(str(path)) for path in (source, trained.folder / f'tuned/epoch_{epochs}.pth'))
         assert all(torch.equal(saved[name], value) for name, value in started.items() if name.endswith('weight'))
 

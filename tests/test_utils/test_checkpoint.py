@@ -177,8 +177,8 @@ def test_tensors_under_another_prefix_are_found():
     model = nn.Sequential(OrderedDict(backbone=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), head=nn.Linear(3, 1)))
     whole, bare = model.state_dict(), model.backbone.state_dict()
     for module, tensors, prefix, sentence in [
-        (model.backbone, whole, '', "They are there under the prefix 'backbone.': a backbone loads them with init_cfg="
-                                    r"dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
+        (model.backbone, whole, '', "They are there under the prefix 'backbone.': rename them, or let a backbone load "
+         r"them with init_cfg=dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
         (model.backbone, bare, 'backbone', 'They are there without a prefix'),
         (model.backbone, {f'model.{name}': value for name, value in bare.items()}, 'backbone',
          "They are there under the prefix 'model.'"),
@@ -219,3 +219,9 @@ def test_workdir_scheme_takes_the_last_checkpoint(saved, tmp_path, monkeypatch):
     (folder / 'epoch_1.pth').unlink()
     with pytest.raises(SetupError, match='does not exist'):
         checkpoint.load_state_dict('workdir://resnet50_gcp_m_imagenet')
+
+
+def test_tensors_further_down():
+    with pytest.raises(SetupError, match="has its tensors under 'model': save what is there in a file of its own"):
+        checkpoint.tensors_of(dict(model=dict(weight=torch.zeros(1)), epoch=3))
+    assert checkpoint.tensors_of(dict(epoch=3)) == {}

@@ -32,3 +32,23 @@ def test_untested_versions_warn(name, version, supported, monkeypatch):
     name = name.replace('_', '-')
     with pytest.warns(UserWarning, match=f'^{name} {version} was never tested .* {name} {supported}: install [^.]*\\.'):
         module.check_versions()
+
+
+@pytest.mark.parametrize('installed, line', [
+    (dict(onedl_mmengine='0.10.12', onedl_mmcv='2.3.6'), 'maintained'),
+    (dict(mmengine='0.10.7'), 'original'),
+    (dict(mmengine='0.10.7', onedl_mmcv='2.3.6'), 'maintained and original'),
+    ({}, 'none'),
+])
+def test_line_of_the_installed_libraries(installed, line, monkeypatch):
+    monkeypatch.setattr(module, '_version', versions(**installed))
+    assert module.installed_line() == line
+
+
+def test_libraries_that_do_not_import_say_why(tmp_path, monkeypatch):
+    (tmp_path / 'broken.py').write_text("raise AssertionError('MMCV==2.2.0 is used\\nbut incompatible')")
+    (tmp_path / 'whole.py').write_text("__version__ = '1.2'")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, 'LIBRARIES', ('broken', 'whole', 'mmgcp_is_no_such_library'))
+    made = module.library_versions()
+    assert made == dict(broken='does not import: AssertionError: MMCV==2.2.0 is used', whole='1.2')

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis.table_1 import gradient_table, plot_gradients
+from mmgcp.analysis.table_1 import gradient_rows, plot_gradients
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import measure_gradients
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import saved_checkpoints
@@ -57,7 +58,7 @@ def main() -> None:
                           args.seed, config=Path(args.config).name, cfg_options=args.cfg_options)
         records = read_records(path).records
         paths = plot_gradients(records, args.out, Path(args.config).stem, args.formats)
-    print(f'\n{gradient_table(records)}\n\nFigure:', *paths)
+    print(f'\n{markdown_table(*gradient_rows(records))}\n\nFigure:', *paths)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from mmengine.config import DictAction
 
-from mmgcp.analysis.curvature import curvature_table, plot_curvature, read_curvature
+from mmgcp.analysis.curvature import curvature_rows, plot_curvature, read_curvature
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import curvatures_to_measure, measure_curvatures
 from mmgcp.apis.launch import load_configs
 from mmgcp.utils.arguments import add_figure_arguments
@@ -66,7 +67,7 @@ def main() -> None:
         measure_curvatures(trainings)
         curvatures = [read_curvature(training.cfg.work_dir, training.name) for training in trainings]
         paths = plot_curvature(curvatures, args.out, args.formats)
-    print(f'\n{curvature_table(curvatures)}\n\nFigure:', *paths)
+    print(f'\n{markdown_table(*curvature_rows(curvatures))}\n\nFigure:', *paths)
 
 
 if __name__ == '__main__':

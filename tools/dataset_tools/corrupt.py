@@ -5,7 +5,6 @@ Existing files are skipped. JPEG and MP4 are lossy; PNG files have exactly the p
 import argparse
 import os
 
-from mmgcp.analysis.tables import markdown_table
 from mmgcp.datasets.corrupt_folder import make_folder
 from mmgcp.datasets.recipe import FORMATS, CorruptedSet, PerturbedSet, Recipe
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES
@@ -25,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--format', choices=FORMATS['imagenet-p'], default='jpeg',
                         help='format of images and frames; mp4 gives one lossy video per sequence')
     parser.add_argument('--quality', type=int, default=85,
-                        help='JPEG quality; 85 is that of ImageNet-C, as far as known')
+                        help='JPEG quality; 85 is that of ImageNet-C')
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='number of processes; 0 uses this one')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
@@ -36,7 +35,8 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group('ImageNet-P')
     group.add_argument('--perturbations', nargs='+', default=PERTURBATIONS, metavar='NAME')
     group.add_argument('--difficulty', type=int, choices=DIFFICULTIES, default=1, help='strength of noise')
-    group.add_argument('--frames', type=int, default=30, help='length of a sequence')
+    group.add_argument('--frames', type=int, help='length of a sequence; as published, 41 of translate and else 31, '
+                       'if not given')
     args = parser.parse_args()
     unused = (('perturbations', 'difficulty', 'frames') if args.benchmark == 'imagenet-c' else
               ('corruptions', 'extra', 'severities'))
@@ -63,10 +63,6 @@ def main() -> None:
                         args.frames, args.seed)
         report = make_folder(args.out, recipe, sets_to_make(args), args.workers, args.skip_unreadable)
     print(f'{report.written} written, {report.present} existed.')
-    if report.rates:
-        unit = 'images' if args.benchmark == 'imagenet-c' else 'sequences'
-        print(markdown_table(['made', f'{unit} per second and process'],
-                             [[name, f'{rate:.1f}'] for name, rate in report.rates.items()]))
 
 
 if __name__ == '__main__':

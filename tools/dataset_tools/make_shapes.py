@@ -6,7 +6,7 @@ Example:
 
 import argparse
 
-from mmgcp.datasets import shapes
+import shapes
 from mmgcp.utils.reported import reported
 
 
@@ -38,8 +38,8 @@ def main() -> None:
     args = parse_args()
     classes = len(shapes.CLASSES)
     # Check all settings before drawing.
-    imagenet = shapes.Settings(args.image_size, args.train_per_class, args.val_per_class, args.seed)
-    coco = shapes.Settings(args.det_image_size, args.det_train, args.det_val, args.seed)
+    imagenet = shapes.ShapeSettings(args.image_size, args.train_per_class, args.val_per_class, args.seed)
+    coco = shapes.ShapeSettings(args.det_image_size, args.det_train, args.det_val, args.seed)
     if 'imagenet' in args.layout:
         folder = shapes.make_imagenet(args.out, imagenet, args.overwrite)
         print(f'{folder}: {imagenet.train * classes} training and {imagenet.val * classes} validation images')

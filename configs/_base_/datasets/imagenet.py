@@ -1,6 +1,6 @@
 """ImageNet as folders, ``data/imagenet/{train,val}/<class>/*``, 64 images per GPU: the paper's 256 on 4 GPUs.
 
-Any other data in this layout does as well: set the two ``data_root`` and ``model.head.num_classes``.
+For other data in this layout, set both ``data_root`` and ``model.head.num_classes``.
 """
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs64_pil_resize.py'
 

@@ -1,7 +1,7 @@
 """Imagenette under the rules of its leaderboard at 128 px: test photos are as large as training photos.
 
-The shorter side is resized to 128; what is cut off the longer one is random in training and the same on both ends in
-validation. Photos are flipped, and not changed otherwise: no random scale, no colours. Batch 32.
+The shorter side is resized to 128; the longer one is cropped at random in training, and at the centre in validation.
+Flips are the only other augmentation: no random scale, no colours. Batch 32.
 """
 _base_ = './imagenette.py'
 

@@ -1,7 +1,7 @@
 """The 9,469 training photos of the leaderboard alone: every tenth is for validation, the others are for training.
 
-Photos are in the order of their classes, so that both parts have all classes in the same shares. Settings can be tuned
-on it without a look at the test photos.
+Photos are in the order of their classes, so that both parts have all classes in the same shares. Tune settings on it
+without using the test photos.
 """
 _base_ = './imagenette_leaderboard.py'
 

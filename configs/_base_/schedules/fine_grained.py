@@ -1,7 +1,7 @@
-"""Fine-tuning: MMPretrain's schedule for CUB-200-2011, the new classifier learning 5 times as fast as the rest.
+"""Fine-tuning: MMPretrain's schedule for CUB-200-2011, with 5 times the rate for the new classifier.
 
-SGD with lr 0.01 for 64 images (16 on each of 4 GPUs), warm-up over 5 epochs, cosine decay to the 100th. A network that
-is pre-trained needs a tenth of the rate that it was trained with; a classifier that is new does not.
+SGD with lr 0.01 for 64 images (16 on each of 4 GPUs), warm-up over 5 epochs, cosine decay to the 100th. A
+pre-trained network needs a tenth of the rate that it was trained with; a new classifier does not.
 """
 _base_ = 'mmpretrain::_base_/schedules/cub_bs64.py'
 

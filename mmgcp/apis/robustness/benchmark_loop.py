@@ -29,7 +29,8 @@ class BenchmarkLoop(BaseLoop):
         evaluator (list | dict): Evaluator of the clean test images.
         benchmark (dict): Arguments of :class:`~mmgcp.apis.robustness.benchmarks.Benchmark`.
         path (str): File of the measurements, see :mod:`mmgcp.utils.records`: a line per set with its name (``set``),
-            ``metrics``, ``items`` (images or sequences) and ``seconds``.
+            ``metrics``, ``items`` (number of images or sequences), ``seconds`` and, of classifiers, ``outcomes`` (see
+            :mod:`mmgcp.robustness.outcomes`).
         settings (dict): Settings that all sets in one file must share; JSON values.
         fp16 (bool): Test in mixed precision.
     """
@@ -42,14 +43,7 @@ class BenchmarkLoop(BaseLoop):
         self.shared, self.path, self.settings, self.fp16 = dataloader, path, settings, fp16
 
     def run(self) -> dict[str, dict]:
-        """Test on all sets that are not recorded yet.
-
-        Returns:
-            dict[str, dict]: Metrics of the sets tested by this call, by set name.
-
-        Raises:
-            SetupError: If the file was written with other settings, or data are missing or cannot be read.
-        """
+        """Test on all sets that are not recorded yet, and return their metrics by name of the set."""
         tested = {record['set']: record['items'] for record in on_main_process(open_records, self.path, self.settings)}
         missing = [name for name in self.sets if name not in tested]
         self._say(f'{len(self.sets)} sets, {len(self.sets) - len(missing)} of them tested before ({self.path})')
@@ -57,11 +51,12 @@ class BenchmarkLoop(BaseLoop):
         for number, name in enumerate(missing, 1):
             self._say(f'[{number}/{len(missing)}] {name}')
             start = time.perf_counter()
-            results[name], items = self._test(name, tested, **self.sets[name])
+            record = self._test(name, tested, **self.sets[name])
+            results[name], items = record['metrics'], record['items']
             tested[name] = items
             seconds = time.perf_counter() - start
             if is_main_process():
-                append_record(self.path, dict(set=name, metrics=results[name], items=items, seconds=seconds))
+                append_record(self.path, dict(set=name, **record, seconds=seconds))
             left = timedelta(seconds=round((time.perf_counter() - begin) / number * (len(missing) - number)))
             self._say(f'[{number}/{len(missing)}] {name}: {items / seconds:.3g} {self.benchmark.items} per second, '
                       f'{left} left in all')
@@ -80,8 +75,10 @@ class BenchmarkLoop(BaseLoop):
         scalars = self.runner.message_hub.log_scalars
         for scalar in [scalar for scalar in scalars if scalar.startswith('test/')]:
             del scalars[scalar]  # otherwise the log repeats the metrics of all earlier sets
-        metrics = TestLoop(self.runner, loader, evaluator, self.fp16).run()
-        return {name: float(value) for name, value in metrics.items() if isinstance(value, Real)}, items
+        loop = TestLoop(self.runner, loader, evaluator, self.fp16)
+        metrics = {name: float(value) for name, value in loop.run().items() if isinstance(value, Real)}
+        outcomes = [entry for metric in loop.evaluator.metrics for entry in getattr(metric, 'outcomes', {}).values()]
+        return dict(metrics=metrics, items=items, **(dict(outcomes=outcomes[0]) if outcomes else {}))
 
     @staticmethod
     def _say(text):

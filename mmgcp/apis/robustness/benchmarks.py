@@ -2,19 +2,21 @@
 import copy
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mmgcp.apis import config_data
 from mmgcp.datasets.class_folders import class_names
 from mmgcp.datasets.corruptions import check_corruption, load_library
 from mmgcp.datasets.imagenet_c import check_sets, missing_sets
-from mmgcp.datasets.perturbations import check_perturbation, perturbation_folder
+from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
 
 PACK = {'imagenet-c': 'PackInputs', 'imagenet-p': 'PackInputs', 'coco-c': 'PackDetInputs'}
-FRAMES = 30  # per sequence, about as many as in the published set
 META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
 
 
@@ -22,29 +24,18 @@ META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', '
 class Benchmark:
     """Robustness benchmark and the part of it to test on.
 
-    Attributes:
-        name (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
-        data_root (str | None): Folder of the corrupted images; None corrupts the clean images on the fly.
-        kinds (Sequence[str]): Corruptions, or perturbations for ImageNet-P. Default: all of the benchmark.
-        severities (Sequence[int]): Severities of ImageNet-C and COCO-C.
-        difficulty (int): Difficulty of ImageNet-P, 1 to 3.
-        frames (int): Frames per sequence generated on the fly.
-        seed (int): Seed for images generated on the fly.
-        unreadable (str): ``'stop'`` or ``'skip'``, see :class:`~mmgcp.datasets.ImageNetC`.
-        partial (bool): Leave out the sets that are missing from ``data_root``.
-
     Raises:
         SetupError: If there is no such benchmark, corruption, perturbation, severity or difficulty.
     """
-    name: str
-    data_root: str | None = None
-    kinds: Sequence[str] = ()
-    severities: Sequence[int] = SEVERITIES
-    difficulty: int = 1
-    frames: int = FRAMES
-    seed: int = 0
-    unreadable: str = 'stop'
-    partial: bool = False
+    name: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
+    data_root: str | None = None  # folder of the corrupted images; None corrupts the clean images on the fly
+    kinds: Sequence[str] = ()  # corruptions, or perturbations of ImageNet-P; all if empty
+    severities: Sequence[int] = SEVERITIES  # of ImageNet-C and COCO-C
+    difficulty: int = 1  # of ImageNet-P, 1 to 3
+    frames: int | None = None  # per sequence generated on the fly; None takes the published number
+    seed: int = 0  # of images generated on the fly
+    unreadable: str = 'stop'  # or 'skip', see mmgcp.datasets.ImageNetC
+    partial: bool = False  # leave out the sets that are missing from data_root
 
     def __post_init__(self) -> None:
         if self.name not in PACK:
@@ -82,17 +73,15 @@ class Benchmark:
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
             if not self.data_root:
-                made['frames'] = self.frames
+                made |= dict(frames=self.frames, definition=DEFINITION)
+        elif not self.data_root:
+            with suppress(PackageNotFoundError):
+                made['imagecorruptions'] = version('imagecorruptions-imaug')
         return dict(benchmark=self.name, **made)
 
 
 def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:
-    """Build the settings of all data sets of a benchmark and of their evaluators.
-
-    Args:
-        benchmark (Benchmark): The benchmark.
-        dataloader (dict): Data loader of the clean test images.
-        evaluator (list | dict): Evaluator of the clean test images; used for detectors.
+    """Build the settings of all data sets from the loader and, for detectors, the evaluator of the clean images.
 
     Returns:
         dict[str, dict]: For each set (``'clean'``, ``'fog/3'``; ``'tilt'`` in ImageNet-P) the settings ``loader``,
@@ -107,39 +96,25 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
         return {name: dict(loader=dict(dataset=dataset), evaluator=copy.deepcopy(evaluator))
                 for name, dataset in _corrupted_sets(benchmark, clean)}
     if benchmark.name == 'imagenet-c':
-        accuracy, error = dict(type='Accuracy'), dict(type='mmgcp.CorruptionError', reference=None, partial=True)
-        return {name: dict(loader=dict(dataset=dataset), evaluator=accuracy if name == 'clean' else error)
+        error = dict(type='mmgcp.CorruptionError', reference=None, partial=True)
+        return {name: dict(loader=dict(dataset=dataset), evaluator=dict(error, clean=name == 'clean'))
                 for name, dataset in _corrupted_sets(benchmark, clean)}
     return _perturbed_sets(benchmark, dataloader)
 
 
 def class_folders(dataset: dict) -> list[str] | None:
     """List the class folders of a ``CustomDataset`` in label order; None for other data sets."""
-    if _type(dataset) != 'CustomDataset' or dataset.get('ann_file'):
+    form, folder = config_data.labels_of(dataset)
+    if form != 'folders' or not folder.is_dir():
         return None
-    prefix = dataset.get('data_prefix', '')
-    folder = Path(dataset.get('data_root') or '', prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else None
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith('.'))
 
 
 def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: str) -> dict:
     """Insert a corruption into the pipeline of a data set.
 
     Classifiers' images are corrupted after resizing and cropping, as in ImageNet-C; detectors' images right after
-    loading, as in COCO-C (Michaelis et al., arXiv:1907.07484).
-
-    Args:
-        dataset (dict): Settings of the clean data set.
-        corruption (str): Name of the corruption.
-        severity (int): Severity, 1 to 5.
-        seed (int): Seed of the corruption.
-        pack (str): Type of the last transform.
-
-    Returns:
-        dict: Settings of the corrupted data set.
-
-    Raises:
-        SetupError: If the pipeline does not end with the transform ``pack``.
+    loading, as in COCO-C (Michaelis et al., arXiv:1907.07484). ``pack`` is the type of the last transform.
     """
     dataset = copy.deepcopy(dataset)
     pipeline, last = _split(dataset, pack)
@@ -152,15 +127,7 @@ def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: st
 
 
 def check_classes(cfg: dict, benchmark: Benchmark) -> None:
-    """Compare the classes of a network with those of its clean test images.
-
-    Args:
-        cfg (Config): Config of the network.
-        benchmark (Benchmark): Benchmark to test it on.
-
-    Raises:
-        SetupError: If their numbers differ.
-    """
+    """Raise SetupError if a network has another number of classes than its clean test images."""
     folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
     if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
         raise SetupError(f'the network has {classes} classes, but the clean images of test_dataloader have '
@@ -222,7 +189,8 @@ def _perturbed_sets(benchmark, dataloader):
             dataset = dict(type='mmgcp.ImageNetP', data_root=benchmark.data_root, perturbation=kind,
                            difficulty=benchmark.difficulty, classes=class_folders(clean),
                            unreadable=benchmark.unreadable, pipeline=[_split(clean, 'PackInputs')[1]])
-        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // benchmark.frames),
+        frames = sequence_length(kind, benchmark.frames)
+        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))
         sets[kind] = dict(loader=loader, evaluator=dict(type='mmgcp.PerturbationStability', partial=True))
     return sets
@@ -236,12 +204,6 @@ def _perturbations(benchmark, *kinds):
 def _split(dataset, pack):
     """Split a pipeline into the packing transform and those before it."""
     pipeline = dataset.get('pipeline') or []
-    if len(pipeline) < 2 or _type(pipeline[-1]) != pack:
+    if len(pipeline) < 2 or config_data.kind(pipeline[-1]) != pack:
         raise SetupError(f'test_dataloader.dataset.pipeline must read images first and end with {pack}')
     return pipeline[:-1], pipeline[-1]
-
-
-def _type(settings):
-    """Name of a type without its scope; pure Python configs hold classes instead of names."""
-    kind = settings['type']
-    return (kind if isinstance(kind, str) else kind.__name__).split('.')[-1]

@@ -18,22 +18,14 @@ PRETRAINED = 'pretrained'  # instead of a checkpoint: the weights named by the c
 
 
 def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
-    """Return the file in the work directory that holds the measurements of a checkpoint.
-
-    Raises:
-        SetupError: If ``checkpoint`` is ``workdir://NAME`` and there is none in that directory.
-    """
+    """Return the file in the work directory that holds the measurements of a checkpoint."""
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
     made = '' if benchmark.data_root or benchmark.name == 'coco-c' else '_made'
     return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{made}{hard}_{Path(_resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
-    """Return the settings that measurements must share to be combined, as JSON values.
-
-    Raises:
-        SetupError: If there is no such checkpoint.
-    """
+    """Return the settings that measurements must share to be combined, as JSON values."""
     fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
     parts = dict(clean_images=cfg.test_dataloader.dataset, model=cfg.model, preprocessor=cfg.get('data_preprocessor'))
     return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
@@ -41,12 +33,7 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
-    """Check whether all sets of a benchmark have been measured.
-
-    Raises:
-        SetupError: If there is no such checkpoint.
-        ValueError: If the file is not a file of measurements.
-    """
+    """Check whether all sets of a benchmark have been measured."""
     path = measurements(cfg, checkpoint, benchmark)
     if not cfg.get('test_dataloader') or not path.is_file():
         return False
@@ -56,11 +43,7 @@ def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
 
 
 def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
-    """Check that everything a test needs is there.
-
-    Raises:
-        SetupError: If the checkpoint, data or a part of the config is missing, or the classes do not match.
-    """
+    """Raise SetupError if the checkpoint, data or a part of the config is missing, or the classes do not match."""
     if not cfg.get('test_dataloader'):
         raise SetupError('the config has no test_dataloader: the clean images come from there')
     checksum(cfg, checkpoint)
@@ -69,11 +52,7 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 
 def checksum(cfg: Config, checkpoint: str) -> int | str:
-    """Compute the CRC-32 of a checkpoint file; URLs and ``'pretrained'`` are returned unchanged.
-
-    Raises:
-        SetupError: If there is no such file, or the config names no pretrained weights.
-    """
+    """Compute the CRC-32 of a checkpoint file, which has to exist; URLs and ``'pretrained'`` are returned unchanged."""
     if checkpoint == PRETRAINED:
         if "'Pretrained'" not in repr(cfg.model) and not cfg.model.get('pretrained'):
             raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
@@ -110,42 +89,19 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 
 def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -> RobustnessResult:
-    """Read the measurements of a network.
-
-    Args:
-        name (str): Name of the network.
-        cfg (Config): Config of the network.
-        checkpoint (str): As in :func:`test_network`.
-        benchmark (Benchmark): The benchmark.
-
-    Returns:
-        RobustnessResult: The measurements of the benchmark's sets.
-
-    Raises:
-        ValueError: If the file is missing or not a file of measurements.
-    """
+    """Read the measurements of a network's sets under a name; other arguments as of :func:`test_network`."""
     records = read_records(measurements(cfg, checkpoint, benchmark)).records
     return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
                      benchmark.difficulty)
 
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
-    """Convert the records of :class:`mmgcp.apis.robustness.BenchmarkLoop` to a result.
-
-    Args:
-        name (str): Name of the network.
-        benchmark (str): ``'imagenet-c'``, ``'imagenet-p'`` or ``'coco-c'``.
-        records (Sequence[dict]): One record per set.
-        difficulty (int): Difficulty of ImageNet-P.
-
-    Returns:
-        RobustnessResult: Errors, or flip probabilities and distances, by set.
-    """
+    """Convert the records of :class:`mmgcp.apis.robustness.BenchmarkLoop`, one per set, to a result."""
     read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark]
     sets = {record['set']: read(record['metrics']) for record in records}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
-    return RobustnessResult(name, benchmark, sets, unreadable, difficulty)
+    return RobustnessResult(name, benchmark, sets, unreadable, difficulty, records)
 
 
 def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
@@ -165,7 +121,7 @@ def _resolved(checkpoint):
 
 
 def _errors(metrics):
-    """Top-1 error as a fraction, from the metrics of Accuracy or CorruptionError."""
+    """Top-1 error as a fraction, from the metrics of CorruptionError or, in older files, of Accuracy."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
     return {kind: value / 100 if kind == 'error' else value

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmgcp.analysis.robustness import RobustnessResult, reference_of, summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, write_csv, write_json
+from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, sample_note, write_csv, write_json
 from mmgcp.robustness.corruptions import load_corruption_reference
 from mmgcp.robustness.perturbations import load_perturbation_reference
 from mmgcp.utils.errors import SetupError
@@ -13,16 +13,10 @@ from .benchmarks import Benchmark
 
 
 def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) -> None:
-    """Check the reference before the test starts.
-
-    Args:
-        reference (str): See :func:`write_report`.
-        names (Sequence[str]): Names of the networks.
-        benchmark (Benchmark): Benchmark to test them on.
+    """Check the reference, an argument of :func:`write_report`, before networks of some names are tested.
 
     Raises:
-        SetupError: If it cannot be read or has the wrong format, is a network of a partial test, or does not belong to
-            the benchmark.
+        SetupError: If it cannot be read, is a network of a partial test, or does not belong to the benchmark.
     """
     if benchmark.name == 'coco-c' and reference != 'none':
         raise SetupError('COCO-C has no reference: rPC is relative to the clean images')
@@ -33,19 +27,16 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
 
 
 def write_report(results: Sequence[RobustnessResult], reference: str, partial: bool, out: str | Path,
-           formats: Sequence[str]) -> str:
-    """Write the results as a figure, as CSV and as JSON, under one name.
+                 formats: Sequence[str]) -> str:
+    """Write the results on one benchmark as a figure, as CSV and as JSON, and return the tables as text.
 
     Args:
-        results (Sequence[RobustnessResult]): Results of the networks on one benchmark.
+        results (Sequence[RobustnessResult]): Results of the networks.
         reference (str): Network whose errors count as 100: ``'none'``, ``'alexnet'``, the name of one of the networks,
             or a JSON file of another test.
-        partial (bool): Allow averages over part of the sets, marked as such.
-        out (str | Path): The figure, a PNG file.
-        formats (Sequence[str]): Additional vector formats.
-
-    Returns:
-        str: The tables and the names of the files.
+        partial (bool): Allow means over part of the sets, marked as such.
+        out (str | Path): The figure, a PNG file; the others are named after it.
+        formats (Sequence[str]): Additional vector formats of the figure.
 
     Raises:
         SetupError: If the reference cannot be read.
@@ -59,7 +50,7 @@ def write_report(results: Sequence[RobustnessResult], reference: str, partial: b
     write_csv(tables[0], numbers)
     write_json(tables[1], numbers)
     divided = numbers[0].reference
-    lines = [corruption_table(numbers), robustness_table(numbers),
+    lines = [corruption_table(numbers), robustness_table(numbers), sample_note(numbers),
              f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',
              *(f'{result.name}: unreadable and left out, {", ".join(result.unreadable)}'
                for result in results if result.unreadable),

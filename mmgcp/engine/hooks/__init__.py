@@ -6,9 +6,10 @@ from .covariance_diagnostics_hook import CovarianceDiagnosticsHook
 from .epoch_seed_hook import EpochSeedHook
 from .landscape_hook import LandscapeHook
 from .matching_epoch_hook import MatchingEpochHook
+from .resumed_settings_hook import ResumedSettingsHook
 from .sanity_check_hook import SanityCheckHook
 
 __all__ = [
     'ChannelsLastHook', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'LandscapeHook', 'MatchingEpochHook',
-    'NonFiniteLossError', 'SanityCheckHook'
+    'NonFiniteLossError', 'ResumedSettingsHook', 'SanityCheckHook'
 ]

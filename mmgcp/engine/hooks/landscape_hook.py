@@ -22,27 +22,25 @@ from mmgcp.utils.records import append_record, open_records
 class LandscapeHook(Hook):
     """Measure loss variation and gradient predictiveness (Eqs. 3 and 4, Fig. 2) and effective beta-smoothness.
 
-    Every ``interval`` iterations, before the update, evaluates loss and gradient of the current batch at the current
-    point and at ``num_steps`` points along the gradient (:func:`mmgcp.probes.landscape.measure_landscape`). This is the
-    protocol of the authors' release, which measures at the output of the stem. Normalisation layers are in training
-    mode; dropout and batch augmentations are those of the following training step.
+    Every ``interval`` iterations, before the update, evaluates loss and gradient of the current batch at ``num_steps``
+    points along the gradient (:func:`mmgcp.probes.landscape.measure_landscape`), as the authors' release does at the
+    output of the stem. Normalisation layers are in training mode; dropout and batch augmentations are those of the
+    following training step. Training is unaffected: weights, statistics, random numbers and losses are bit for bit
+    those without the hook, but for CUDA's ``cudnn_benchmark=True``, whose choice of kernels varies anyway.
 
-    Training is unaffected: weights, statistics, random numbers and losses are bit for bit those without the hook. (On
-    CUDA, ``cudnn_benchmark=True`` chooses kernels by speed, which may vary between runs anyway.)
-
-    Measurements are written to ``<work_dir>/<time>/landscape/<at>.json``, one line each; ``plot_landscape.py`` plots
-    them. A measurement costs about ``num_steps`` iterations; the total is logged.
+    Measurements are written to ``<work_dir>/<time>/landscape/<at>.json``, one line each, for ``plot_landscape.py``.
+    Each costs about ``num_steps`` iterations; the total is logged.
 
     Args:
         step_range (tuple[float, float]): Smallest and largest step size, in the unit of learning rates. In the paper
-            [0.1, 75] for ResNet-18 and [0.045, 1.5] for MobileNetV2: from the initial learning rate to the largest one
-            with which the network with average pooling still trains.
+            [0.1, 75] for ResNet-18 and [0.045, 1.5] for MobileNetV2, from the initial learning rate to the largest one
+            with which the network with average pooling still trains. Steps act on the gradient of the mean loss: to
+            move each image as far as the paper's batch of B does, multiply by the own batch over B (256 for ResNet-18).
         num_steps (int): Number of evenly spaced step sizes. Default: 50.
         interval (int): Iterations between measurements. Default: 500; the release has 1,000 for MobileNetV2.
         at (str): ``'stem'``, ``'last_conv'``, ``'image'``, ``'weights'`` or the name of a layer; see
             :func:`mmgcp.probes.landscape.find_place`. Use one hook per place.
         direction (str): ``'ascent'``, as in Eqs. 3 and 4, or ``'descent'``, as in Santurkar et al. for weights.
-            Default: ``'ascent'``.
         steps_at_once (int, optional): Step sizes evaluated in one pass, which takes as many times the memory. Default:
             all of them on a GPU, halved whenever memory runs out; 1 on the CPU, where more are not faster.
 
@@ -50,13 +48,8 @@ class LandscapeHook(Hook):
         ValueError: If a setting is out of range.
     """
 
-    def __init__(self,
-                 step_range: Sequence[float],
-                 num_steps: int = 50,
-                 interval: int = 500,
-                 at: str = 'stem',
-                 direction: str = 'ascent',
-                 steps_at_once: int | None = None) -> None:
+    def __init__(self, step_range: Sequence[float], num_steps: int = 50, interval: int = 500, at: str = 'stem',
+                 direction: str = 'ascent', steps_at_once: int | None = None) -> None:
         low, high = step_range
         if not 0 < low <= high < float('inf') or (low == high) != (num_steps == 1):
             raise ValueError(f'step_range={tuple(step_range)} must be two positive numbers, the smaller first, and '
@@ -67,10 +60,7 @@ class LandscapeHook(Hook):
         if direction not in SIGNS:
             raise ValueError(f"direction={direction!r} must be one of {', '.join(map(repr, SIGNS))}")
         self.step_sizes = np.linspace(low, high, num_steps).tolist()
-        self.interval = interval
-        self.at = at
-        self.direction = direction
-        self.steps_at_once = steps_at_once
+        self.interval, self.at, self.direction, self.steps_at_once = interval, at, direction, steps_at_once
         self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
 
     def before_run(self, runner: Runner) -> None:
@@ -124,7 +114,7 @@ class LandscapeHook(Hook):
             torch.cuda.empty_cache()
             self.steps_at_once = -(-self.steps_at_once // 2)
 
-    def _write(self, runner, images: int, measurement: dict) -> None:
+    def _write(self, runner, images, measurement):
         if self.path is None:
             self.path = Path(runner.log_dir, 'landscape', f'{self.at}.json')
             open_records(self.path, dict(at=self.at, layer=self.place.name, direction=self.direction,

@@ -17,16 +17,14 @@ from mmgcp.utils.processes import on_main_process
 class MatchingEpochHook(Hook):
     """Log the 'matching epoch' (Table 2): the first validation at which a metric reaches a value.
 
-    It is logged when it happens and again at the end of the training. Trainings by iteration count iterations. Higher
-    metrics are better; NaN never reaches the value.
-
-    A resumed training reads earlier validations from the checkpoint and from the log in its work directory, because a
-    checkpoint is saved before its epoch is validated.
+    It is logged when it happens and at the end of the training. Trainings by iteration count iterations. Higher metrics
+    are better; NaN never reaches the value. A resumed training reads earlier validations from the checkpoint, and from
+    the log in its work directory, because a checkpoint is saved before its epoch is validated.
 
     Args:
         target (float, optional): Value to reach, in the metric's unit: 70.47 for ResNet-18 with average pooling.
-        reference (str, optional): Instead of ``target``, work directory of the training whose best value is to be
-            reached.
+        reference (str, optional): Instead of ``target``, work directory of the training whose value after its last
+            epoch is to be reached.
         metric (str): Validation metric. Default: ``'accuracy/top1'``.
         stop (bool): Stop the training once the value is reached; resumed later, it stops at once. Default: False.
 
@@ -34,20 +32,14 @@ class MatchingEpochHook(Hook):
         ValueError: If not exactly one of ``target`` and ``reference`` is given, or ``target`` is not finite.
     """
 
-    def __init__(self,
-                 target: float | None = None,
-                 reference: str | None = None,
-                 metric: str = 'accuracy/top1',
+    def __init__(self, target: float | None = None, reference: str | None = None, metric: str = 'accuracy/top1',
                  stop: bool = False) -> None:
         if (target is None) == (reference is None):
             raise ValueError('MatchingEpochHook needs either target, the value to reach, or reference, the work '
                              f'directory of the training to match: got target={target}, reference={reference!r}')
         if target is not None and not math.isfinite(target):
             raise ValueError(f'target={target} must be a finite number')
-        self.target = target
-        self.reference = reference
-        self.metric = metric
-        self.stop = stop
+        self.target, self.reference, self.metric, self.stop = target, reference, metric, stop
         self.unit = None  # known when the training starts
         self.values = {}
 
@@ -67,7 +59,7 @@ class MatchingEpochHook(Hook):
                              'take the hook out of custom_hooks')
         self.unit = 'iteration' if isinstance(runner.train_loop, IterBasedTrainLoop) else 'epoch'
         if self.reference is not None:
-            self.target = on_main_process(self._best_of_reference)
+            self.target = on_main_process(self._final_of_reference)
         key = f'matching_epoch/{self.metric}'
         values = {**runner.message_hub.get_info(key, {}), **on_main_process(self._logged, runner)}
         self.values = {step: value for step, value in values.items() if step <= self._step(runner)}
@@ -103,7 +95,7 @@ class MatchingEpochHook(Hook):
 
     @property
     def _goal(self):
-        of = f', the best of {self.reference}' if self.reference is not None else ''
+        of = f', the last of {self.reference}' if self.reference is not None else ''
         return f'{self.metric} {self.target:g}{of}'
 
     def _step(self, runner):
@@ -116,14 +108,15 @@ class MatchingEpochHook(Hook):
         if self.stop:
             runner.train_loop.stop_training = True
 
-    def _best_of_reference(self):
-        values = [value for value in read_run(self.reference).curve(self.metric)[1].tolist() if math.isfinite(value)]
-        if not values:
-            raise SetupError(f"the log of '{self.reference}' has no finite value of '{self.metric}'")
-        return max(values)
+    def _final_of_reference(self):
+        final = float(read_run(self.reference).curve(self.metric)[1][-1])
+        if not math.isfinite(final):
+            raise SetupError(f"the log of '{self.reference}' ends with {final} for '{self.metric}': choose another "
+                             'reference, or give target')
+        return final
 
     def _logged(self, runner):
-        """Validations that the log of a resumed training holds; none for a new one, and where there is no such log."""
+        """Return the validations in the log of a resumed training, if there is one."""
         source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
         if source.startswith(WORKDIR_SCHEME):
             source = workdir_checkpoint(source.removeprefix(WORKDIR_SCHEME))

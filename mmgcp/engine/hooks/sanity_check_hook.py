@@ -5,10 +5,11 @@ import torch
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from mmgcp.models.necks import GlobalCovariancePooling
 from mmgcp.registry import HOOKS
+from mmgcp.utils.checkpoint import latest_checkpoint
 from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 
@@ -44,15 +45,11 @@ class SanityCheckHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Check the losses.
-
-        Raises:
-            NonFiniteLossError: If a loss is NaN or infinite.
-        """
+        """Stop if a loss is NaN or infinite."""
         for name, value in (outputs or {}).items():
             value = float(value.detach()) if isinstance(value, torch.Tensor) else value
             if 'loss' in name and not math.isfinite(value):
-                kept = find_latest_checkpoint(runner.work_dir)
+                kept = latest_checkpoint(runner.work_dir)
                 kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
                 raise NonFiniteLossError(
                     f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}): training '

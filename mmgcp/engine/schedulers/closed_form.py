@@ -19,12 +19,7 @@ from mmgcp.registry import PARAM_SCHEDULERS
 class _ClosedForm(_ParamScheduler):
     """Scheduler that sets each group's value to its initial value times :meth:`factor`, per epoch or iteration.
 
-    Args:
-        optimizer (Optimizer or OptimWrapper): Optimizer.
-        param_name (str): ``'lr'`` or ``'momentum'``, set by MMEngine's mixins.
-        first_epoch (float): Number of the first epoch in the formula.
-        epoch_length (int): Scheduler steps per epoch: 1 when stepping by epoch.
-        **kwargs: ``begin``, ``end``, ``last_step``, ``by_epoch`` and ``verbose`` of MMEngine's schedulers.
+    ``first_epoch`` is the number of the first epoch in the formula, ``epoch_length`` that of the steps per epoch.
     """
 
     def __init__(self, optimizer: Optimizer | OptimWrapper, param_name: str, first_epoch: float,
@@ -34,18 +29,9 @@ class _ClosedForm(_ParamScheduler):
         super().__init__(optimizer, param_name, **kwargs)
 
     @classmethod
-    def build_iter_from_epoch(cls,
-                              *args,
-                              begin: int = 0,
-                              end: int = INF,
-                              by_epoch: bool = True,
-                              epoch_length: int | None = None,
-                              **kwargs) -> '_ClosedForm':
-        """Build a scheduler that follows the same curve by iteration (``convert_to_iter_based=True`` in a config).
-
-        Raises:
-            ValueError: If the config is not by epoch, or the length of an epoch is unknown.
-        """
+    def build_iter_from_epoch(cls, *args, begin: int = 0, end: int = INF, by_epoch: bool = True,
+                              epoch_length: int | None = None, **kwargs) -> '_ClosedForm':
+        """Build a scheduler that follows the same curve by iteration (``convert_to_iter_based=True`` in a config)."""
         if not by_epoch or not epoch_length:
             raise ValueError(f'{cls.__name__} converts epochs to iterations: it needs by_epoch=True and the number of '
                              f'iterations per epoch, got by_epoch={by_epoch}, epoch_length={epoch_length}')
@@ -70,14 +56,8 @@ class _ClosedForm(_ParamScheduler):
 class _Polynomial(_ClosedForm):
     """Eq. 9 for learning rate or momentum; the arguments are those of :class:`PolynomialLR`."""
 
-    def __init__(self,
-                 optimizer: Optimizer | OptimWrapper,
-                 param_name: str,
-                 power: float,
-                 final_epoch: float,
-                 start_epoch: float = 1,
-                 first_epoch: float = 1,
-                 **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer | OptimWrapper, param_name: str, power: float, final_epoch: float,
+                 start_epoch: float = 1, first_epoch: float = 1, **kwargs) -> None:
         if final_epoch <= start_epoch:
             raise ValueError(f'final_epoch={final_epoch} must be greater than start_epoch={start_epoch}')
         if power <= 0:
@@ -142,12 +122,8 @@ class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
             first ``l_s`` or ``stage_length`` is not positive.
     """
 
-    def __init__(self,
-                 optimizer: Optimizer | OptimWrapper,
-                 stages: Sequence[tuple[float, float, float]],
-                 stage_length: float = 50,
-                 first_epoch: float = 0,
-                 **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer | OptimWrapper, stages: Sequence[tuple[float, float, float]],
+                 stage_length: float = 50, first_epoch: float = 0, **kwargs) -> None:
         stages = [tuple(stage) for stage in stages]
         if not stages or any(len(stage) != 3 for stage in stages):
             raise ValueError(f'stages={stages} must be triples (lr at the start, lr at the end, start epoch)')

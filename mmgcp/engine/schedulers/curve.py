@@ -1,4 +1,5 @@
 """Compute the learning rate of every epoch of a config by running its schedulers."""
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,24 +42,29 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
                          'training that counts iterations')
     optimizer = _sgd(cfg)
     schedulers = _build_schedulers(cfg, optimizer, max_epochs, epoch_length)
-    optimizer.step()  # schedulers warn if it has never stepped
-    runner, hook = SimpleNamespace(param_schedulers=schedulers), ParamSchedulerHook()
+    rates = [optimizer.param_groups[0]['lr'] for _ in steps_of_epochs(schedulers, max_epochs, epoch_length)]
+    return np.array(rates, dtype=np.float64)
+
+
+def steps_of_epochs(schedulers: Sequence[_ParamScheduler], epochs: int, epoch_length: int) -> Iterator[None]:
+    """Step schedulers through epochs as MMEngine's hook does, yielding at the start of each."""
+    runner, hook = SimpleNamespace(param_schedulers=list(schedulers)), ParamSchedulerHook()
     # If all step by epoch, the hook has nothing to do after an iteration.
     iterations = 0 if all(scheduler.by_epoch for scheduler in schedulers) else epoch_length
-    rates = []
-    for _ in range(max_epochs):
-        rates.append(optimizer.param_groups[0]['lr'])
+    for scheduler in schedulers:
+        scheduler.optimizer._global_step = 0  # schedulers warn if it has never stepped
+    for _ in range(epochs):
+        yield
         for index in range(iterations):
             hook.after_train_iter(runner, index)
         hook.after_train_epoch(runner)
-    return np.array(rates, dtype=np.float64)
 
 
 def _sgd(cfg: Config | dict) -> torch.optim.Optimizer:
     """Optimizer with the config's lr; its type does not matter to the schedulers."""
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
-    if lr is None:
-        raise SetupError('the config has no optim_wrapper.optimizer.lr: its learning rate is not known')
+    if not isinstance(lr, (int, float)) or lr < 0:
+        raise SetupError(f'the config has no optim_wrapper.optimizer.lr of 0 or more, but {lr}')
     return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
 
 

@@ -87,7 +87,7 @@ class GlobalCovariancePooling(BaseModule):
         """Pool the feature map (B, C, H, W) or the tokens (B, N, C) of one stage, alone or in a tuple.
 
         Args:
-            inputs (Tensor or tuple[Tensor]): Features.
+            inputs (Tensor or tuple[Tensor]): Features; also tokens (B, C, N), as MLP-Mixer gives them, if N is not C.
             mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or token (B, N) is valid.
 
         Returns:
@@ -103,7 +103,9 @@ class GlobalCovariancePooling(BaseModule):
                                  f'{len(inputs)}: set its out_indices to the last stage alone')
             return (self.forward(inputs[0], mask), )
         if inputs.dim() == 3:  # tokens are an image of one column
-            inputs, mask = inputs.mT[..., None], None if mask is None else mask[..., None]
+            channels_last = inputs.shape[2] == self.reduction.in_channels
+            inputs = (inputs.mT if channels_last else inputs)[..., None]
+            mask = None if mask is None else mask[..., None]
         if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean, too
             raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '
                              "images of up to 32 px, with model.backbone.conv5_downsample='none' for those of up to "

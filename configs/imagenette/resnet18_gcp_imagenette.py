@@ -1,8 +1,0 @@
-_base_ = [
-    '../_base_/models/resnet18_gcp.py',
-    '../_base_/datasets/imagenette.py',
-    '../_base_/schedules/imagenette_resnet_lr_adju.py',
-    '../_base_/imagenet_runtime.py',
-]
-
-model = dict(head=dict(num_classes=10))

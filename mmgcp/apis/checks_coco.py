@@ -1,0 +1,149 @@
+"""Do COCO files hold what their use needs, and do their classes fit those of data sets and heads?"""
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmgcp.datasets.class_folders import describe_difference, some
+from mmgcp.utils.errors import SetupError
+
+from .config_data import labelled
+
+# What MMDetection reads of each part, and what evaluation reads beside it.
+_KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name'),
+         'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area')}
+_EVALUATED = ('iscrowd', )
+
+
+def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
+    """Check the COCO files of a config, and compare their categories with the classes of data sets and heads.
+
+    MMDetection numbers classes in the order of the file, but names them in that of ``metainfo.classes``: from files in
+    another order it would take the labels of other classes. It reads the files again, which takes as long: some 15 s
+    for COCO's training set.
+
+    Raises:
+        SetupError: If a file is no COCO file, lacks a key somewhere, an outline that masks are trained with, a class or
+            all its boxes, has a class twice or in another order, or a head has another number of classes.
+    """
+    notes = []
+    for split, dataset, file in labelled(cfg, splits, 'coco'):
+        # Files for a test server, such as image_info_test-dev2017.json, have no annotations.
+        content = _read(file, [part for part in _KEYS if part != 'annotations' or split != 'test'])
+        boxes, classes = content.get('annotations', []), _classes(dataset)
+        for part, keys in _KEYS.items():
+            keys = keys + _EVALUATED if part == 'annotations' and split != 'train' else keys
+            _check_keys(file, part, content.get(part, []), keys)
+        _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
+        _check_heads(cfg.get('model', {}), classes)
+        if split == 'train':
+            boxes, note = _trained_on(file, content, classes)
+            notes += note
+        if any(step.get('with_mask') for step in dataset.get('pipeline', ())):
+            bare = sum(not box.get('segmentation') for box in boxes)
+            if bare:
+                raise SetupError(f'{bare} of {len(boxes)} boxes in {file} have no outline (segmentation), which masks '
+                                 'need: leave them out, or use a network without masks')
+    return notes
+
+
+def _read(file: Path, parts: Sequence[str]) -> dict:
+    if not file.is_file():
+        raise SetupError(f'the annotation file {file} does not exist')
+    text = file.read_bytes()
+    encoding = json.detect_encoding(text)
+    if encoding != 'utf-8':
+        raise SetupError(f'{file} is in {encoding}: save it as plain UTF-8, without a byte order mark')
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SetupError(f'{file} is not a COCO annotation file, or was cut off: {error}') from error
+    for part in parts:
+        entries = content.get(part) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise SetupError(f'{file} is not a COCO annotation file: it has no list of {part}')
+    return content
+
+
+def _check_keys(file: Path, part: str, entries: Sequence[dict], keys: Sequence[str]) -> None:
+    for key in keys:
+        lacking = sum(entry.get(key) is None or (key == 'bbox' and len(entry[key]) != 4) for entry in entries)
+        if lacking:
+            raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
+
+
+def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:
+    """Boxes that MMDetection trains on, and sentences on the others."""
+    images = {image['id']: image for image in content['images']}
+    names = {category['id']: category['name'] for category in content['categories']}
+    # Boxes of further categories are left out on purpose.
+    boxes = [box for box in content['annotations'] if names.get(box['category_id'], classes[0]) in classes]
+    reasons = [_reason_to_leave_out(box, images, names) for box in boxes]
+    kept = [box for box, reason in zip(boxes, reasons, strict=True) if not reason]
+    told = ', '.join(f'{number} {reason}' for reason, number in Counter(filter(None, reasons)).items())
+    there, trained = ({names.get(box['category_id']) for box in part} for part in (boxes, kept))
+    empty = there - trained - {None}
+    if empty:
+        raise SetupError(f'no box of {some(empty)} in {file} can be trained on: of all classes, {told}; set area to '
+                         'the width times the height of the box, or to that of its outline')
+    unseen = set(classes) - there
+    notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': told,
+             f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
+    return kept, [note for note, applies in notes.items() if applies]
+
+
+def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
+    """Why MMDetection leaves a box out; empty if it does not."""
+    x, y, width, height = box['bbox']
+    image = images.get(box['image_id'])
+    if image is None or box['category_id'] not in names:
+        return 'name an image or a category that the file does not have'
+    if box.get('ignore'):
+        return 'are marked to be ignored'
+    if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
+        return 'lie outside their image'
+    return 'have area 0, or a side below 1 pixel' if box['area'] <= 0 or min(width, height) < 1 else ''
+
+
+def _classes(dataset: dict) -> tuple[str, ...]:
+    from mmdet.datasets import CocoDataset  # an optional dependency
+    classes = (dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes'])
+    return (classes, ) if isinstance(classes, str) else tuple(classes)
+
+
+def _compare(file: Path, categories: list[dict], classes: tuple[str, ...], setting: str) -> None:
+    names = [entry['name'] for entry in categories]
+    if set(classes).difference(names):
+        raise SetupError(f'the {len(names)} categories in {file} are not the {len(classes)} of {setting}: '
+                         f'{describe_difference(names, classes)}')
+    twice = {name for name in classes if names.count(name) > 1}
+    if twice:
+        raise SetupError(f'{len(twice)} categories in {file} have several ids: {some(twice)}')
+    texts = {entry['name'] for entry in categories if not isinstance(entry['id'], int)}
+    if texts:
+        raise SetupError(f'the ids of {len(texts)} categories in {file} are no integers: {some(texts)}')
+    in_file = [name for name in names if name in classes]
+    if in_file != list(classes):
+        raise SetupError(f'the categories in {file} come in another order than {setting}, so that MMDetection would '
+                         f'take the labels of one class for those of another: set it to {tuple(in_file)}')
+
+
+def _check_heads(model: dict, classes: tuple[str, ...]) -> None:
+    if 'language_model' in model:  # its heads compare with words
+        return
+    for where, head in _heads(model, 'model'):
+        if head.get('num_classes', len(classes)) != len(classes):
+            raise SetupError(f"{where}.num_classes={head['num_classes']}, but the data sets have {len(classes)} "
+                             f'classes ({some(classes)}): set both alike, the classes in metainfo.classes')
+
+
+def _heads(model: dict, where: str) -> Iterator[tuple[str, dict]]:
+    """Heads that tell classes apart, with their place in the config; each stage of a cascade has one."""
+    for key, value in model.items():
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(part, dict):
+                if key == 'bbox_head' or (key == 'mask_head' and not part.get('class_agnostic')):
+                    yield f'{where}.{key}', part
+                yield from _heads(part, f'{where}.{key}')

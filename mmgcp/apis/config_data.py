@@ -1,0 +1,56 @@
+"""Data sets that a config names, and where their labels lie."""
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+
+def kind(settings: Mapping) -> str:
+    """Name of a type without its scope: 'mmdet.CocoDataset' is 'CocoDataset'."""
+    named = settings.get('type') or ''
+    return getattr(named, '__name__', str(named)).rpartition('.')[2]
+
+
+def classes_of_head(cfg: Config) -> int | None:
+    """``model.head.num_classes``; None where there is none."""
+    head = cfg.get('model', {}).get('head')
+    return head.get('num_classes') if isinstance(head, dict) else None
+
+
+def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
+    """Yield splits and the settings of their data sets, inside wrappers such as ``RepeatDataset``."""
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        for dataset in _leaves(loader.dataset) if loader else ():
+            yield split, dataset
+
+
+def labels_of(dataset: Mapping) -> tuple[str, Path] | tuple[None, None]:
+    """Form and place of a data set's labels; None and None where they are remote or of another kind.
+
+    Forms are ``'folders'``, one per class; ``'list'``, a file with an image and a label a line; and ``'coco'``.
+    """
+    root, file, prefix = (dataset.get(key) or '' for key in ('data_root', 'ann_file', 'data_prefix'))
+    form, place = None, file
+    if kind(dataset) == 'CustomDataset' and dataset.get('with_label', True):
+        folder = prefix if isinstance(prefix, str) else prefix.get('img_path') or ''
+        form, place = ('list', file) if file else ('folders', folder)
+    elif kind(dataset) == 'CocoDataset' and file:
+        form = 'coco'
+    return (form, Path(root, place)) if form and '://' not in root + place else (None, None)
+
+
+def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[str, dict, Path]]:
+    """Yield splits, settings and places of the data sets whose labels have a form of :func:`labels_of`."""
+    for split, dataset in datasets(cfg, splits):
+        found, place = labels_of(dataset)
+        if found == form:
+            yield split, dataset, place
+
+
+def _leaves(dataset: dict) -> Iterator[dict]:
+    inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
+    if inner is None:
+        yield dataset
+    for part in inner or ():
+        yield from _leaves(part)

@@ -1,0 +1,68 @@
+"""Hook that lets changed settings count when a training resumes."""
+import copy
+from collections.abc import Iterator
+
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from mmgcp.engine.schedulers.curve import steps_of_epochs
+
+# What a scheduler has done so far, beside its settings. Base values are those of the optimizer.
+_PROGRESS = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose'}
+
+
+class ResumedSettingsHook(Hook):
+    """Resume with the schedules and the optimizer settings of the config, instead of those in the checkpoint.
+
+    MMEngine restores schedulers and parameter groups whole, and with them their old settings. If the config has
+    changed, learning rate and momentum become what they would be if the training had started with the new settings.
+    Weights, optimizer state, and the numbers of epochs and iterations are those of the checkpoint.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Keep the settings of the config."""
+        self.schedulers = copy.deepcopy([scheduler.state_dict() for scheduler in runner.param_schedulers or []])
+        self.groups = [copy.deepcopy({name: value for name, value in group.items() if name != 'params'})
+                       for group in runner.optim_wrapper.param_groups]
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the schedules of the checkpoint."""
+        self.saved = checkpoint.get('param_schedulers') or []
+
+    def before_train(self, runner: Runner) -> None:
+        """Restore the settings of the config, if they have changed, and say so."""
+        schedulers, by_iteration = runner.param_schedulers or [], isinstance(runner.train_loop, IterBasedTrainLoop)
+        epochs, length = (1, runner.iter) if by_iteration else (runner.epoch, len(runner.train_dataloader))
+        told = ', '.join(f'{name} {old} -> {new}' for name, (old, new) in dict(self._changes(runner)).items())
+        if told and any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+            runner.logger.warning(f'Resumed with the settings of the checkpoint, as a schedule follows the results of '
+                                  f'validation: these changes do not count: {told}')
+        elif told:
+            for group, settings in zip(runner.optim_wrapper.param_groups, self.groups, strict=True):
+                group.update(settings)
+            for scheduler, state in zip(schedulers, self.schedulers, strict=True):
+                scheduler.load_state_dict(state)
+            for _ in steps_of_epochs([s for s in schedulers if not (by_iteration and s.by_epoch)], epochs, length):
+                pass
+            runner.logger.info(f'Resumed with changed settings, as if the training had started with them: {told}')
+        elif epochs and not epochs * length <= runner.iter < (epochs + 1) * length and not all(
+                scheduler.by_epoch for scheduler in schedulers):  # not merely saved within an epoch
+            runner.logger.warning(f'An epoch has {length} iterations, but had {runner.iter / epochs:g} before: '
+                                  f'schedules by iteration run {epochs * length / runner.iter:.3g} times as fast')
+
+    def _changes(self, runner: Runner) -> Iterator[tuple[str, tuple]]:
+        """Names of changed settings, with old and new values."""
+        if len(self.saved) != len(self.schedulers):
+            yield 'number of schedules', (len(self.saved), len(self.schedulers))
+        scheduled = {state['param_name'] for state in self.schedulers}
+        scheduled |= {'betas'} if 'momentum' in scheduled else set()  # of Adam
+        pairs = [(type(scheduler).__name__, old, new, _PROGRESS) for scheduler, old, new in zip(
+            runner.param_schedulers or [], self.saved, self.schedulers, strict=False)]
+        pairs += [('optimizer', old, new, scheduled) for old, new in zip(
+            runner.optim_wrapper.param_groups, self.groups, strict=True)]
+        for name, old, new, progress in pairs:
+            for key in sorted(set(old) & set(new) - progress):
+                if old[key] != new[key]:
+                    yield f'{name}.{key}', (old[key], new[key])

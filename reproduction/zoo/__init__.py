@@ -1,0 +1,1 @@
+"""Keep the metafiles of ``model-index.yml`` and the tables of the READMEs consistent with the configs."""

@@ -1,0 +1,150 @@
+import json
+
+import pytest
+from mmengine.config import Config
+
+from mmgcp.apis.checks_coco import check_coco_files
+from mmgcp.utils.errors import SetupError
+
+datasets = pytest.importorskip('mmdet.datasets')
+NAMES = ['ant', 'bee', 'cat']
+BOX = dict(bbox=[1, 1, 20, 20], area=400, iscrowd=0, segmentation=[[0, 0, 9, 0, 9, 9]])
+
+
+def content(names=NAMES, ids=None, boxes=(BOX, BOX, BOX), **others):
+    """A COCO file with one box of each class."""
+    ids = ids or [NAMES.index(name) + 1 if name in NAMES else 9 for name in names]
+    return dict(dict(
+        images=[dict(id=1, file_name='1.jpg', height=50, width=50)],
+        annotations=[dict(dict(id=i, image_id=1, category_id=i), **box) for i, box in enumerate(boxes, 1)],
+        categories=[dict(id=i, name=name) for i, name in zip(ids, names, strict=True)]), **others)
+
+
+@pytest.fixture
+def check(tmp_path):
+    def check(written, split='train', masks=False, outputs=3, encoding='utf-8'):
+        text = written if isinstance(written, str) else json.dumps(written)
+        (tmp_path / 'ann.json').write_text(text, encoding=encoding)
+        dataset = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='ann.json', data_prefix=dict(img=''),
+                       metainfo=dict(classes=NAMES), pipeline=[dict(type='LoadAnnotations', with_mask=masks)])
+        heads = dict(bbox_head=[dict(num_classes=3), dict(num_classes=outputs)], mask_head=dict(num_classes=3))
+        wrapped = dict(type='ConcatDataset', datasets=[dataset])
+        return check_coco_files(
+            Config({'model': dict(roi_head=heads), f'{split}_dataloader': dict(dataset=wrapped)}), [split])
+
+    return check
+
+
+def labels(folder):
+    data = datasets.CocoDataset(data_root=str(folder), ann_file='ann.json', data_prefix=dict(img=''),
+                                metainfo=dict(classes=NAMES), test_mode=True)
+    return [instance['bbox_label'] for instance in data[0]['instances']]
+
+
+def without(key, part=BOX):
+    return {name: value for name, value in part.items() if name != key}
+
+
+def test_whole_files(check):
+    text = json.dumps(content(), indent=1)
+    for whole in (text, text + '\n\n', '\n ' + text, text + ' ' * 999):
+        assert check(whole) == check(whole, 'val') == []
+
+
+@pytest.mark.parametrize('broken, reason', [
+    ('', 'was cut off: Expecting value'), ('<html>', 'was cut off: Expecting value'), ('[]', 'has no list of images'),
+    (json.dumps(content())[:-1], "was cut off: Expecting ',' delimiter: line 1 column"),
+    (json.dumps(content())[:200].rpartition('}')[0] + '}', 'was cut off'),
+    (json.dumps(without('categories', content())), 'has no list of categories')])
+def test_what_is_no_coco_file(broken, reason, check):
+    with pytest.raises(SetupError, match=f'ann.json is not a COCO annotation file.*{reason}'):
+        check(broken)
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-16-le', 'utf-8-sig'])
+def test_encoding_is_named(encoding, check):
+    with pytest.raises(SetupError, match=f'ann.json is in {encoding}: save it as plain UTF-8'):
+        check(content(), encoding=encoding)
+
+
+def test_images_for_a_test_server_have_no_annotations(check):
+    written = without('annotations', content())
+    assert check(written, 'test', masks=True) == []
+    with pytest.raises(SetupError, match='has no list of annotations'):
+        check(written, 'val')
+
+
+@pytest.mark.parametrize('split, key', [
+    *[('train', key) for key in ('area', 'image_id', 'category_id', 'bbox', 'id')], ('val', 'iscrowd')])
+def test_keys_of_some_annotations(split, key, check):
+    written = content()
+    del written['annotations'][1][key]
+    with pytest.raises(SetupError, match=f'1 of 3 annotations in .*ann.json have no {key}$'):
+        check(written, split)
+
+
+@pytest.mark.parametrize('part, key', [('images', 'width'), ('images', 'file_name'), ('categories', 'id')])
+def test_keys_of_images_and_categories(part, key, check):
+    written = content()
+    del written[part][0][key]
+    with pytest.raises(SetupError, match=rf'1 of \d {part} in .*ann.json have no {key}$'):
+        check(written)
+
+
+def test_keys_that_are_not_needed(check):
+    assert check(content(boxes=[without('iscrowd')] * 3)) == check(content(boxes=[without('segmentation')] * 3)) == []
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+@pytest.mark.parametrize('box', [without('segmentation'), dict(BOX, segmentation=[])])
+def test_outlines(split, box, check):
+    assert check(content(boxes=[BOX, box, BOX]), split) == []
+    with pytest.raises(SetupError, match=r'1 of 3 boxes in .* have no outline \(segmentation\), which masks need'):
+        check(content(boxes=[BOX, box, BOX]), split, masks=True)
+    # One without area is not read.
+    assert len(check(content(boxes=[BOX, BOX, BOX, dict(box, area=0, category_id=1)]), masks=True)) == 1
+
+
+def test_boxes_that_are_left_out(check, tmp_path):
+    further = [dict(BOX, category_id=2, area=0), dict(BOX, category_id=2, area=0.), dict(BOX, bbox=[60, 1, 9, 9]),
+               dict(BOX, bbox=[1, 1, 9, .5]), dict(BOX, ignore=1), dict(BOX, category_id=8), dict(BOX, image_id=7)]
+    written = content(boxes=[BOX, BOX, BOX, *(dict(dict(category_id=1), **box) for box in further)])
+    note, = check(written)
+    assert note.partition('ann.json ')[2] == (
+        'are not trained on: 3 have area 0, or a side below 1 pixel, 1 lie outside their image, 1 are marked to be '
+        'ignored, 2 name an image or a category that the file does not have')
+    assert note.startswith('7 of 10 boxes in ') and len(labels(tmp_path)) == 3
+    assert check(written, 'val') == []
+
+
+def test_a_class_whose_boxes_are_all_left_out(check):
+    with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on: of all classes, 1 have area 0'):
+        check(content(boxes=[BOX, dict(BOX, area=0), BOX]))
+    assert check(content(boxes=[BOX]))[0].endswith('has no box of 2 of 3 classes: bee, cat')
+
+
+def test_another_order_would_give_boxes_the_labels_of_others(check, tmp_path):
+    check(content(['dog', *NAMES]))  # a category more is left out
+    assert labels(tmp_path) == [0, 1, 2]
+    with pytest.raises(SetupError, match=r'come in another order than train_dataloader.dataset.metainfo.classes, .*: '
+                       r"set it to \('cat', 'ant', 'bee'\)"):
+        check(content(['cat', 'dog', 'ant', 'bee']))
+    assert labels(tmp_path) != [0, 1, 2]
+
+
+def test_names_that_differ(check):
+    with pytest.raises(SetupError, match=r'the 3 categories in .*ann.json are not the 3 of '
+                       r'train_dataloader.dataset.metainfo.classes: 1 missing \(bee\) and 1 unknown \(Bee\)'):
+        check(content(['ant', 'Bee', 'cat']))
+
+
+def test_ids(check):
+    with pytest.raises(SetupError, match=r'the ids of 3 categories in .* are no integers: ant, bee, cat'):
+        check(content(NAMES, ['1', '2', '3']))
+    with pytest.raises(SetupError, match=r'1 categories in .* have several ids: cat'):
+        check(content([*NAMES, 'cat'], [1, 2, 3, 4]))
+
+
+def test_number_of_outputs(check):
+    with pytest.raises(SetupError, match=r'roi_head.bbox_head.num_classes=12, but the data sets have 3 classes'):
+        check(content(), outputs=12)

@@ -1,0 +1,125 @@
+"""A training resumed with other settings goes on as if it had started with them."""
+import pytest
+import torch
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+from mmgcp.engine.hooks import ResumedSettingsHook
+
+POLYNOMIAL = dict(type='mmgcp.PolynomialLR', power=2, final_epoch=4)
+SGD = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01)
+WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=7)
+
+
+class Model(BaseModel):
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, mode):
+        raise NotImplementedError
+
+    def train_step(self, data, optim_wrapper):
+        optim_wrapper.update_params(self.layer(data).sum() * 0)
+        return {}
+
+
+class Settings(Hook):
+    """Keeps learning rate, momentum and weight decay of each iteration."""
+
+    def __init__(self):
+        self.values = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        group = runner.optim_wrapper.param_groups[0]
+        self.values[runner.epoch, batch_idx] = [
+            group['betas'][0] if 'betas' in group else group['momentum'], group['lr'], group['weight_decay']]
+
+
+def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', **optimizer):
+    """Settings of all iterations."""
+    settings, optimizer = Settings(), dict(SGD, **optimizer)
+    length = dict(by_epoch=True, max_epochs=epochs) if loop == 'epochs' else dict(by_epoch=False, max_iters=epochs)
+    runner = Runner(
+        model=Model(), work_dir=str(folder), resume=bool(resume), load_from=resume, train_cfg=length,
+        train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1), batch),
+        optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None}),
+        param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings],
+        default_hooks=dict(logger=None, checkpoint=None), experiment_name=f'{folder.name}_{id(settings)}')
+    runner.register_hook(CheckpointHook(interval=1, by_epoch=loop == 'epochs'))
+    if resume:
+        runner.register_hook(ResumedSettingsHook())
+    runner.train()
+    return settings.values
+
+
+def log_of(folder):
+    return max(folder.glob('*/*.log')).read_text()
+
+
+@pytest.mark.parametrize('first, second, told', [
+    (dict(schedulers=[POLYNOMIAL]), dict(schedulers=[dict(POLYNOMIAL, final_epoch=8)]),
+     'PolynomialLR.final_epoch 4 -> 8'),
+    # The length of the training is the default end of MMEngine's schedules.
+    (dict(schedulers=[dict(type='CosineAnnealingLR')]), dict(schedulers=[dict(type='CosineAnnealingLR')]),
+     'CosineAnnealingLR.T_max 2 -> 5, CosineAnnealingLR.end 2 -> 5'),
+    (dict(schedulers=[]), dict(schedulers=[], lr=0.2, weight_decay=0.),
+     'optimizer.lr 0.1 -> 0.2, optimizer.weight_decay 0.01 -> 0.0'),
+    (dict(schedulers=[WARM_UP]), dict(schedulers=[WARM_UP, POLYNOMIAL]), 'number of schedules 1 -> 2'),
+    (dict(schedulers=[WARM_UP, POLYNOMIAL]), dict(schedulers=[dict(WARM_UP, end=9), POLYNOMIAL]),
+     'LinearLR.end 7 -> 9'),
+    (dict(schedulers=[dict(POLYNOMIAL, convert_to_iter_based=True)]),
+     dict(schedulers=[dict(POLYNOMIAL, convert_to_iter_based=True)], batch=2), 'PolynomialLR.epoch_length 6 -> 3'),
+    (dict(schedulers=[dict(POLYNOMIAL, type='mmgcp.PolynomialMomentum')]),
+     dict(schedulers=[dict(POLYNOMIAL, type='mmgcp.PolynomialMomentum', power=1)]), 'PolynomialMomentum.power 2 -> 1'),
+])
+def test_changed_settings_count(first, second, told, tmp_path):
+    train(tmp_path / 'a', epochs=2, **first)
+    found = train(tmp_path / 'a', epochs=5, resume=str(tmp_path / 'a/epoch_1.pth'), **second)
+    expected = train(tmp_path / 'b', epochs=5, **second)
+    assert found == {key: pytest.approx(value, rel=1e-12) for key, value in expected.items() if key[0] >= 1}
+    said = log_of(tmp_path / 'a').partition('Resumed with changed settings, as if the training had started with them: ')
+    assert told in said[2].partition('\n')[0]
+
+
+@pytest.mark.parametrize('settings', [
+    dict(schedulers=[WARM_UP, dict(POLYNOMIAL, end=9)]), dict(schedulers=[]),
+    dict(type='AdamW', momentum=None, schedulers=[dict(POLYNOMIAL, type='mmgcp.PolynomialMomentum', end=9)])])
+def test_what_has_not_changed_is_not_touched(settings, tmp_path):
+    expected = train(tmp_path / 'a', epochs=3, **settings)
+    found = train(tmp_path / 'a', epochs=3, resume=str(tmp_path / 'a/epoch_1.pth'), **settings)
+    assert found == {key: value for key, value in expected.items() if key[0] >= 1}
+    assert 'Resumed with' not in log_of(tmp_path / 'a')
+
+
+def test_training_by_iteration(tmp_path):
+    by_iteration = dict(POLYNOMIAL, by_epoch=False)
+    train(tmp_path / 'a', [dict(by_iteration, final_epoch=9)], 4, loop='iterations')
+    found = train(tmp_path / 'a', [dict(by_iteration, final_epoch=20)], 8, loop='iterations',
+                  resume=str(tmp_path / 'a/iter_4.pth'))
+    expected = train(tmp_path / 'b', [dict(by_iteration, final_epoch=20)], 8, loop='iterations')
+    assert list(found.values()) == [pytest.approx(value, rel=1e-12) for value in list(expected.values())[4:]]
+
+
+def test_another_batch_beside_a_schedule_by_iteration(tmp_path):
+    schedule = [dict(POLYNOMIAL, by_epoch=False, final_epoch=99, end=99)]
+    train(tmp_path / 'a', schedule, 2, batch=2)
+    train(tmp_path / 'a', schedule, 3, resume=str(tmp_path / 'a/epoch_2.pth'))
+    told = 'An epoch has 6 iterations, but had 3 before: schedules by iteration run 2 times as fast'
+    assert told in log_of(tmp_path / 'a')
+
+
+def test_a_checkpoint_within_an_epoch(tmp_path):
+    schedule = [dict(POLYNOMIAL, by_epoch=False, final_epoch=99, end=99)]
+    train(tmp_path / 'a', schedule, 4, loop='iterations')
+    train(tmp_path / 'a', schedule, 2, resume=str(tmp_path / 'a/iter_4.pth'))
+    assert 'An epoch has' not in log_of(tmp_path / 'a')
+
+
+def test_schedules_that_follow_the_validation_stay(tmp_path):
+    train(tmp_path / 'a', [dict(type='ReduceOnPlateauLR', monitor='loss', end=9)], 1)
+    train(tmp_path / 'a', [dict(type='ReduceOnPlateauLR', monitor='loss', end=9, factor=0.5)], 2,
+          resume=str(tmp_path / 'a/epoch_1.pth'))
+    assert 'these changes do not count: ReduceOnPlateauLR.factor 0.1 -> 0.5' in log_of(tmp_path / 'a')

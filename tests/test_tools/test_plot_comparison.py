@@ -1,0 +1,42 @@
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmgcp.utils.logs import Run
+
+from .conftest import ROOT
+
+TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/plot_comparison.py'))
+comparison_sentence, plot_comparison = TOOL['comparison_sentence'], TOOL['plot_comparison']
+
+
+def run(name, *accuracies):
+    return Run(name, 'epoch', (), tuple({'step': i + 1, 'accuracy/top1': a} for i, a in enumerate(accuracies)))
+
+
+RUNS = [run('average pooling', 9., 31.2, 42.6), run('covariance pooling', 15., 42., 62.5)]
+
+
+def test_sentence_holds_the_last_accuracies():
+    assert comparison_sentence(RUNS) == ('New images named rightly after 3 passes over the same data: '
+                                         '43 % with average pooling, 62 % with covariance pooling')
+
+
+def test_runs_of_different_lengths_are_not_compared():
+    with pytest.raises(ValueError, match=r'^The runs have \[2, 3] epochs: compare runs of the same length.$'):
+        comparison_sentence([RUNS[0], run('short', 10., 20.)])
+
+
+def test_picture_shows_samples_and_curves(tmp_path):
+    pictures = [tmp_path / name / '0.png' for name in ('red_disc', 'blue_disc', 'red_square', 'blue_square')]
+    for picture, colour in zip(pictures, ('red', 'blue', 'red', 'blue'), strict=True):
+        picture.parent.mkdir()
+        Image.new('RGB', (32, 32), colour).save(picture)
+    files = plot_comparison(RUNS, pictures, tmp_path / 'comparison.png')
+    assert files == [tmp_path / 'comparison.png']
+    pixels = np.asarray(Image.open(files[0]).convert('RGB')).astype(int)
+    left = pixels[:, :pixels.shape[1] * 2 // 5]
+    for colour in ((255, 0, 0), (0, 0, 255)):  # the samples, which matplotlib scales
+        assert (abs(left - colour).sum(-1) < 30).mean() > 0.02
