@@ -11,7 +11,7 @@ from mmengine.device import get_device
 
 from mmgcp.analysis.curvature import FILE_NAME, check_comparable
 from mmgcp.probes.gradients import compare_gradients, weight_gradients
-from mmgcp.probes.hessian import Curvature, measure_curvature
+from mmgcp.probes.hessian import measure_curvature
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
 
@@ -77,16 +77,17 @@ def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
     device = get_device()
     print(f"Curvature of the loss of {trainings[0].settings['images']} training images, on the {device.upper()}: "
           f'{", ".join(f"{name} {value}" for name, value in how.items())}', flush=True)
-    progress = Progress(len(missing), how['samples'], costs)
-    for training, path, checksum in missing:
-        progress.start(f'{training.name} {path.name}')
+    for number, (training, path, checksum) in enumerate(missing, 1):
+        name = f'[{number}/{len(missing)}] {training.name} {path.name}'
+        progress = Progress(name, how['samples'], costs, len(missing) - number)
         model, _ = trained_model(training.cfg, path)
         curvature = measure_curvature(model.to(device), training.batches, progress=progress, **how)
         unit, step = path.stem.split('_')
         append_record(Path(training.cfg.work_dir, FILE_NAME),
                       dict(checkpoint=path.name, crc32=checksum, unit=UNITS[unit], step=int(step),
                            **curvature._asdict()))
-        progress.end(curvature)
+        costs.append(curvature.products)
+        _print_result(name, curvature)
 
 
 def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], number: int, damping: float, seed: int,
@@ -129,15 +130,10 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
 
 
 class Progress:
-    """Print the progress of measurements, and the time left for all of them as estimated from earlier ones."""
+    """Print the progress of a measurement, and the time left for all of them as estimated from the products so far."""
 
-    def __init__(self, measurements: int, samples: int, costs: list[int]) -> None:
-        self.measurements, self.samples, self.costs, self.number = measurements, samples, costs, 0
-
-    def start(self, name: str) -> None:
-        """Start the next measurement."""
-        self.number += 1
-        self.name = f'[{self.number}/{self.measurements}] {name}'
+    def __init__(self, name: str, samples: int, costs: list[int], following: int) -> None:
+        self.name, self.samples, self.costs, self.following = name, samples, costs, following
         self.began = self.printed = time.perf_counter()
 
     def __call__(self, products: int) -> None:
@@ -149,18 +145,17 @@ class Progress:
         outlook = f', {each:.2g} s each: {self.samples} for the trace, then until the eigenvalues converge'
         if self.costs:
             usual = sum(self.costs) / len(self.costs)
-            left = max(usual - products, 0) + usual * (self.measurements - self.number)
+            left = max(usual - products, 0) + usual * self.following
             outlook = f' of about {usual:.0f}, {each:.2g} s each: {timedelta(seconds=round(left * each))} left in all'
         print(f'{self.name}: {products} products{outlook}', flush=True)
 
-    def end(self, curvature: Curvature) -> None:
-        """Print the result of the measurement."""
-        self.costs.append(curvature.products)
-        values = ', '.join(f'{value:.4g}' for value in curvature.eigenvalues) or 'none found'
-        print(f'{self.name}: loss {curvature.loss:.4g}, largest eigenvalues {values}, trace {curvature.trace:.4g} +- '
-              f'{curvature.trace_error:.4g} ({curvature.products} products, {curvature.seconds:.0f} s)', flush=True)
-        if curvature.fault:
-            print(f'{self.name}: left incomplete, because {curvature.fault}', flush=True)
+
+def _print_result(name, curvature):
+    values = ', '.join(f'{value:.4g}' for value in curvature.eigenvalues) or 'none found'
+    print(f'{name}: loss {curvature.loss:.4g}, largest eigenvalues {values}, trace {curvature.trace:.4g} +- '
+          f'{curvature.trace_error:.4g} ({curvature.products} products, {curvature.seconds:.0f} s)', flush=True)
+    if curvature.fault:
+        print(f'{name}: left incomplete, because {curvature.fault}', flush=True)
 
 
 def _fingerprint(batches):

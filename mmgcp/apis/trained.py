@@ -8,12 +8,11 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.seeds import seed_all
 
 from .checks_images import check_images
 from .preflight import check_data
@@ -84,7 +83,7 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     loader = Runner.build_dataloader(
         {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}, seed=seed)
     check_images(loader.dataset, 'train_dataloader')
-    seed_all(seed)
+    set_random_seed(seed)
     batches = list(itertools.islice(loader, number))
     if len(batches) < number:
         raise SetupError(f'the training data have {len(batches)} batches of {cfg.train_dataloader.batch_size} images, '

@@ -40,10 +40,8 @@ def _read_training(work_dir, run):
                          'leaves there: copy the config of the training into it.')
     cfg = Config.fromfile(configs[-1])
     network, pooling = _network(cfg.model)
-    train_cfg = cfg.get('train_cfg') or {}
-    return TrainedRun(
-        run=run, network=network, pooling=pooling, lr=_lr_setting(cfg, network), batch=_batch(cfg, starts, run.name),
-        planned=train_cfg.get('max_epochs' if run.unit == 'epoch' else 'max_iters'))
+    planned = (cfg.get('train_cfg') or {}).get('max_epochs' if run.unit == 'epoch' else 'max_iters')
+    return TrainedRun(run, network, pooling, _lr_setting(cfg, network), _batch(cfg, starts, run.name), planned)
 
 
 def _network(model):

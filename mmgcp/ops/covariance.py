@@ -10,12 +10,7 @@ from torch import Tensor
 
 
 def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """Feature maps (B, C, H, W) or tokens (B, N, C) as (B, C, N), and the mask (B, H, W) or (B, N) as (B, 1, N).
-
-    Raises:
-        ValueError: If ``x`` has another number of dimensions, no channel or no pixel, or the mask's shape does not fit.
-        TypeError: If ``x`` has no real floating dtype or the mask is not boolean.
-    """
+    """Feature maps (B, C, H, W) or tokens (B, N, C) as (B, C, N), and the mask (B, H, W) or (B, N) as (B, 1, N)."""
     if x.dim() not in (3, 4):
         raise ValueError('covariance pooling takes feature maps of shape (B, C, H, W) or tokens of shape (B, N, C), '
                          f'got {tuple(x.shape)}')

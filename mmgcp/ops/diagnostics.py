@@ -65,16 +65,11 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     values = _eigenvalues(factor.masked_fill(~finite, 0))
     rank = (values > 0).sum(-1).to(features)
     share = values / values.sum(-1, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
-    spectral = dict(
-        effective_rank=torch.special.entr(share).sum(-1).exp().where(rank > 0, rank),
-        rank=rank,
-        condition_number=_condition_number(values),
-        residual=_residual(share, num_iters))
-    return dict(
-        {name: value.masked_fill(~finite.flatten(), torch.nan) for name, value in spectral.items()},
-        dead_channels=dead.to(features).mean(-1),
-        pixels=pixels,
-        pixels_below_channels=(pixels < channels).to(features))
+    spectral = dict(effective_rank=torch.special.entr(share).sum(-1).exp().where(rank > 0, rank), rank=rank,
+                    condition_number=_condition_number(values), residual=_residual(share, num_iters))
+    return dict({name: value.masked_fill(~finite.flatten(), torch.nan) for name, value in spectral.items()},
+                dead_channels=dead.to(features).mean(-1), pixels=pixels,
+                pixels_below_channels=(pixels < channels).to(features))
 
 
 def _eigenvalues(factor: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ from .covariance import covariance_factor, unit_factor
 from .dropcov import draw_gate, dropped_factor
 from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
-from .numerics import identity_like, zero_as_one
+from .numerics import identity_like, signed_power, unit_norm, zero_as_one
 from .pade import pade_pool
 from .product import product
-from .signed_power import signed_power, unit_norm
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import draw_sketch, tensor_sketch
 from .triu import triu_vector
@@ -37,28 +36,20 @@ class State:
 class Method:
     """A normalisation of the covariance, and what it can do.
 
-    Attributes:
-        pool (Callable): ``pool(features, mask, vector, **options)`` takes features (B, C, N), float32 or float64, and
-            a boolean mask (B, 1, N) or None. Every option has a default.
-        returns (str): ``'matrix'``, of which ``vector`` asks for the upper triangle, or always a ``'vector'``.
-        state (State, optional): What it keeps from one call to the next.
-        random (bool): Whether it draws random numbers in training; ``pool`` then takes ``training`` (bool).
-        factorises (bool): Whether it needs eigenvalues or Cholesky factors, which neither ONNX nor torch.compile
-            before torch 2.7 has.
-        forward_mode (bool): Whether it has forward-mode derivatives.
-
     Examples:
         >>> METHODS['power'].options
         {'alpha': 0.5, 'side': 'auto', 'center': True, 'shrinkage': 0.0}
         >>> [name for name, method in METHODS.items() if method.returns == 'vector']
         ['compact_bilinear']
     """
+    # pool(features, mask, vector, **options): features (B, C, N), float32 or float64, and a boolean mask (B, 1, N) or
+    # None; every option has a default.
     pool: Callable[..., Tensor]
-    returns: str = 'matrix'
-    state: State | None = None
-    random: bool = False
-    factorises: bool = False
-    forward_mode: bool = True
+    returns: str = 'matrix'  # of which vector asks for the upper triangle, or always a 'vector'
+    state: State | None = None  # what it keeps from one call to the next
+    random: bool = False  # whether it draws random numbers in training; pool then takes training (bool)
+    factorises: bool = False  # whether it needs eigenvalues or Cholesky factors; ONNX and torch.compile < 2.7 lack both
+    forward_mode: bool = True  # whether it has forward-mode derivatives
 
     @cached_property
     def options(self) -> dict:
@@ -128,8 +119,7 @@ def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, n
     return _scaled(_as_asked(pade_pool(factor, shift, degree, num_iters), vector), trace, scale, 0.5)
 
 
-def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5,
-                center: bool = True) -> Tensor:
+def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, center: bool = True) -> Tensor:
     """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
     factor, _ = unit_factor(features, mask, center)
     return _as_asked(unit_norm(signed_power(product(factor, factor.transpose(1, 2)), alpha)), vector)

@@ -30,3 +30,15 @@ def identity_like(matrix: Tensor) -> Tensor:
 def symmetric_part(matrix: Tensor) -> Tensor:
     """``(M + M^T) / 2`` of matrices (..., M, M)."""
     return (matrix + matrix.mT) / 2
+
+
+def signed_power(x: Tensor, alpha: float) -> Tensor:
+    """``sign(x) |x|^alpha`` entry by entry (B-CNN, Lin et al., ICCV 2015); for zeros, the derivative is zero."""
+    magnitude = zero_as_one(x.abs())
+    return x.sign() * magnitude**alpha
+
+
+def unit_norm(x: Tensor) -> Tensor:
+    """Divide each item of the batch by its l2 norm; zeros stay zeros, with zero gradient."""
+    squares = x.square().sum(tuple(range(1, x.dim())), keepdim=True)
+    return x * zero_as_one(squares).rsqrt()

@@ -35,10 +35,8 @@ def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: i
 
     On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
     only to rounding.
-
-    Raises:
-        NotImplementedError: In PyTorch's older ONNX exporter, whose graph would give other values.
     """
+    # Its graph would give other values.
     if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
         raise NotImplementedError("PyTorch's older ONNX exporter cannot sum over repeated indices, as "
                                   "method='compact_bilinear' does: export with torch.onnx.export(..., dynamo=True)")

@@ -21,14 +21,14 @@ The Fisher matrix is the empirical one, of the gradients of the GAP loss with tr
 statistics of the batch, as in training, so that the gradient at one image depends a little on the other images.
 """
 import math
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmpretrain.models.necks import GlobalAveragePooling
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import CovariancePooling
@@ -49,38 +49,19 @@ SPECTRUM = 64  # number of singular values to keep
 
 
 class WeightGradients(NamedTuple):
-    """Rows of Table 1 as gradients with respect to the same weights.
-
-    Attributes:
-        layer (str): Name of the convolution.
-        loss (float): The network's own loss, mean over the images.
-        rows (dict[str, Tensor]): Gradients by name of the row, (out, in * kernel height * kernel width), with the bias
-            of the convolution, if any, as last column; float64.
-    """
-    layer: str
-    loss: float
+    """Rows of Table 1 as gradients with respect to the same weights."""
+    layer: str  # name of the convolution
+    loss: float  # the network's own loss, mean over the images
+    # By name of the row, (out, in * kernel height * kernel width), and the bias, if any, as last column; float64.
     rows: dict[str, Tensor]
 
 
 class Row(NamedTuple):
-    """Statistics of a gradient.
-
-    Attributes:
-        norm (float): Frobenius norm.
-        effective_rank (float): ``exp`` of the entropy of the singular values over their sum (Roy & Vetterli, 2007).
-        singular_values (list[float]): Up to 64 largest singular values, relative to the largest.
-        cosines (dict[str, float]): Cosine similarity to each row by name, including itself.
-    """
-    norm: float
-    effective_rank: float
-    singular_values: list[float]
-    cosines: dict[str, float]
-
-
-class _Layers(NamedTuple):
-    name: str
-    conv: nn.Conv2d
-    pooling: nn.Module
+    """Statistics of a gradient."""
+    norm: float  # Frobenius
+    effective_rank: float  # exp of the entropy of the singular values over their sum (Roy & Vetterli, 2007)
+    singular_values: list[float]  # up to 64 largest, relative to the largest
+    cosines: dict[str, float]  # cosine similarity to each row by name, including itself
 
 
 class _Flow(NamedTuple):
@@ -100,13 +81,9 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
         batches (Sequence[dict]): Batches from the data loader; more images give a better Fisher matrix.
         damping (float): Added to the eigenvalues of the Fisher block, in the unit of the squared gradient.
 
-    Returns:
-        WeightGradients: The rows, in the order of this module's description.
-
     Raises:
-        SetupError: If the network does not have exactly one average or covariance pooling, the convolution before it is
-            missing, not trained or not supported by K-FAC, the covariance pooling is not the centred square root, or a
-            gradient is zero or not finite.
+        SetupError: If the network has no or several poolings, K-FAC does not support the convolution before it or that
+            is not trained, the covariance pooling is not the centred square root, or a gradient is zero or not finite.
         ValueError: If there are no batches, or ``damping`` is not positive or too small for float64.
     """
     if not batches:
@@ -116,27 +93,27 @@ def weight_gradients(model: nn.Module, batches: Sequence[dict], damping: float) 
     with undisturbed(model) as rewind:
         data = [preprocess(model, batch) for batch in batches]
         images = sum(len(batch['inputs']) for batch in data)
-        layers = _find_layers(model, data[0])
+        name, conv, pooling = _find_layers(model, data[0])
         head = None
-        if isinstance(layers.pooling, CovariancePooling):
+        if isinstance(pooling, CovariancePooling):
             rewind()
-            head = _fit_head(model, layers, data)
+            head = _fit_head(model, conv, pooling, data)
 
         rewind()
         loss, rows, factors = 0., {}, [0., 0.]
         for batch in data:
-            flow = _forward(model, layers, batch)
+            flow = _forward(model, conv, pooling, batch)
             share = len(flow.features) / images
             loss += share * flow.loss.item()
             gradients = _feature_gradients(flow, head, batch)
-            for name, gradient in gradients.items():
-                rows[name] = rows.get(name, 0) + share * _by_weights(layers.conv, flow, gradient)
+            for row, gradient in gradients.items():
+                rows[row] = rows.get(row, 0) + share * _by_weights(conv, flow, gradient)
             by_outputs, = torch.autograd.grad(flow.features, flow.outputs, gradients[GAP])
-            factors[0] += share * input_factor(layers.conv, flow.inputs).double()
-            factors[1] += share * output_factor(layers.conv, by_outputs).double()
+            factors[0] += share * input_factor(conv, flow.inputs).double()
+            factors[1] += share * output_factor(conv, by_outputs).double()
         _check_rows(rows)
         rows[KFAC] = precondition(rows[GAP], *inverses(*factors, damping))
-    return WeightGradients(layers.name, loss, rows)
+    return WeightGradients(name, loss, rows)
 
 
 def compare_gradients(rows: dict[str, Tensor]) -> dict[str, Row]:
@@ -161,15 +138,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
     image changes its own scores by no more than its residuals, whatever the number of channels.
 
-    Args:
-        features (Tensor): Averaged features, (n, D).
-        targets (Tensor): Probabilities of the classes, (n, K).
-
-    Returns:
-        nn.Linear: From D to K, float64, for the unnormalised features.
-
-    Raises:
-        SetupError: If the features are not finite, or the same for all images.
+    From averaged features (n, D) and probabilities of the classes (n, K); the head, in float64, takes features as they
+    are, not normalised.
     """
     features, targets = features.double(), targets.double()
     mean = features.mean(0)
@@ -197,8 +167,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     return head
 
 
-def _find_layers(model: nn.Module, data: dict) -> _Layers:
-    """Find the pooling layer, and the last convolution that runs before it."""
+def _find_layers(model: nn.Module, data: dict) -> tuple[str, nn.Conv2d, nn.Module]:
+    """Find the last convolution that runs before the pooling, with its name, and the pooling."""
     poolings = [layer for layer in model.modules() if isinstance(layer, (CovariancePooling, GlobalAveragePooling))]
     if len(poolings) != 1:
         raise SetupError(f'{type(model).__name__} has {len(poolings)} layers that pool by GlobalAveragePooling or '
@@ -207,9 +177,13 @@ def _find_layers(model: nn.Module, data: dict) -> _Layers:
     pooling = poolings[0]
     if isinstance(pooling, CovariancePooling):
         _check_root(pooling)
-    watched = [pooling, *(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))]
     run = []
-    with _hooked({layer: lambda layer, *_: run.append(layer) for layer in watched}), torch.no_grad():
+
+    def watch(layer: nn.Module, *_) -> None:
+        if layer is pooling or isinstance(layer, nn.Conv2d):
+            run.append(layer)
+
+    with register_module_forward_hook(watch), torch.no_grad():
         training_loss(model, data)
     if run.count(pooling) != 1 or run[0] is pooling:
         raise SetupError(f'{type(model).__name__} pools {run.count(pooling)} times in a forward pass, or has no '
@@ -220,7 +194,7 @@ def _find_layers(model: nn.Module, data: dict) -> _Layers:
     if run.count(conv) != 1 or not is_supported(conv) or not conv.weight.requires_grad:
         raise SetupError(f'the last convolution before the pooling, {name}, is grouped, shared, frozen, or pads with '
                          'other values than zero, which K-FAC has no factors for: take another network')
-    return _Layers(name, conv, pooling)
+    return name, conv, pooling
 
 
 def _check_root(pooling: CovariancePooling) -> None:
@@ -232,18 +206,7 @@ def _check_root(pooling: CovariancePooling) -> None:
                          'shrinkage, pre_norm and scale_off_diagonal at their defaults')
 
 
-@contextmanager
-def _hooked(hooks: dict[nn.Module, Callable]):
-    """Register forward hooks on layers for the time being."""
-    handles = [layer.register_forward_hook(hook) for layer, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
+def _forward(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: dict) -> _Flow:
     seen = {}
 
     def watch_conv(_, inputs: tuple, output: Tensor) -> Tensor:
@@ -253,7 +216,7 @@ def _forward(model: nn.Module, layers: _Layers, data: dict) -> _Flow:
     def watch_pooling(_, inputs: tuple, output: Tensor | tuple[Tensor]) -> None:
         seen.update(features=_last(inputs[0]), pooled=_last(output))
 
-    with _hooked({layers.conv: watch_conv, layers.pooling: watch_pooling}):
+    with conv.register_forward_hook(watch_conv), pooling.register_forward_hook(watch_pooling):
         loss = training_loss(model, data)
     if seen['features'].dim() != 4:
         raise SetupError(f"the pooling receives features of shape {tuple(seen['features'].shape)}, no feature maps "
@@ -265,9 +228,9 @@ def _last(value):
     return value[-1] if isinstance(value, (tuple, list)) else value
 
 
-def _fit_head(model: nn.Module, layers: _Layers, data: Sequence[dict]) -> nn.Linear:
+def _fit_head(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: Sequence[dict]) -> nn.Linear:
     with torch.no_grad():
-        features = [_forward(model, layers, batch).features.double().mean((2, 3)) for batch in data]
+        features = [_forward(model, conv, pooling, batch).features.double().mean((2, 3)) for batch in data]
     targets = [_targets(batch['data_samples'], model.head.num_classes) for batch in data]
     return fit_average_head(torch.cat(features), torch.cat(targets).to(features[0]))
 
@@ -302,8 +265,7 @@ def _feature_gradients(flow: _Flow, head: nn.Linear | None, data: dict) -> dict[
 
 def _by_weights(conv: nn.Conv2d, flow: _Flow, gradient: Tensor) -> Tensor:
     """dL/dW from dL/dX, as a matrix."""
-    weights = [weight for weight in (conv.weight, conv.bias) if weight is not None]
-    gradients = torch.autograd.grad(flow.features, weights, gradient, retain_graph=True)
+    gradients = torch.autograd.grad(flow.features, list(conv.parameters()), gradient, retain_graph=True)
     return gradient_matrix(conv, *gradients).double()
 
 

@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.runner import set_random_seed
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.seeds import seed_all
 
-from .probe import preprocess, training_loss, undisturbed
+from .probe import prepared, refused, training_loss
 
 
 class NonFiniteCurvatureError(SetupError):
@@ -39,46 +39,24 @@ class Eigenvalues(NamedTuple):
     residuals: list[float]
 
 
-class Trace(NamedTuple):
-    """Estimate of a trace, and its standard error."""
-    mean: float
-    error: float
-
-
 class Curvature(NamedTuple):
-    """Curvature of one network.
-
-    Attributes:
-        loss (float): Mean over the batches.
-        eigenvalues (list[float]): Largest ones that converged, in order; if not all did, larger ones may be missing.
-        residuals (list[float]): Their residuals; see :class:`Eigenvalues`.
-        smallest (list[float]): The most negative eigenvalue, if requested and converged.
-        trace (float): Estimate of the trace; NaN if the measurement failed.
-        trace_error (float): Its standard error.
-        products (int): Number of Hessian-vector products.
-        seconds (float): Time taken by the products.
-        fault (str): Non-finite value that ended the measurement; empty if there was none.
-    """
-    loss: float
-    eigenvalues: list[float]
-    residuals: list[float]
-    smallest: list[float]
-    trace: float
-    trace_error: float
-    products: int
-    seconds: float
-    fault: str
+    """Curvature of one network; incomplete if a value was not finite."""
+    loss: float  # mean over the batches
+    eigenvalues: list[float]  # largest ones that converged, in order; if not all did, larger ones may be missing
+    residuals: list[float]  # of these eigenvalues, see Eigenvalues
+    smallest: list[float]  # the most negative eigenvalue, if requested and converged
+    trace: float  # estimate; NaN if the measurement failed
+    trace_error: float  # its standard error
+    products: int  # number of Hessian-vector products
+    seconds: float  # time taken by the products
+    fault: str  # non-finite value that ended the measurement; empty if there was none
 
 
 class Hessian(LinearOperator):
     """Hessian of the training loss as a scipy operator: ``hessian @ vector``, (n,) for n trained weights.
 
-    Weights are in the order of ``model.named_parameters()``. Created by :func:`loss_hessian`.
-
-    Attributes:
-        loss (float): Mean loss over the batches; NaN before the first product.
-        products (int): Number of products so far, each over all batches.
-        seconds (float): Time taken by the products.
+    Weights are in the order of ``model.named_parameters()``. Created by :func:`loss_hessian`. ``loss`` is the mean over
+    the batches, NaN before the first of the ``products``, which took ``seconds``.
     """
 
     def __init__(self, model: nn.Module, data: Sequence[dict], rewind: Callable[[], None],
@@ -126,18 +104,11 @@ class Hessian(LinearOperator):
 @contextmanager
 def loss_hessian(model: nn.Module, batches: Sequence[dict],
                  progress: Callable[[int], None] | None = None) -> Iterator[Hessian]:
-    """Provide the Hessian of a network's training loss over some batches, and restore the network afterwards.
+    """Provide the Hessian of a network's training loss, the mean over some batches, and restore the network afterwards.
 
-    Dropout masks and batch augmentations follow the current state of the random generators: seed them first to compare
-    networks.
-
-    Args:
-        model (nn.Module): Model of MMPretrain or MMDetection, in training mode, not inside a wrapper such as DDP.
-        batches (Sequence[dict]): Batches from the data loader. The loss is the mean of their losses.
-        progress (Callable[[int], None], optional): Called after each product with the number of products so far.
-
-    Yields:
-        Hessian: The operator.
+    The network, of MMPretrain or MMDetection, is in training mode and not inside a wrapper such as DDP. Dropout masks
+    and batch augmentations follow the current state of the random generators: seed them first to compare networks.
+    ``progress`` is called after each product with the number of products so far.
 
     Raises:
         SetupError: If no weight is trained. Products raise it if the network cannot be differentiated twice or does
@@ -146,11 +117,8 @@ def loss_hessian(model: nn.Module, batches: Sequence[dict],
     """
     if not batches:
         raise ValueError('a Hessian needs at least one batch')
-    trained_weights(model)
-    with undisturbed(model):
-        data = [preprocess(model, batch) for batch in batches]
-        with undisturbed(model) as rewind:
-            yield Hessian(model, data, rewind, progress)
+    with prepared(model, batches) as (data, rewind):
+        yield Hessian(model, data, rewind, progress)
 
 
 def trained_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -166,44 +134,28 @@ def hessian_vector_product(model: nn.Module, data: dict, weights: Sequence[Tenso
                            vectors: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Multiply the Hessian of one batch's loss by a vector, exactly, by double backward (Pearlmutter, 1994).
 
-    Args:
-        model (nn.Module): As in :func:`loss_hessian`.
-        data (dict): Batch from :func:`~mmgcp.probes.probe.preprocess`.
-        weights (Sequence[Tensor]): Weights to differentiate with respect to.
-        vectors (Sequence[Tensor]): The vector, in the shapes of the weights.
-
-    Returns:
-        tuple[Tensor, tuple[Tensor, ...]]: The loss, a scalar, and the product in the shapes of the weights.
-
-    Raises:
-        SetupError: If a layer cannot be differentiated twice, or the GPU runs out of memory.
+    The vector and the product have the shapes of the weights. Returned are the loss, a scalar, and the product.
     """
     try:
         with torch.enable_grad():
             loss = training_loss(model, data)
-            return loss.detach(), _second_derivative(model, loss, weights, vectors)
+            with refused(model, 'differentiated twice', 'replace the layer'):
+                return loss.detach(), _second_derivative(loss, weights, vectors)
     except torch.cuda.OutOfMemoryError as error:
         raise SetupError('the GPU has too little memory for the second derivatives of a batch of '
                          f"{len(data['inputs'])} images: take smaller batches, and more of them") from error
 
 
-def _second_derivative(model, loss, weights, vectors):
-    try:
-        gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
-        # A constant gradient has no graph and contributes nothing to the product.
-        curved = [(gradient, vector) for gradient, vector in zip(gradients, vectors, strict=True)
-                  if gradient.requires_grad]
-        if not curved:
-            return tuple(torch.zeros_like(weight) for weight in weights)
-        _refuse_once_differentiable(gradients)
-        gradients, vectors = zip(*curved, strict=True)
-        products = torch.autograd.grad(gradients, weights, vectors, materialize_grads=True)
-        return tuple(product.detach() for product in products)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise SetupError(f'{type(model).__name__} cannot be differentiated twice '
-                         f'({str(error).splitlines()[0]}): replace the layer') from error
+def _second_derivative(loss, weights, vectors):
+    gradients = torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True)
+    # A constant gradient has no graph and contributes nothing to the product.
+    curved = [pair for pair in zip(gradients, vectors, strict=True) if pair[0].requires_grad]
+    if not curved:
+        return tuple(torch.zeros_like(weight) for weight in weights)
+    _refuse_once_differentiable(gradients)
+    gradients, vectors = zip(*curved, strict=True)
+    products = torch.autograd.grad(gradients, weights, vectors, materialize_grads=True)
+    return tuple(product.detach() for product in products)
 
 
 def _refuse_once_differentiable(gradients):
@@ -224,20 +176,8 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
     """Compute the algebraically largest eigenvalues by the restarted Lanczos method of ARPACK.
 
     For the most negative ones, pass ``-hessian`` and negate the result. Takes memory for ``max(20, 2 number + 1)``
-    vectors and tens to hundreds of products, more for close eigenvalues.
-
-    Args:
-        hessian (LinearOperator): Symmetric, real.
-        number (int): Number of eigenvalues.
-        tolerance (float): Relative accuracy; 0 for that of the dtype.
-        seed (int): Seed of the start vector.
-        max_restarts (int): Maximal number of restarts; eigenvalues that have not converged by then are left out.
-
-    Returns:
-        Eigenvalues: The converged eigenvalues with their residuals.
-
-    Raises:
-        ValueError: If ``number`` is not in 1 to n - 1.
+    vectors and tens to hundreds of products, more for close eigenvalues. ``tolerance`` is the relative accuracy, 0 for
+    that of the dtype. Eigenvalues that have not converged after ``max_restarts`` are left out.
     """
     size = hessian.shape[0]
     if not 0 < number < size:
@@ -255,16 +195,10 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
     return Eigenvalues(values[order].tolist(), residuals.tolist())
 
 
-def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
+def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> tuple[float, float]:
     """Estimate the trace by Hutchinson's method: the mean of ``v^T H v`` over vectors of random signs.
 
-    Args:
-        hessian (LinearOperator): Symmetric, real.
-        samples (int): Number of vectors, at least 2; the error decreases with its square root.
-        seed (int): Seed of the vectors.
-
-    Raises:
-        ValueError: If ``samples`` is below 2.
+    Returned are estimate and standard error, which decreases with the square root of ``samples``, at least 2.
     """
     if samples < 2:
         raise ValueError(f'samples={samples} must be at least 2, for the error of the trace')
@@ -273,7 +207,7 @@ def trace(hessian: LinearOperator, samples: int = 10, seed: int = 0) -> Trace:
     for _ in range(samples):
         signs = (2 * generator.integers(0, 2, hessian.shape[0], np.int8) - 1).astype(hessian.dtype)
         estimates.append(np.sum(signs * (hessian @ signs), dtype=np.float64))
-    return Trace(float(np.mean(estimates)), float(np.std(estimates, ddof=1) / np.sqrt(samples)))
+    return float(np.mean(estimates)), float(np.std(estimates, ddof=1) / np.sqrt(samples))
 
 
 def measure_curvature(model: nn.Module, batches: Sequence[dict], eigenvalues: int = 1, smallest: bool = False,
@@ -291,16 +225,13 @@ def measure_curvature(model: nn.Module, batches: Sequence[dict], eigenvalues: in
         seed (int): Seed of start vectors, samples, dropout and batch augmentations.
         progress (Callable[[int], None], optional): As in :func:`loss_hessian`.
 
-    Returns:
-        Curvature: The measurement; incomplete if values were not finite.
-
     Raises:
         SetupError: As in :func:`loss_hessian`.
         ValueError: If a setting is out of range.
     """
-    fault, estimate = '', Trace(float('nan'), float('nan'))
+    fault, estimate = '', (float('nan'), float('nan'))
     largest = lowest = Eigenvalues([], [])
-    seed_all(seed)
+    set_random_seed(seed)
     with loss_hessian(model, batches, progress) as hessian:
         try:
             estimate = trace(hessian, samples, seed)

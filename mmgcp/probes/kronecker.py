@@ -17,32 +17,19 @@ from torch import Tensor, nn
 
 
 def is_supported(module: nn.Module) -> bool:
-    """Check whether a layer has factors: ``nn.Linear``, or ``nn.Conv2d`` with one group and zero padding.
-
-    Subclasses are excluded, because they may use their weights differently.
-    """
+    """Whether a layer has factors: ``nn.Linear`` or ungrouped, zero-padded ``nn.Conv2d``; subclasses may differ."""
     if type(module) is nn.Conv2d:
         return module.groups == 1 and module.padding_mode == 'zeros'
     return type(module) is nn.Linear
 
 
 def input_factor(module: nn.Module, x: Tensor) -> Tensor:
-    """Compute A: mean over the examples of the sum over their positions of ``a a^T``.
+    """A, (d, d): the mean over the examples of the sum over their positions of ``a a^T``, in float32 or float64.
 
-    Args:
-        module (nn.Module): Supported layer.
-        x (Tensor): Its input, (B, in, H, W) for a convolution, (B, ..., in) for a linear layer, where all dimensions
-            in between are positions. float16 and bfloat16 are computed in float32.
-
-    Returns:
-        Tensor: (d, d) with d = in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more
-        for a constant 1 if there is a bias.
-
-    Raises:
-        ValueError: If there is no example.
+    ``x`` is the input, (B, in, H, W) of a convolution or (B, ..., in) of a linear layer, with positions in between. d
+    is in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more if there is a bias.
     """
-    rows = _at_least_float32(x)
-    _check_examples(module, x)
+    rows = _examples(module, x)
     if isinstance(module, nn.Conv2d):
         rows = F.pad(rows, module._reversed_padding_repeated_twice)  # padding='same' need not be symmetric
         rows = F.unfold(rows, module.kernel_size, module.dilation, stride=module.stride).transpose(1, 2)
@@ -53,22 +40,12 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Tensor:
-    """Compute G: mean over the examples and positions of ``g g^T``.
+    """G, (out, out): the mean over the examples and positions of ``g g^T``, in float32 or float64.
 
-    Args:
-        module (nn.Module): Supported layer.
-        grad (Tensor): Gradient with respect to its output, (B, out, H, W) or (B, ..., out), of the mean loss over the B
-            examples; times B it is the gradient of an example's own loss.
-        loss_scale (float): Factor that the loss was multiplied by.
-
-    Returns:
-        Tensor: (out, out).
-
-    Raises:
-        ValueError: If there is no example.
+    ``grad`` is the gradient with respect to the output, (B, out, H, W) or (B, ..., out), of the mean loss over the B
+    examples, times ``loss_scale``: B times the mean's gradient is that of an example's own loss.
     """
-    _check_examples(module, grad)
-    rows = _at_least_float32(grad) * (len(grad) / loss_scale)
+    rows = _examples(module, grad) * (len(grad) / loss_scale)
     if isinstance(module, nn.Conv2d):
         rows = rows.movedim(1, -1)
     rows = rows.reshape(-1, rows.shape[-1])
@@ -98,18 +75,8 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
     ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
     over that of G, so that both are damped equally. Their Kronecker product is about ``(A (x) G + damping I)^-1``. A
-    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1.
-
-    Args:
-        input_factor (Tensor): A, (d, d), float32 or float64.
-        output_factor (Tensor): G, (out, out).
-        damping (float): Added to the eigenvalues of the block, in the unit of the squared gradient.
-
-    Returns:
-        list[Tensor]: Inverses of A and G.
-
-    Raises:
-        ValueError: If a factor is not finite, or with damping not positive definite in its precision.
+    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. A ValueError says if a factor is not
+    finite, or with damping not positive definite in its precision.
     """
     scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
     if not all(bool(scale.isfinite()) for scale in scales):
@@ -133,10 +100,8 @@ def _inverse(factor: Tensor, damping: float) -> Tensor:
     return torch.cholesky_inverse(root).contiguous()
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
-
-
-def _check_examples(module: nn.Module, x: Tensor) -> None:
+def _examples(module: nn.Module, x: Tensor) -> Tensor:
+    """Input or gradient (B, ...) in at least float32, after checking that there are examples."""
     if x.dim() < (4 if isinstance(module, nn.Conv2d) else 2) or not x.numel():
         raise ValueError(f'Kronecker factors are means over examples, but {type(module).__name__} got {tuple(x.shape)}')
+    return x if x.dtype == torch.float64 else x.float()

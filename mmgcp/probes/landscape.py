@@ -6,67 +6,40 @@ At a point ``x`` with loss ``L`` and gradient ``g``, and for step sizes ``eta``,
     distances   ||g - g(x + s eta g)||                                    Eq. 4
     smoothness  ||g - g(x + s eta g)|| / (eta ||g||)
 
-The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. A :class:`Place` defines the
-point: an activation, the image or the weights.
+The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. The point is that of a place:
+the weights, the image or an activation. A place has a ``name``, gives its current ``point`` for a batch as tensors by
+name, and the ``loss`` of the batch at another point. If it is ``shared``, all processes of a distributed training have
+the same point; otherwise each has the part that belongs to its images.
 """
 import difflib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmgcp.ops import CovariancePooling
 from mmgcp.utils.errors import SetupError
 
-from .probe import training_loss
+from .probe import refused, training_loss
 
 STEMS = ('maxpool', 'stem', 'conv1', 'patch_embed')
 PLACES = ('stem', 'last_conv', 'image', 'weights')
-SIGNS = {'ascent': 1, 'descent': -1}
+SIGNS = {'ascent': 1, 'descent': -1}  # as in Eqs. 3 and 4, and as in training
 
 
 class Landscape(NamedTuple):
-    """One measurement; lists have an entry per step size, NaN or infinite where the network overflows.
-
-    Attributes:
-        loss (float): ``L(x)``.
-        gradient_norm (float): ``||g||``.
-        losses (list[float]): Losses of Eq. 3.
-        distances (list[float]): Distances of Eq. 4.
-        smoothness (list[float]): Distances over step lengths; NaN where the gradient is zero.
-    """
-    loss: float
-    gradient_norm: float
-    losses: list[float]
-    distances: list[float]
-    smoothness: list[float]
+    """One measurement; lists have an entry per step size, NaN or infinite where the network overflows."""
+    loss: float  # L(x)
+    gradient_norm: float  # ||g||
+    losses: list[float]  # of Eq. 3
+    distances: list[float]  # of Eq. 4
+    smoothness: list[float]  # distances over step lengths; NaN where the gradient is zero
 
 
-class Place:
-    """Place in a network where the landscape is measured.
-
-    Attributes:
-        name (str): Name of the layer or of the place.
-        shared (bool): Whether all processes of a distributed training have the same point, as for weights; otherwise
-            each has the part that belongs to its images.
-    """
-
-    name: str
-    shared = False
-
-    def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """Compute the current point for a batch, as tensors by name."""
-        raise NotImplementedError
-
-    def loss(self, model: nn.Module, data: dict, point: dict[str, Tensor]) -> Tensor:
-        """Compute the loss of a batch at another point."""
-        raise NotImplementedError
-
-
-class Weights(Place):
+class Weights:
     """All trained weights, as in Santurkar et al."""
 
     name, shared = 'weights', True
@@ -80,10 +53,10 @@ class Weights(Place):
         return model.parse_losses(torch.func.functional_call(model, point, (), {**data, 'mode': 'loss'}))[0]
 
 
-class Image(Place):
+class Image:
     """The images after preprocessing."""
 
-    name = 'image'
+    name, shared = 'image', False
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
         """Return the images."""
@@ -94,23 +67,16 @@ class Image(Place):
         return training_loss(model, {**data, 'inputs': point['image']})
 
 
-class Activation(Place):
-    """Output or input of a layer; the last tensor if it is a tuple.
+class Activation:
+    """Output of a layer, or its input with ``of_input``; the last tensor if it is a tuple."""
 
-    Args:
-        name (str): Name of the layer in the model.
-        of_input (bool): Take its input instead of its output.
-    """
+    shared = False
 
     def __init__(self, name: str, of_input: bool = False) -> None:
         self.name, self.of_input = name, of_input
 
     def point(self, model: nn.Module, data: dict) -> dict[str, Tensor]:
-        """Run the network and record the activation.
-
-        Raises:
-            SetupError: If the layer does not run exactly once, or gives no floating-point tensor.
-        """
+        """Run the network and record the activation."""
         seen = []  # copies: an in-place operation may follow, such as a ReLU
         with torch.no_grad(), self._tapped(model, lambda x: seen.append(x.clone()) or x):
             training_loss(model, data)
@@ -128,9 +94,8 @@ class Activation(Place):
         with torch.no_grad(), self._tapped(model, replace):
             return training_loss(model, data)
 
-    @contextmanager
-    def _tapped(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-        """Apply a function to the activation during forward passes."""
+    def _tapped(self, model: nn.Module, function: Callable[[Tensor], Tensor]) -> RemovableHandle:
+        """Apply a function to the activation during forward passes, until the context of the handle ends."""
 
         def apply(value):
             if isinstance(value, (tuple, list)) and value:
@@ -142,26 +107,19 @@ class Activation(Place):
 
         layer = model.get_submodule(self.name)
         if self.of_input:
-            handle = layer.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))
-        else:
-            handle = layer.register_forward_hook(lambda _, inputs, output: apply(output))
-        try:
-            yield
-        finally:
-            handle.remove()
+            return layer.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))
+        return layer.register_forward_hook(lambda _, inputs, output: apply(output))
+
+
+Place = Weights | Image | Activation
 
 
 def find_place(model: nn.Module, at: str) -> Place:
-    """Find a place by name.
+    """Find a place in a classifier of MMPretrain by name, or raise a SetupError that lists the nearest names.
 
-    Args:
-        model (nn.Module): Classifier of MMPretrain.
-        at (str): ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's
-            max-pooling or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of
-            Section 3; ``'image'``; ``'weights'``; or the name of a layer, for its output.
-
-    Raises:
-        SetupError: If the model has no such place; the message lists the nearest names.
+    Names are ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's max-pooling
+    or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of Section 3;
+    ``'image'``; ``'weights'``; or the name of a layer, for its output.
     """
     if at in ('weights', 'image'):
         return Weights() if at == 'weights' else Image()
@@ -190,26 +148,14 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
                       rewind: Callable[[], None] = lambda: None) -> Landscape:
     """Evaluate loss and gradient at several points along the gradient.
 
+    The network, one batch and ``rewind`` come from :func:`~mmgcp.probes.probe.prepared`. Step sizes are positive;
+    ``steps_at_once`` of them are evaluated in one pass by ``torch.func.vmap``, each with its own batch statistics, and
+    memory grows in proportion. If ``vmap`` does not support the network, a SetupError asks for one at a time.
+
     In distributed training the loss is the mean over all processes, and the point combines theirs. Without batch
     statistics, or with synchronised ones, this equals one process with the joint batch. Steps act on the gradient of
-    the mean loss: at a place that each image has for itself they shrink with the batch.
-
-    Args:
-        model (nn.Module): Classifier of MMPretrain, inside :func:`~mmgcp.probes.probe.undisturbed`.
-        data (dict): Batch from :func:`~mmgcp.probes.probe.preprocess`.
-        place (Place): Place to measure at.
-        step_sizes (Sequence[float]): ``eta``, positive.
-        direction (str): ``'ascent'``, as in Eqs. 3 and 4, or ``'descent'``, as in training.
-        steps_at_once (int): Step sizes evaluated in one pass by ``torch.func.vmap``, each with its own batch
-            statistics. Memory grows in proportion.
-        rewind (Callable[[], None]): From ``undisturbed``, called before each evaluation.
-
-    Returns:
-        Landscape: The measurement, in float32 whatever the precision of training, as short steps vanish in 16 bits.
-
-    Raises:
-        SetupError: If the place cannot be measured, or ``vmap`` does not support the network and ``steps_at_once`` is
-            above 1.
+    the mean loss: at a place that each image has for itself they shrink with the batch. Values are in float32 whatever
+    the precision of training, as short steps vanish in 16 bits.
     """
     processes = get_world_size()
 
@@ -218,13 +164,11 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
         rewind()
         with torch.enable_grad():
             losses = function(points) / processes
-            gradients = torch.autograd.grad(losses.sum(), list(points.values()), allow_unused=True)
-        gradients = {name: torch.zeros_like(point) if gradient is None else gradient
-                     for (name, point), gradient in zip(points.items(), gradients, strict=True)}
+            gradients = torch.autograd.grad(losses.sum(), list(points.values()), materialize_grads=True)
         if place.shared:
-            for gradient in gradients.values():
+            for gradient in gradients:
                 all_reduce(gradient)
-        return _total(losses), gradients
+        return _total(losses), dict(zip(points, gradients, strict=True))
 
     def norms(vectors: dict[str, Tensor], batched: bool) -> Tensor:
         squares = sum(value.double().flatten(1 if batched else 0).square().sum(-1) for value in vectors.values())
@@ -232,6 +176,9 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
 
     def loss_at(point: dict[str, Tensor]) -> Tensor:
         return place.loss(model, data, point)
+
+    def loss_at_only(points: dict[str, Tensor]) -> Tensor:
+        return loss_at({name: value[0] for name, value in points.items()})[None]
 
     rewind()
     start = place.point(model, data)
@@ -243,16 +190,10 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
         moved = {name: torch.stack([value + SIGNS[direction] * eta * gradient[name] for eta in etas.tolist()])
                  for name, value in start.items()}
         if len(etas) == 1:
-            some_losses, gradients = losses_and_gradients(
-                moved, lambda points: loss_at({name: value[0] for name, value in points.items()})[None])
+            some_losses, gradients = losses_and_gradients(moved, loss_at_only)
         else:
-            try:
+            with refused(model, 'evaluated at several step sizes in one pass', 'set steps_at_once=1'):
                 some_losses, gradients = losses_and_gradients(moved, torch.vmap(loss_at, randomness='same'))
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise SetupError(f'{type(model).__name__} cannot be evaluated at several step sizes in one pass '
-                                 f'({str(error).splitlines()[0]}): set steps_at_once=1') from error
         losses.append(some_losses)
         distances.append(norms({name: value - gradient[name] for name, value in gradients.items()}, batched=True))
     losses, distances = torch.cat(losses).double(), torch.cat(distances)

@@ -1,6 +1,6 @@
 """Evaluate a model's training loss without changing the model."""
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from mmgcp.utils.errors import SetupError
 
 
 @contextmanager
@@ -17,10 +19,7 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     Normalisation layers in training mode normalise by the statistics of the batch, as they train, but do not update
     their running ones. So what is evaluated is a function of weights and input alone, and ``torch.func`` transforms
     accept it. Activations are kept, not computed again (``with_cp=True`` of the libraries' networks): neither gradients
-    of gradients nor points inside a network go with checkpointing.
-
-    Args:
-        model (nn.Module): The model, not inside a wrapper such as DDP.
+    of gradients nor points inside a network go with checkpointing. The model is not inside a wrapper such as DDP.
 
     Yields:
         Callable[[], None]: Rewinds the random generators to their initial state, so that the next evaluation draws the
@@ -61,28 +60,33 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
 
 
 def preprocess(model: nn.Module, data_batch: dict) -> dict:
-    """Preprocess a batch as a training step does: normalise the images and apply batch augmentations.
+    """Preprocess a batch as a training step does, with batch augmentations, to ``inputs`` and ``data_samples``.
 
     The batch is copied first, because augmentations such as Mixup modify its samples.
-
-    Args:
-        model (nn.Module): Model of MMPretrain or MMDetection.
-        data_batch (dict): Batch from the data loader.
-
-    Returns:
-        dict: ``inputs`` and ``data_samples``.
     """
     return model.data_preprocessor(deepcopy(data_batch), training=True)
 
 
+@contextmanager
+def prepared(model: nn.Module, batches: Iterable[dict]) -> Iterator[tuple[list[dict], Callable[[], None]]]:
+    """Yield preprocessed batches for an :func:`undisturbed` model, and ``rewind`` to the random state that follows."""
+    with undisturbed(model):
+        data = [preprocess(model, batch) for batch in batches]
+        with undisturbed(model) as rewind:
+            yield data, rewind
+
+
 def training_loss(model: nn.Module, data: dict) -> Tensor:
-    """Compute the loss that a training step minimises.
-
-    Args:
-        model (nn.Module): Model of MMPretrain or MMDetection.
-        data (dict): Batch from :func:`preprocess`.
-
-    Returns:
-        Tensor: The loss, a differentiable scalar.
-    """
+    """Compute the loss that a training step minimises, a differentiable scalar, for a preprocessed batch."""
     return model.parse_losses(model(**data, mode='loss'))[0]
+
+
+@contextmanager
+def refused(model: nn.Module, use: str, remedy: str) -> Iterator[None]:
+    """Raise a SetupError where PyTorch cannot use a network in some way; running out of memory is another error."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise SetupError(f'{type(model).__name__} cannot be {use} ({str(error).splitlines()[0]}): {remedy}') from error

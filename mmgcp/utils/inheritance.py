@@ -13,11 +13,7 @@ from .configs import configs_folder, nearest_config
 
 
 def register_configs() -> None:
-    """Let MMEngine find the configs of mmgcp by ``mmgcp::NAME``. Idempotent.
-
-    Warns:
-        UserWarning: If this MMEngine lacks the function to wrap; then only ``mmgcp::`` is unavailable.
-    """
+    """Let MMEngine find the configs of mmgcp by ``mmgcp::NAME``, or warn if it has no function to wrap. Idempotent."""
     if find_spec('mmengine') is None:  # mmgcp.ops works without MMEngine
         return
     try:

@@ -13,18 +13,11 @@ BOOKKEEPING = {'step', 'time', 'data_time', 'memory'}
 
 @dataclass(frozen=True)
 class Run:
-    """Log of one training, merged over interruptions.
-
-    Attributes:
-        name (str): Name of the run in tables and legends.
-        unit (str): Unit of the steps of ``val``, 'epoch' or 'iteration'.
-        train (tuple[dict]): Training lines in chronological order: 'loss', 'lr', 'iter', and 'epoch' if logged.
-        val (tuple[dict]): Validation lines in chronological order: metrics, and 'step' in ``unit``, from 1.
-    """
-    name: str
-    unit: str
-    train: tuple = field(repr=False)
-    val: tuple = field(repr=False)
+    """Log of one training, merged over interruptions; lines are in chronological order."""
+    name: str  # in tables and legends
+    unit: str  # of the steps of val: 'epoch' or 'iteration'
+    train: tuple[dict, ...] = field(repr=False)  # training lines: 'loss', 'lr', 'iter', and 'epoch' if logged
+    val: tuple[dict, ...] = field(repr=False)  # validation lines: metrics, and 'step' in unit, from 1
 
     @property
     def metrics(self) -> list[str]:
@@ -34,15 +27,8 @@ class Run:
     def curve(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Collect one validation metric over the training (a curve of the paper's Figs. 1, 3 and 4).
 
-        Args:
-            metric (str): For example 'accuracy/top1' (in %) or 'coco/bbox_mAP' (from 0 to 1).
-
-        Returns:
-            tuple[np.ndarray, np.ndarray]: Steps in ``unit``, ascending, (n,) int64, and values in the metric's unit,
-            (n,) float64, which may be NaN. The last validation of a step counts.
-
-        Raises:
-            ValueError: If no validation line has this metric.
+        Metrics are 'accuracy/top1' (in %), 'coco/bbox_mAP' (from 0 to 1) and the like. Returned are steps in ``unit``,
+        ascending, (n,) int64, and values, (n,) float64, which may be NaN. The last validation of a step counts.
         """
         if metric not in self.metrics:
             raise ValueError(f"Run '{self.name}' has no metric '{metric}': choose one of {', '.join(self.metrics)}.")
@@ -52,17 +38,10 @@ class Run:
 
 
 def read_run(work_dir: str | Path, name: str | None = None) -> Run:
-    """Read a work directory of MMEngine's Runner.
+    """Read a work directory of MMEngine's Runner; the name of the run is that of the folder by default.
 
-    Each start of a Runner logs into its own folder. A resumed training replaces what was logged before from its first
-    epoch (iteration) on.
-
-    Args:
-        work_dir (str | Path): Folder with ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``.
-        name (str, optional): Name of the run. Default: name of the folder.
-
-    Returns:
-        Run: The merged log.
+    Each start of a Runner logs into its own folder, ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``. A resumed training
+    replaces what was logged before from its first epoch (iteration) on.
 
     Raises:
         ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of
@@ -83,14 +62,7 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
 
 
 def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Run]:
-    """Read runs to be compared.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-
-    Returns:
-        list[Run]: The runs, in the given order.
+    """Read runs to be compared, one per work directory, in their order; names are the labels or those of the folders.
 
     Raises:
         ValueError: As :func:`read_run` and :func:`read_labelled`, or if some count epochs and others iterations.
@@ -103,8 +75,7 @@ def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = No
 def read_labelled(read: Callable, work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list:
     """Call ``read(work_dir, label)`` for each work directory, with label None if there are no labels.
 
-    Raises:
-        ValueError: If the numbers of labels and runs differ, or two runs have the same ``name``.
+    A ValueError says if the numbers of labels and runs differ, or two runs have the same ``name``.
     """
     if labels and len(labels) != len(work_dirs):
         raise ValueError(f'{len(labels)} labels for {len(work_dirs)} runs: give one label per run.')

@@ -15,8 +15,8 @@ operator of mmcv                           computed by
 
 All other names exist, so that ``mmcv.ops`` can be imported, and raise an error with a remedy when called.
 
-Functions have the names and arguments of mmcv's C++ functions, in the same order; most write their results into given
-tensors. 16-bit inputs are computed in float32, as torchvision's CPU operators lack bfloat16.
+Functions have the names and arguments of mmcv's C++ functions, in the same order, needed or not; most write their
+results into given tensors. 16-bit inputs are computed in float32, as torchvision's CPU operators lack bfloat16.
 :mod:`mmgcp.utils.mmcv_operators` decides when this module is used.
 """
 # ruff: noqa: D103 - the table above documents the operators
@@ -58,7 +58,7 @@ def get_compiling_cuda_version() -> str:
     return torch.version.cuda or 'none'
 
 
-def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+def nms(boxes, scores, iou_threshold, offset) -> Tensor:
     boxes, scores = _extended(_wide(boxes), offset), _wide(scores)
     suppress = partial(torchvision.ops.nms, iou_threshold=torch.tensor(iou_threshold).item())  # mmcv has it in float32
     scores = scores.to(boxes.dtype)
@@ -86,8 +86,7 @@ def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
     return [group.sort().values for group in order.tensor_split(starts[first_of_many])]
 
 
-def softnms(boxes: Tensor, scores: Tensor, dets: Tensor, iou_threshold: float, sigma: float, min_score: float,
-            method: int, offset: int) -> Tensor:
+def softnms(boxes, scores, dets, iou_threshold, sigma, min_score, method, offset) -> Tensor:
     """Soft-NMS (Bodla et al., ICCV 2017): lower the scores of boxes that overlap a better one.
 
     Method 0 drops boxes that overlap by the threshold or more, 1 scales their scores linearly, 2 those of all boxes by
@@ -119,9 +118,8 @@ def _without(values: Tensor, dropped: Tensor) -> Tensor:
     return values[:count]
 
 
-def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Tensor, argmax_x: Tensor,
-                      aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                      pool_mode: int, aligned: bool) -> None:
+def roi_align_forward(input, rois, output, argmax_y, argmax_x, aligned_height, aligned_width, spatial_scale,
+                      sampling_ratio, pool_mode, aligned) -> None:
     if pool_mode == 0:
         _fail("RoIAlign with pool_mode='max'")
     input = _wide(input)
@@ -129,9 +127,8 @@ def roi_align_forward(input: Tensor, rois: Tensor, output: Tensor, argmax_y: Ten
                                             aligned), rois.to(input.dtype), output, dim=0)
 
 
-def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argmax_x: Tensor, grad_input: Tensor,
-                       aligned_height: int, aligned_width: int, spatial_scale: float, sampling_ratio: int,
-                       pool_mode: int, aligned: bool) -> None:
+def roi_align_backward(grad_output, rois, argmax_y, argmax_x, grad_input, aligned_height, aligned_width, spatial_scale,
+                       sampling_ratio, pool_mode, aligned) -> None:
     grad_output = _wide(grad_output)
     rois = rois.to(grad_output.dtype)
     batch, _, height, width = grad_input.shape
@@ -140,8 +137,7 @@ def roi_align_backward(grad_output: Tensor, rois: Tensor, argmax_y: Tensor, argm
         sampling_ratio, aligned), grad_output, grad_input, dim=1)
 
 
-def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor, pooled_height: int,
-                     pooled_width: int, spatial_scale: float) -> None:
+def roi_pool_forward(input, rois, output, argmax, pooled_height, pooled_width, spatial_scale) -> None:
     bins, empty = _bins(rois, input.shape[-2:], pooled_height, pooled_width, spatial_scale)
     input = _wide(input)
     values, indices = _ops.roi_pool(input, bins.to(input.dtype), 1., 1, 1)
@@ -149,8 +145,7 @@ def roi_pool_forward(input: Tensor, rois: Tensor, output: Tensor, argmax: Tensor
     argmax.copy_(_of_rois(indices.masked_fill(empty, -1), output))
 
 
-def roi_pool_backward(grad_output: Tensor, rois: Tensor, argmax: Tensor, grad_input: Tensor, pooled_height: int,
-                      pooled_width: int, spatial_scale: float) -> None:
+def roi_pool_backward(grad_output, rois, argmax, grad_input, pooled_height, pooled_width, spatial_scale) -> None:
     bins, _ = _bins(rois, grad_input.shape[-2:], pooled_height, pooled_width, spatial_scale)
     # torchvision ignores the strides of the indices.
     grads, indices = (t.permute(0, 2, 3, 1).reshape(len(bins), t.shape[1], 1, 1).contiguous()
@@ -183,35 +178,30 @@ def _of_rois(bins: Tensor, output: Tensor) -> Tensor:
     return bins.reshape(n, height, width, channels).permute(0, 3, 1, 2)
 
 
-def deform_conv_forward(input: Tensor, weight: Tensor, offset: Tensor, output: Tensor, columns: Tensor, ones: Tensor,
-                        **settings: int) -> None:
+def deform_conv_forward(input, weight, offset, output, columns, ones, **settings) -> None:
     output.copy_(_deform(_ops.deform_conv2d, input, weight, offset, **settings))
 
 
-def deform_conv_backward_input(input: Tensor, offset: Tensor, grad_output: Tensor, grad_input: Tensor,
-                               grad_offset: Tensor, weight: Tensor, columns: Tensor, **settings: int) -> None:
+def deform_conv_backward_input(input, offset, grad_output, grad_input, grad_offset, weight, columns,
+                               **settings) -> None:
     grads = _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, **settings)
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
 
 
-def deform_conv_backward_parameters(input: Tensor, offset: Tensor, grad_output: Tensor, grad_weight: Tensor,
-                                    columns: Tensor, ones: Tensor, scale: float, **settings: int) -> None:
+def deform_conv_backward_parameters(input, offset, grad_output, grad_weight, columns, ones, scale, **settings) -> None:
     weight = grad_weight  # mmcv passes no weights, and their gradient does not depend on their values
     grad_weight.copy_(scale * _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, **settings)[1])
 
 
-def modulated_deform_conv_forward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
-                                  mask: Tensor, output: Tensor, columns: Tensor, with_bias: bool,
-                                  **settings: int) -> None:
+def modulated_deform_conv_forward(input, weight, bias, ones, offset, mask, output, columns, with_bias,
+                                  **settings) -> None:
     bias = bias if with_bias else None
     output.copy_(_deform(_ops.deform_conv2d, input, weight, offset, mask=mask, bias=bias, **settings))
 
 
-def modulated_deform_conv_backward(input: Tensor, weight: Tensor, bias: Tensor, ones: Tensor, offset: Tensor,
-                                   mask: Tensor, columns: Tensor, grad_input: Tensor, grad_weight: Tensor,
-                                   grad_bias: Tensor, grad_offset: Tensor, grad_mask: Tensor, grad_output: Tensor,
-                                   with_bias: bool, **settings: int) -> None:
+def modulated_deform_conv_backward(input, weight, bias, ones, offset, mask, columns, grad_input, grad_weight, grad_bias,
+                                   grad_offset, grad_mask, grad_output, with_bias, **settings) -> None:
     bias = bias if with_bias else None
     grads = _deform(_ops._deform_conv2d_backward, grad_output, input, weight, offset, mask=mask, bias=bias, **settings)
     targets = (grad_input, grad_weight, grad_offset, grad_mask, grad_bias)[:5 if with_bias else 4]
@@ -228,13 +218,11 @@ def _deform(operator, *tensors, mask=None, bias=None, **settings):
     return operator(*tensors, input, weight, offset, modulation, bias, *geometry, mask is not None)
 
 
-def sigmoid_focal_loss_forward(input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float,
-                               alpha: float) -> None:
+def sigmoid_focal_loss_forward(input, target, weight, output, gamma, alpha) -> None:
     output.copy_(_focal_loss(_wide(input), target, weight, gamma, alpha))
 
 
-def sigmoid_focal_loss_backward(input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float,
-                                alpha: float) -> None:
+def sigmoid_focal_loss_backward(input, target, weight, grad_input, gamma, alpha) -> None:
     grad_input.copy_(*_gradients(lambda x: _focal_loss(x, target, weight, gamma, alpha).sum(), [_wide(input)]))
 
 
@@ -244,16 +232,14 @@ def _focal_loss(input, target, weight, gamma, alpha):
     return loss * weight[target, None] if len(weight) else loss
 
 
-def ms_deform_attn_forward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
-                           sampling_locations: Tensor, attention_weights: Tensor, im2col_step: int) -> Tensor:
+def ms_deform_attn_forward(value, value_spatial_shapes, value_level_start_index, sampling_locations, attention_weights,
+                           im2col_step) -> Tensor:
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
     return multi_scale_deformable_attn_pytorch(value, value_spatial_shapes, sampling_locations, attention_weights)
 
 
-def ms_deform_attn_backward(value: Tensor, value_spatial_shapes: Tensor, value_level_start_index: Tensor,
-                            sampling_locations: Tensor, attention_weights: Tensor, grad_output: Tensor,
-                            grad_value: Tensor, grad_sampling_loc: Tensor, grad_attn_weight: Tensor,
-                            im2col_step: int) -> None:
+def ms_deform_attn_backward(value, value_spatial_shapes, value_level_start_index, sampling_locations, attention_weights,
+                            grad_output, grad_value, grad_sampling_loc, grad_attn_weight, im2col_step) -> None:
     def function(value, *others):
         return ms_deform_attn_forward(value, value_spatial_shapes, value_level_start_index, *others, im2col_step)
 

@@ -43,11 +43,7 @@ def installed() -> ModuleSpec | None:
 
 
 def are_compiled() -> bool:
-    """Check whether ``mmcv.ops`` uses its own compiled operators.
-
-    Raises:
-        SetupError: If they were compiled for another torch, or torchvision does not fit torch.
-    """
+    """Whether ``mmcv.ops`` uses its own compiled operators; a SetupError if these or torchvision do not fit torch."""
     return 'torchvision' not in _compiler()
 
 
@@ -68,17 +64,12 @@ def _compiler():
         raise SetupError(f'torchvision {version("torchvision")} does not work with {torch}: install versions that '
                          'belong together, as in requirements/*.txt') from None
     raise SetupError(f"mmcv's compiled operators do not work with {torch}: recompile them with "
-                     f'`{compile_command()}`, or leave them out with `{plain_command()}`')
+                     f'`{compile_command()}`, or leave them out with `pip install {_REINSTALL} {_distribution()}`')
 
 
 def compile_command() -> str:
     """Command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
-
-
-def plain_command() -> str:
-    """Command that installs mmcv without compiled operators."""
-    return f'pip install {_REINSTALL} {_distribution()}'
 
 
 def _distribution():

@@ -13,11 +13,7 @@ class Records(NamedTuple):
 
 
 def read_lines(path: Path) -> list[dict]:
-    """Read a log with one JSON object per line; an incomplete last line is left out with a warning.
-
-    Raises:
-        ValueError: If a line other than the last is not JSON.
-    """
+    """Read a log with one JSON object per line; an incomplete last line, not another, is left out with a warning."""
     lines = path.read_text(encoding='utf-8', errors='replace').rstrip().splitlines()
     records = []
     for number, line in enumerate(lines, 1):
@@ -31,11 +27,7 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def read_records(path: str | Path) -> Records:
-    """Read a file of measurements.
-
-    Raises:
-        ValueError: If it is missing, is not JSON line by line, or has no line of settings.
-    """
+    """Read a file of measurements; a ValueError says if it is missing or not one."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"'{path}' does not exist: measure first.")
@@ -48,15 +40,8 @@ def read_records(path: str | Path) -> Records:
 def open_records(path: str | Path, settings: dict) -> list[dict]:
     """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
-    Args:
-        path (str | Path): The file; missing folders are created.
-        settings (dict): Settings of the measurement; JSON values.
-
-    Returns:
-        list[dict]: Measurements that are in the file already.
-
-    Raises:
-        ValueError: If the file has other settings, or cannot be read.
+    Missing folders are created. Returned are the measurements that are in the file already; if they were taken with
+    other settings, a ValueError names these.
     """
     path = Path(path)
     known = read_records(path) if path.is_file() and path.stat().st_size else Records(settings, [])

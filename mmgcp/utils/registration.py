@@ -5,8 +5,7 @@ import warnings
 def register_all_modules(init_default_scope: bool = True) -> None:
     """Import everything that mmgcp registers (``mmengine.hub`` calls this).
 
-    Args:
-        init_default_scope (bool): Make ``mmpretrain``, whose networks mmgcp extends, the default scope.
+    ``init_default_scope`` makes ``mmpretrain``, whose networks mmgcp extends, the default scope.
     """
     import mmpretrain.utils
     from mmengine.registry import Registry

@@ -19,14 +19,7 @@ SUPPORTED = (
 
 
 def check_versions() -> None:
-    """Check the installed OpenMMLab libraries.
-
-    Raises:
-        ImportError: If a library is installed from both lines, which share module names and overwrite each other.
-
-    Warns:
-        UserWarning: If a version was not tested with mmgcp.
-    """
+    """Raise an ImportError if an OpenMMLab library is installed from both lines; warn of untested versions."""
     for siblings in SUPPORTED:
         installed = [(name, _version(name), first, end) for name, first, end in siblings if _version(name)]
         if len(installed) == 2:
@@ -35,10 +28,9 @@ def check_versions() -> None:
                               f'both, then install one line: {LINES}.')
         for name, number, first, end in installed:
             if not first <= _numbers(number) < end:
-                warnings.warn(
-                    f'{name} {number} was never tested with mmgcp, which supports {name} >= '
-                    f"{'.'.join(map(str, first))}, < {'.'.join(map(str, end))}: install {LINES}.",
-                    stacklevel=2)
+                warnings.warn(f'{name} {number} was never tested with mmgcp, which supports {name} >= '
+                              f"{'.'.join(map(str, first))}, < {'.'.join(map(str, end))}: install {LINES}.",
+                              stacklevel=2)
 
 
 def _version(distribution):

@@ -1,11 +1,11 @@
 """Hook that makes every epoch reproducible by itself."""
 import numpy as np
+import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 
 from mmgcp.registry import HOOKS
-from mmgcp.utils.seeds import seed_all, seed_worker
 
 
 @HOOKS.register_module()
@@ -21,10 +21,15 @@ class EpochSeedHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Set the seeding function of the data-loading workers."""
-        runner.train_dataloader.worker_init_fn = seed_worker
+        runner.train_dataloader.worker_init_fn = _seed_worker
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process."""
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
-        seed_all(int(sequence.generate_state(1)[0]))
+        set_random_seed(int(sequence.generate_state(1)[0]))
         runner.train_dataloader._iterator = None  # persistent workers, if any, which nothing could seed again
+
+
+def _seed_worker(worker_id: int) -> None:
+    """Seed a data-loading worker with the seed that torch drew for it in the main process."""
+    set_random_seed(torch.initial_seed() % 2**32)

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 
 from mmgcp.probes.landscape import SIGNS, find_place, measure_landscape
-from mmgcp.probes.probe import preprocess, undisturbed
+from mmgcp.probes.probe import prepared
 from mmgcp.registry import HOOKS
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
@@ -46,6 +46,7 @@ class LandscapeHook(Hook):
 
     Raises:
         ValueError: If a setting is out of range.
+        SetupError: In training, if the model has no such place, or is distributed by other means than DDP.
     """
 
     def __init__(self, step_range: Sequence[float], num_steps: int = 50, interval: int = 500, at: str = 'stem',
@@ -64,11 +65,7 @@ class LandscapeHook(Hook):
         self.measurements, self.seconds, self.start, self.path = 0, 0., None, None
 
     def before_run(self, runner: Runner) -> None:
-        """Find the place to measure at.
-
-        Raises:
-            SetupError: If the model has no such place, or is distributed by other means than DDP.
-        """
+        """Find the place to measure at."""
         if is_model_wrapper(runner.model) and not isinstance(runner.model, DistributedDataParallel):
             raise SetupError(f'LandscapeHook evaluates whole networks, and {type(runner.model).__name__} spreads them '
                              'over processes: train with DDP, or take the hook out of custom_hooks')
@@ -84,10 +81,8 @@ class LandscapeHook(Hook):
             return
         start = time.perf_counter()
         model = _network(runner)
-        with undisturbed(model):
-            data = preprocess(model, data_batch)
-            with undisturbed(model) as rewind:  # to the random state of the training step's forward pass
-                landscape = self._measure(model, data, rewind)
+        with prepared(model, [data_batch]) as ((data, ), rewind):
+            landscape = self._measure(model, data, rewind)
         seconds = time.perf_counter() - start
         self.measurements += 1
         self.seconds += seconds
@@ -102,8 +97,7 @@ class LandscapeHook(Hook):
 
     def _measure(self, model, data, rewind):
         if self.steps_at_once is None:
-            on_gpu = next(model.parameters()).is_cuda
-            self.steps_at_once = len(self.step_sizes) if on_gpu else 1
+            self.steps_at_once = len(self.step_sizes) if next(model.parameters()).is_cuda else 1
         while True:
             try:
                 return measure_landscape(model, data, self.place, self.step_sizes, self.direction, self.steps_at_once,

@@ -30,6 +30,7 @@ class MatchingEpochHook(Hook):
 
     Raises:
         ValueError: If not exactly one of ``target`` and ``reference`` is given, or ``target`` is not finite.
+        SetupError: In training, if validation or log of the reference are missing, or do not measure the metric.
     """
 
     def __init__(self, target: float | None = None, reference: str | None = None, metric: str = 'accuracy/top1',
@@ -49,11 +50,7 @@ class MatchingEpochHook(Hook):
         return next((step for step, value in sorted(self.values.items()) if value >= self.target), None)
 
     def before_train(self, runner: Runner) -> None:
-        """Determine the target, and read the earlier validations of a resumed training.
-
-        Raises:
-            SetupError: If the training is not validated, the log of the reference cannot be read, or lacks the metric.
-        """
+        """Determine the target, and read the earlier validations of a resumed training."""
         if runner.val_loop is None:
             raise SetupError('MatchingEpochHook needs validation: set val_dataloader, val_cfg and val_evaluator, or '
                              'take the hook out of custom_hooks')
@@ -68,11 +65,7 @@ class MatchingEpochHook(Hook):
             self._report(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Compare the metric with the target.
-
-        Raises:
-            SetupError: If the validation does not measure the metric.
-        """
+        """Compare the metric with the target."""
         if self.unit is None:  # a validation by itself
             return
         if self.metric not in (metrics or {}):

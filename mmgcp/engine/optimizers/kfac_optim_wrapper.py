@@ -1,7 +1,7 @@
 """Optimizer wrapper that preconditions gradients with Kronecker-factored curvature (K-FAC)."""
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
@@ -85,7 +85,7 @@ class KFACOptimWrapper(OptimWrapper):
         self.layers: dict[str, nn.Module] | None = None
         self._sums: dict[str, list[Tensor]] = {}  # of this update, see _add
         self._parts = 0  # backward passes of this update
-        self._handles = []
+        self._hooks = ExitStack()  # on the layers, from the forward pass to the end of the backward pass
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -93,10 +93,9 @@ class KFACOptimWrapper(OptimWrapper):
         if self.layers is None:
             self.layers = self._find_layers(model)
             self._adopt_state()
-        self._unwatch()
-        if self._measures:
-            self._handles = [layer.register_forward_hook(partial(self._watch, name))
-                             for name, layer in self.layers.items()]
+        self._hooks.close()
+        for name, layer in self.layers.items() if self._measures else ():
+            self._hooks.enter_context(layer.register_forward_hook(partial(self._watch, name)))
         with super().optim_context(model):
             yield
 
@@ -104,7 +103,7 @@ class KFACOptimWrapper(OptimWrapper):
         """Run the backward pass and measure the factors of this part of the batch."""
         super().backward(loss, **kwargs)
         self._parts += 1
-        self._unwatch()
+        self._hooks.close()
 
     def step(self, **kwargs) -> None:
         """Precondition the gradients and update."""
@@ -186,11 +185,6 @@ class KFACOptimWrapper(OptimWrapper):
         if output.requires_grad and layer.weight.requires_grad and output.numel():
             x = inputs[0].detach()
             output.register_hook(lambda grad: self._add(name, layer, x, grad))
-
-    def _unwatch(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
 
     @torch.no_grad()
     def _add(self, name: str, layer: nn.Module, x: Tensor, grad: Tensor) -> None:

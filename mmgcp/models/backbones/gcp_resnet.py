@@ -42,6 +42,7 @@ class GCPResNet(ResNet):
 
     Raises:
         ValueError: If ``conv5_downsample`` is unknown.
+        SetupError: In ``init_weights``, if the checkpoint lacks a tensor or has one of another shape.
 
     Examples:
         >>> import torch
@@ -75,11 +76,7 @@ class GCPResNet(ResNet):
         return self
 
     def init_weights(self) -> None:
-        """Initialise the weights as ``init_cfg`` says, from a checkpoint only if it fits.
-
-        Raises:
-            SetupError: If the checkpoint lacks a tensor or has one of another shape.
-        """
+        """Initialise the weights as ``init_cfg`` says, from a checkpoint only if it fits."""
         if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
             checkpoint = self.init_cfg['checkpoint']
             assert_fits(self, load_state_dict(checkpoint), checkpoint, self.init_cfg.get('prefix') or '')
