@@ -15,8 +15,8 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.version import __version__
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ('mmgcp', 'configs', 'tools', 'reproduction', 'setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in',
-           'model-index.yml', 'README.md', 'LICENSE')
+SOURCES = ('mmgcp', 'configs', 'tools', 'reproduction', 'requirements', 'setup.py', 'setup.cfg', 'pyproject.toml',
+           'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE')
 HEIRS = {'classifier': 'gcp/resnet50_gcp_m_imagenet.py', 'detector': 'faster_rcnn_r50_gcp_m.py'}
 INHERIT = '''
 import mmgcp

@@ -37,7 +37,8 @@ class Project:
 
     def __init__(self, folder):
         self.folder, self.bin, self.calls = folder / 'project', folder / 'bin', folder / 'calls'
-        for name in ('tools/setup_env.sh', 'requirements/onedl.txt', 'requirements/openmmlab.txt', 'setup.cfg'):
+        for name in ('tools/setup_env.sh', 'requirements/onedl.txt', 'requirements/openmmlab.txt',
+                     'requirements/docs.txt', 'setup.cfg'):
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.folder / name)
         self.bin.mkdir()
