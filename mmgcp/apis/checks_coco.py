@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 
 from mmgcp.datasets.class_folders import describe_difference, some
 from mmgcp.utils.errors import SetupError
@@ -110,7 +111,9 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
 def _classes(dataset: dict) -> tuple[str, ...]:
     from mmdet.datasets import CocoDataset  # an optional dependency
     classes = (dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes'])
-    return (classes, ) if isinstance(classes, str) else tuple(classes)
+    if isinstance(classes, str):  # MMEngine takes it for a file with a class a line
+        classes = list_from_file(classes) if Path(classes).is_file() else [classes]
+    return tuple(classes)
 
 
 def _compare(file: Path, categories: list[dict], classes: tuple[str, ...], setting: str) -> None:

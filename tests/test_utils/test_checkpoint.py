@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import PretrainedInit
+from mmengine.optim import CosineAnnealingLR, OneCycleLR
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -104,6 +106,22 @@ def test_downloaded_files_are_data(tmp_path, monkeypatch):
             checkpoint.load_checkpoint(f'{address}/nowhere.pth')
         server.shutdown()
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_one_cycle_schedules_are_data(strategy, tmp_path):
+    optimizer = torch.optim.SGD(nn.Linear(2, 3).parameters(), lr=0.1)
+    state = OneCycleLR(optimizer, eta_max=1, total_steps=10, anneal_strategy=strategy).state_dict()
+    torch.save(dict(param_schedulers=[state]), tmp_path / 'epoch_1.pth')
+    assert checkpoint.load_checkpoint(str(tmp_path / 'epoch_1.pth'))['param_schedulers'] == [state]
+
+
+def test_classes_of_schedules_are_no_data(tmp_path):
+    torch.save(dict(extra=CosineAnnealingLR), tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match='it needs mmengine.*CosineAnnealingLR'):
+        checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+    torch.save(dict(extra=OneCycleParamScheduler), tmp_path / 'b.pth')
+    assert not callable(checkpoint.load_checkpoint(str(tmp_path / 'b.pth'))['extra'])
 
 
 @pytest.mark.parametrize('zipped', [True, False])
