@@ -16,6 +16,7 @@ from .config_data import labelled
 _KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name'),
          'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area')}
 _EVALUATED = ('iscrowd', )
+_NUMBERS = {'width', 'height', 'bbox', 'area', 'category_id'}
 
 
 def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
@@ -70,9 +71,21 @@ def _read(file: Path, parts: Sequence[str]) -> dict:
 
 def _check_keys(file: Path, part: str, entries: Sequence[dict], keys: Sequence[str]) -> None:
     for key in keys:
-        lacking = sum(entry.get(key) is None or (key == 'bbox' and len(entry[key]) != 4) for entry in entries)
+        lacking = sum(entry.get(key) is None or (key == 'bbox' and not _is_box(entry[key])) for entry in entries)
         if lacking:
             raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
+        wrong = [entry[key] for entry in entries if key in _NUMBERS and not _are_numbers(entry[key])]
+        if wrong:
+            raise SetupError(f'{len(wrong)} of {len(entries)} {part} in {file} have no number as {key}, '
+                             f'{wrong[0]!r} for one')
+
+
+def _is_box(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4
+
+
+def _are_numbers(value: object) -> bool:
+    return all(isinstance(number, (int, float)) for number in (value if isinstance(value, list) else [value]))
 
 
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:
@@ -89,6 +102,8 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
     if empty:
         raise SetupError(f'no box of {some(empty)} in {file} can be trained on: of all classes, {told}; set area to '
                          'the width times the height of the box, or to that of its outline')
+    if not kept:
+        raise SetupError(f'{file} has no box to train on' + (f': of {len(boxes)}, {told}' if told else ''))
     unseen = set(classes) - there
     notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': told,
              f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}

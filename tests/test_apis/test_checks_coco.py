@@ -96,6 +96,20 @@ def test_keys_of_images_and_categories(part, key, check):
         check(written)
 
 
+@pytest.mark.parametrize('key, value, said', [
+    ('bbox', 5, 'have no bbox'), ('bbox', ['a', 1, 2, 3], r"have no number as bbox, \['a', 1, 2, 3\] for one"),
+    ('area', '12', "have no number as area, '12' for one"), ('category_id', '2', 'have no number as category_id')])
+def test_values_that_are_no_numbers(key, value, said, check):
+    with pytest.raises(SetupError, match=f'1 of 3 annotations in .*ann.json {said}'):
+        check(content(boxes=[BOX, BOX, {**BOX, key: value}]))
+
+
+def test_a_file_without_boxes_to_train_on(check):
+    with pytest.raises(SetupError, match='ann.json has no box to train on$'):
+        check(content(boxes=[]))
+    assert check(content(boxes=[]), 'val') == []
+
+
 def test_keys_that_are_not_needed(check):
     assert check(content(boxes=[without('iscrowd')] * 3)) == check(content(boxes=[without('segmentation')] * 3)) == []
 
