@@ -197,7 +197,8 @@ def test_tensors_under_another_prefix_are_found():
     for module, tensors, prefix, sentence in [
         (model.backbone, whole, '', "They are there under the prefix 'backbone.': rename them, or let a backbone load "
          r"them with init_cfg=dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
-        (model.backbone, bare, 'backbone', 'They are there without a prefix'),
+        (model.backbone, bare, 'backbone', 'They are there without a prefix: rename them, or let a backbone load them '
+         r"with init_cfg=dict\(type='Pretrained', checkpoint=FILE\)"),
         (model.backbone, {f'model.{name}': value for name, value in bare.items()}, 'backbone',
          "They are there under the prefix 'model.'"),
         (model, bare, '', 'It holds the backbone, without a prefix, but not the whole'),
