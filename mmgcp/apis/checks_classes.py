@@ -78,6 +78,8 @@ def check_lists(cfg: Config, splits: Sequence[str]) -> None:
     for _, _, file in labelled(cfg, splits, 'list'):
         if not file.is_file():
             raise SetupError(f'the annotation file {file} does not exist')
+        if not file.stat().st_size:
+            raise SetupError(f'the annotation file {file} is empty: it must hold an image and its class a line')
         with file.open(encoding='utf-8', errors='replace') as lines:
             for number, line in enumerate(map(str.strip, lines), 1):
                 image, _, label = line.rpartition(' ')

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 
 from mmgcp.datasets.class_folders import describe_difference, some
 from mmgcp.utils.errors import SetupError
@@ -14,7 +15,8 @@ from .config_data import labelled
 # What MMDetection reads of each part, and what evaluation reads beside it.
 _KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name'),
          'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area')}
-_EVALUATED = {'annotations': ('iscrowd', )}
+_EVALUATED = ('iscrowd', )
+_NUMBERS = {'width', 'height', 'bbox', 'area', 'category_id'}
 
 
 def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
@@ -30,11 +32,8 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
         content = _read(file, [part for part in _KEYS if part != 'annotations' or split != 'test'])
         boxes, classes = content.get('annotations', []), _classes(dataset)
         for part, keys in _KEYS.items():
-            entries = content.get(part, [])
-            for key in keys if split == 'train' else (*keys, *_EVALUATED.get(part, ())):
-                lacking = sum(entry.get(key) is None or (key == 'bbox' and len(entry[key]) != 4) for entry in entries)
-                if lacking:
-                    raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
+            keys = keys + _EVALUATED if part == 'annotations' and split != 'train' else keys
+            _check_keys(file, part, content.get(part, []), keys)
         _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
         _check_heads(cfg.get('model', {}), classes)
         if split == 'train':
@@ -65,6 +64,27 @@ def _read(file: Path, parts: Sequence[str]) -> dict:
     return content
 
 
+def _check_keys(file: Path, part: str, entries: Sequence[dict], keys: Sequence[str]) -> None:
+    for key in keys:
+        lacking = sum(entry.get(key) is None or (key == 'bbox' and not _is_box(entry[key])) for entry in entries)
+        if lacking:
+            raise SetupError(f'{lacking} of {len(entries)} {part} in {file} have no {key}')
+        wrong = [entry[key] for entry in entries if not _fits(key, entry[key])]
+        if wrong:
+            raise SetupError(f'{len(wrong)} of {len(entries)} {part} in {file} have no number as {key}, '
+                             f'{wrong[0]!r} for one')
+
+
+def _is_box(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 4
+
+
+def _fits(key: str, value: object) -> bool:
+    if key not in _NUMBERS:
+        return isinstance(value, (int, float, str))
+    return all(isinstance(number, (int, float)) for number in (value if key == 'bbox' else [value]))
+
+
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:
     """Boxes that MMDetection trains on, and sentences on the others."""
     images = {image['id']: image for image in content['images']}
@@ -79,6 +99,8 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
     if empty:
         raise SetupError(f'no box of {some(empty)} in {file} can be trained on: of all classes, {told}; set area to '
                          'the width times the height of the box, or to that of its outline')
+    if not kept:
+        raise SetupError(f'{file} has no box to train on' + (f': of {len(boxes)}, {told}' if told else ''))
     unseen = set(classes) - there
     notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': told,
              f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
@@ -101,7 +123,9 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
 def _classes(dataset: dict) -> tuple[str, ...]:
     from mmdet.datasets import CocoDataset  # an optional dependency
     classes = (dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes'])
-    return (classes, ) if isinstance(classes, str) else tuple(classes)
+    if isinstance(classes, str):  # MMEngine takes it for a file with a class a line
+        classes = list_from_file(classes) if Path(classes).is_file() else [classes]
+    return tuple(classes)
 
 
 def _compare(file: Path, categories: list[dict], classes: tuple[str, ...], setting: str) -> None:

@@ -147,7 +147,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         loader = cfg.get(f'{split}_dataloader')
         if loader and not loader.get('num_workers'):
             loader.persistent_workers = False  # there are none to persist
-    with reported(ValueError, TypeError, KeyError):
+    with reported(AssertionError, ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
             loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own

@@ -196,6 +196,7 @@ def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
                 place = f"under the prefix '{prefix}'" if prefix else 'without a prefix'
                 if name:
                     return f'It holds the {name}, {place}, but not the whole'
-                return (f"They are there {place}: rename them, or let a backbone load them with "
-                        f"init_cfg=dict(type='Pretrained', checkpoint=FILE, prefix='{prefix}')")
+                setting = f", prefix='{prefix}'" if prefix else ''  # MMEngine takes an empty prefix for a dot
+                return (f'They are there {place}: rename them, or let a backbone load them with '
+                        f"init_cfg=dict(type='Pretrained', checkpoint=FILE{setting})")
     return 'It belongs to another architecture'

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 ALLOWED = {
     'builtins': {'bytearray', 'complex', 'dict', 'float', 'int', 'list', 'set', 'slice'},
@@ -24,6 +25,7 @@ ALLOWED = {
     'torch.serialization': {'_get_layout'},
     'mmengine.logging.history_buffer': {'HistoryBuffer'},
 }
+ONE_CYCLE = (OneCycleParamScheduler.__module__, OneCycleParamScheduler.__name__)
 NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtypes \w+')
 
 
@@ -31,8 +33,10 @@ class ForeignObjectError(Exception):
     """A file needs something that is no data; the message names it."""
 
 
-def _statistic(owner, name: str):
-    """In place of ``getattr``, with which a :class:`HistoryBuffer` refers to its methods."""
+def _method(owner, name: str):
+    """In place of ``getattr``, with which histories and one-cycle schedules refer to their methods."""
+    if owner == ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
+        return getattr(OneCycleParamScheduler, name)
     if owner is not HistoryBuffer or name.startswith('_'):
         raise ForeignObjectError('builtins.getattr')
     return getattr(owner, name)
@@ -45,7 +49,9 @@ class Unpickler(pickle.Unpickler):
         """What a name in the file stands for, unless it is foreign."""
         module = {'__builtin__': 'builtins'}.get(module, module)
         if (module, name) == ('builtins', 'getattr'):
-            return _statistic
+            return _method
+        if (module, name) == ONE_CYCLE:
+            return ONE_CYCLE  # the name in place of the class, which a file could call
         is_dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
         if name in ALLOWED.get(module, ()) or is_dtype or NUMPY.fullmatch(f'{module} {name}'):
             return super().find_class(module, name)

@@ -75,6 +75,8 @@ def test_image_lists(tmp_path):
     check_list(tmp_path, 'a.jpg\n', with_label=False)
     with pytest.raises(SetupError, match='no.txt does not exist'):
         check_list(tmp_path, '', ann_file='no.txt')
+    with pytest.raises(SetupError, match='list.txt is empty'):
+        check_list(tmp_path, '')
 
 
 @pytest.mark.parametrize('line', ['b.jpg', 'b.jpg,1', 'b.jpg dog', 'b.jpg -1', ''])

@@ -22,11 +22,11 @@ def content(names=NAMES, ids=None, boxes=(BOX, BOX, BOX), **others):
 
 @pytest.fixture
 def check(tmp_path):
-    def check(written, split='train', masks=False, outputs=3, encoding='utf-8'):
+    def check(written, split='train', masks=False, outputs=3, encoding='utf-8', classes=NAMES):
         text = written if isinstance(written, str) else json.dumps(written)
         (tmp_path / 'ann.json').write_text(text, encoding=encoding)
         dataset = dict(type='CocoDataset', data_root=str(tmp_path), ann_file='ann.json', data_prefix=dict(img=''),
-                       metainfo=dict(classes=NAMES), pipeline=[dict(type='LoadAnnotations', with_mask=masks)])
+                       metainfo=dict(classes=classes), pipeline=[dict(type='LoadAnnotations', with_mask=masks)])
         heads = dict(bbox_head=[dict(num_classes=3), dict(num_classes=outputs)], mask_head=dict(num_classes=3))
         wrapped = dict(type='ConcatDataset', datasets=[dataset])
         return check_coco_files(
@@ -49,6 +49,11 @@ def test_whole_files(check):
     text = json.dumps(content(), indent=1)
     for whole in (text, text + '\n\n', '\n ' + text, text + ' ' * 999):
         assert check(whole) == check(whole, 'val') == []
+
+
+def test_classes_in_a_file(check, tmp_path):
+    (tmp_path / 'classes.txt').write_text('\n'.join(NAMES))
+    assert check(content(), classes=str(tmp_path / 'classes.txt')) == []
 
 
 @pytest.mark.parametrize('broken, reason', [
@@ -89,6 +94,21 @@ def test_keys_of_images_and_categories(part, key, check):
     del written[part][0][key]
     with pytest.raises(SetupError, match=rf'1 of \d {part} in .*ann.json have no {key}$'):
         check(written)
+
+
+@pytest.mark.parametrize('key, value, said', [
+    ('bbox', 5, 'have no bbox'), ('bbox', ['a', 1, 2, 3], r"have no number as bbox, \['a', 1, 2, 3\] for one"),
+    ('area', '12', "have no number as area, '12' for one"), ('category_id', '2', 'have no number as category_id'),
+    ('id', [1], r'have no number as id, \[1\] for one')])
+def test_values_that_are_no_numbers(key, value, said, check):
+    with pytest.raises(SetupError, match=f'1 of 3 annotations in .*ann.json {said}'):
+        check(content(boxes=[BOX, BOX, {**BOX, key: value}]))
+
+
+def test_a_file_without_boxes_to_train_on(check):
+    with pytest.raises(SetupError, match='ann.json has no box to train on$'):
+        check(content(boxes=[]))
+    assert check(content(boxes=[]), 'val') == []
 
 
 def test_keys_that_are_not_needed(check):

@@ -38,7 +38,7 @@ class Settings(Hook):
             group['betas'][0] if 'betas' in group else group['momentum'], group['lr'], group['weight_decay']]
 
 
-def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', **optimizer):
+def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', hooks=(), **optimizer):
     """Settings of all iterations."""
     settings, optimizer = Settings(), dict(SGD, **optimizer)
     length = dict(by_epoch=True, max_epochs=epochs) if loop == 'epochs' else dict(by_epoch=False, max_iters=epochs)
@@ -46,7 +46,7 @@ def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', **opt
         model=Model(), work_dir=str(folder), resume=bool(resume), load_from=resume, train_cfg=length,
         train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1), batch),
         optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None}),
-        param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings],
+        param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings, *hooks],
         default_hooks=dict(logger=None, checkpoint=None), experiment_name=f'{folder.name}_{id(settings)}')
     runner.register_hook(CheckpointHook(interval=1, by_epoch=loop == 'epochs'))
     if resume:
@@ -91,6 +91,22 @@ def test_what_has_not_changed_is_not_touched(settings, tmp_path):
     expected = train(tmp_path / 'a', epochs=3, **settings)
     found = train(tmp_path / 'a', epochs=3, resume=str(tmp_path / 'a/epoch_1.pth'), **settings)
     assert found == {key: value for key, value in expected.items() if key[0] >= 1}
+    assert 'Resumed with' not in log_of(tmp_path / 'a')
+
+
+def test_what_a_schedule_has_seen_is_no_setting(tmp_path):
+    plateau = dict(type='ReduceOnPlateauLR', monitor='loss', by_epoch=True, end=9)
+
+    class Validation(Hook):
+
+        def after_train_epoch(self, runner):
+            for scheduler in runner.param_schedulers:
+                scheduler.step(dict(loss=1.))
+                scheduler.cooldown_counter = 2
+
+    settings = dict(schedulers=[plateau], epochs=3, hooks=[Validation()])
+    train(tmp_path / 'a', **settings)
+    train(tmp_path / 'a', resume=str(tmp_path / 'a/epoch_2.pth'), **settings)
     assert 'Resumed with' not in log_of(tmp_path / 'a')
 
 

@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import PretrainedInit
+from mmengine.optim import CosineAnnealingLR, OneCycleLR
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
@@ -106,6 +108,22 @@ def test_downloaded_files_are_data(tmp_path, monkeypatch):
     assert not (tmp_path / 'made').exists()
 
 
+@pytest.mark.parametrize('strategy', ['cos', 'linear'])
+def test_one_cycle_schedules_are_data(strategy, tmp_path):
+    optimizer = torch.optim.SGD(nn.Linear(2, 3).parameters(), lr=0.1)
+    state = OneCycleLR(optimizer, eta_max=1, total_steps=10, anneal_strategy=strategy).state_dict()
+    torch.save(dict(param_schedulers=[state]), tmp_path / 'epoch_1.pth')
+    assert checkpoint.load_checkpoint(str(tmp_path / 'epoch_1.pth'))['param_schedulers'] == [state]
+
+
+def test_classes_of_schedules_are_no_data(tmp_path):
+    torch.save(dict(extra=CosineAnnealingLR), tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match='it needs mmengine.*CosineAnnealingLR'):
+        checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+    torch.save(dict(extra=OneCycleParamScheduler), tmp_path / 'b.pth')
+    assert not callable(checkpoint.load_checkpoint(str(tmp_path / 'b.pth'))['extra'])
+
+
 @pytest.mark.parametrize('zipped', [True, False])
 def test_what_trainings_save_is_data(zipped, tmp_path):
     history = HistoryBuffer()
@@ -179,7 +197,8 @@ def test_tensors_under_another_prefix_are_found():
     for module, tensors, prefix, sentence in [
         (model.backbone, whole, '', "They are there under the prefix 'backbone.': rename them, or let a backbone load "
          r"them with init_cfg=dict\(type='Pretrained', checkpoint=FILE, prefix='backbone.'\)"),
-        (model.backbone, bare, 'backbone', 'They are there without a prefix'),
+        (model.backbone, bare, 'backbone', 'They are there without a prefix: rename them, or let a backbone load them '
+         r"with init_cfg=dict\(type='Pretrained', checkpoint=FILE\)"),
         (model.backbone, {f'model.{name}': value for name, value in bare.items()}, 'backbone',
          "They are there under the prefix 'model.'"),
         (model, bare, '', 'It holds the backbone, without a prefix, but not the whole'),

@@ -8,7 +8,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmgcp.engine.schedulers.curve import steps_of_epochs
 
 # What a scheduler has done so far, beside its settings. Base values are those of the optimizer.
-_PROGRESS = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose'}
+_PROGRESS = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'best', 'num_bad_epochs',
+             'cooldown_counter'}
 
 
 class ResumedSettingsHook(Hook):
