@@ -139,3 +139,17 @@ def test_schedules_that_follow_the_validation_stay(tmp_path):
     train(tmp_path / 'a', [dict(type='ReduceOnPlateauLR', monitor='loss', end=9, factor=0.5)], 2,
           resume=str(tmp_path / 'a/epoch_1.pth'))
     assert 'these changes do not count: ReduceOnPlateauLR.factor 0.1 -> 0.5' in log_of(tmp_path / 'a')
+
+
+def test_a_schedule_that_follows_the_validation_lasts_as_long_as_the_training(tmp_path):
+    ends = []
+
+    class End(Hook):
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            ends.append(runner.param_schedulers[0].end)
+
+    plateau = dict(type='ReduceOnPlateauLR', monitor='loss', by_epoch=True)
+    train(tmp_path / 'a', [dict(plateau, end=1)], 1)
+    train(tmp_path / 'a', [dict(plateau, end=2)], 2, resume=str(tmp_path / 'a/epoch_1.pth'), hooks=[End()])
+    assert set(ends) == {2} and 'do not count' not in log_of(tmp_path / 'a')

@@ -36,6 +36,9 @@ class ResumedSettingsHook(Hook):
         """Restore the settings of the config, if they have changed, and say so."""
         schedulers, by_iteration = runner.param_schedulers or [], isinstance(runner.train_loop, IterBasedTrainLoop)
         epochs, length = (1, runner.iter) if by_iteration else (runner.epoch, len(runner.train_dataloader))
+        for scheduler, old, new in zip(schedulers, self.saved, self.schedulers, strict=False):
+            if getattr(scheduler, 'need_val_args', False):
+                scheduler.end = old['end'] = new['end']  # that of the present training
         told = ', '.join(f'{name} {old} -> {new}' for name, (old, new) in dict(self._changes(runner)).items())
         if told and any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
             runner.logger.warning(f'Resumed with the settings of the checkpoint, as a schedule follows the results of '
