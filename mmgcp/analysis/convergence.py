@@ -45,7 +45,7 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', refere
     Raises:
         ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
-    reference, target = reference_of(runs, metric, reference)
+    reference, target = matched_run(runs, metric, reference)
     digits = decimals(target)
     cells = []
     for run in runs:
@@ -66,7 +66,7 @@ def matching_cell(run: Run, reference: Run, metric: str) -> str:
     return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs[-1], 0)})'
 
 
-def reference_of(runs: Sequence[Run], metric: str, reference: str | None = None) -> tuple[Run, float]:
+def matched_run(runs: Sequence[Run], metric: str, reference: str | None = None) -> tuple[Run, float]:
     """Return the run of a name, by default the first one, and its final value; errors as :func:`convergence_table`."""
     run = next((run for run in runs if reference in (None, run.name)), None)
     if run is None:
@@ -84,7 +84,7 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
 
     Arguments are those of :func:`draw_curves` and, with its errors, :func:`convergence_table`.
     """
-    reference, target = reference_of(runs, metric, reference)
+    reference, target = matched_run(runs, metric, reference)
     lines = draw_curves(ax, runs, metric, looks)
     draw_target(ax, target, f'final of {reference.name}: {target:.{decimals(target)}f}')
     matches = 0

@@ -66,7 +66,7 @@ def curvature_of(settings: dict, records: Sequence[dict], name: str) -> Curvatur
     return CurvatureLog(name, settings, [last[step] for step in sorted(last)])
 
 
-def check_comparable(settings: Mapping[str, dict]) -> None:
+def check_same_settings(settings: Mapping[str, dict]) -> None:
     """Raise a ValueError unless networks, by name, are measured on the same images in the same way."""
     (first, known), *others = settings.items()
     for name, other in others:
@@ -84,7 +84,7 @@ def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[
     standard error, products and seconds.
 
     Raises:
-        ValueError: As :func:`check_comparable`, or the runs count their steps differently.
+        ValueError: As :func:`check_same_settings`, or the runs count their steps differently.
     """
     _check(curvatures)
     settings = curvatures[0].settings
@@ -134,7 +134,7 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
 
 
 def _check(curvatures):
-    check_comparable({run.name: run.settings for run in curvatures})
+    check_same_settings({run.name: run.settings for run in curvatures})
     check_units(curvatures)
 
 

@@ -25,7 +25,7 @@ QUANTITIES = {
     'distances': 'Gradient distance',
     'smoothness': r'Effective $\beta$-smoothness',
 }
-HATCHES = ['///', '\\\\\\', '...', 'xxx']
+_HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
 
 
@@ -182,7 +182,7 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
     looks = looks or looks_of(landscape.name for landscape in landscapes)
     for level, landscape in enumerate(landscapes):
         look = looks[landscape.name] | dict(marker='' if len(landscape.iters) > 1 else 'o')
-        color, hatch = look['color'], HATCHES[list(looks).index(landscape.name) % len(HATCHES)]
+        color, hatch = look['color'], _HATCHES[list(looks).index(landscape.name) % len(_HATCHES)]
         low, high = landscape.bounds(quantity)
         if quantity == 'smoothness':
             ax.plot(landscape.iters, high, **look, label=landscape.name)

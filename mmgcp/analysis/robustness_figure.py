@@ -10,29 +10,29 @@ from .panels import LINE
 from .robustness import RobustnessSummary, check_comparable, main_metrics, rows_of, severity_curve
 from .style import looks_of, save_figure, use_style
 
-HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # as many as have no common factor with the colours
-BARS = 0.8  # width of the bars of a corruption together; corruptions are 1 apart, kinds of them by GAP more
-GAP = 0.5
+_HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # as many as have no common factor with the colours
+_BARS = 0.8  # width of the bars of a corruption together; corruptions are 1 apart, kinds of them by _SPACE more
+_SPACE = 0.5
 
 
 def draw_corruptions(ax: Axes, summaries: Sequence[RobustnessSummary], metric: str) -> None:
     """Draw a metric of networks as bars by corruption, in groups."""
     rows = rows_of(summaries, metric)
     groups = list(dict.fromkeys(group for group, _ in rows))
-    centres = [index + GAP * groups.index(group) for index, (group, _) in enumerate(rows)]
-    width = BARS / len(summaries)
+    centres = [index + _SPACE * groups.index(group) for index, (group, _) in enumerate(rows)]
+    width = _BARS / len(summaries)
     looks = looks_of(summary.result.name for summary in summaries)
     for number, summary in enumerate(summaries):
-        left = [centre - BARS / 2 + number * width for centre in centres]
+        left = [centre - _BARS / 2 + number * width for centre in centres]
         heights = [summary.corruptions.get(name, {}).get(metric, float('nan')) for _, name in rows]
         ax.bar(left, heights, width, align='edge', label=summary.result.name, edgecolor='white', linewidth=0.5,
-               color=looks[summary.result.name]['color'], hatch=HATCHES[number % len(HATCHES)])
+               color=looks[summary.result.name]['color'], hatch=_HATCHES[number % len(_HATCHES)])
     for group in groups:
         own = [centre for centre, row in zip(centres, rows, strict=True) if row[0] == group]
         ax.text((own[0] + own[-1]) / 2, 1.01, group, transform=ax.get_xaxis_transform(), ha='center', va='bottom',
                 style='italic')
         if group != groups[-1]:
-            ax.axvline(own[-1] + (1 + GAP) / 2, color='#808080', linewidth=0.8)
+            ax.axvline(own[-1] + (1 + _SPACE) / 2, color='#808080', linewidth=0.8)
     ax.set_xticks(centres, [name.replace('_', ' ') for _, name in rows], rotation=40, ha='right',
                   rotation_mode='anchor')
     ax.set_xlim(-0.6, centres[-1] + 0.6)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from mmgcp.analysis.curvature import FILE_NAME, check_comparable
+from mmgcp.analysis.curvature import FILE_NAME, check_same_settings
 from mmgcp.probes.gradients import compare_gradients, weight_gradients
 from mmgcp.probes.hessian import measure_curvature
 from mmgcp.utils.errors import SetupError
@@ -54,7 +54,7 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         settings = dict(images=sum(len(batch['inputs']) for batch in data), batches=batches,
                         fingerprint=_fingerprint(data), **how, seed=seed)
         trainings.append(MeasuredTraining(name, cfg, checkpoints, data, settings))
-    check_comparable({training.name: training.settings for training in trainings})
+    check_same_settings({training.name: training.settings for training in trainings})
     return trainings
 
 

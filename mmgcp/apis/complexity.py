@@ -101,6 +101,10 @@ def complexity(cfg: Config) -> Complexity:
     that detectors select by score is then fixed. Two-stage detectors get the maximal number of proposals in the config
     (1,000) instead of those that survive non-maximum suppression; Mask R-CNN's mask head gets 100 of them, as in
     MMDetection's count.
+
+    Examples:
+        >>> complexity(Config.fromfile('configs/gap/resnet18_gap_imagenet.py')).parameters
+        11689512
     """
     model = build_network(cfg)
     for parameter in model.parameters():

@@ -44,6 +44,10 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
     Raises:
         SetupError: If the file cannot be read, or nothing reads one of the settings.
+
+    Examples:
+        >>> load_config('configs/gcp/resnet18_gcp_m_imagenet.py').work_dir
+        'work_dirs/resnet18_gcp_m_imagenet'
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     try:

@@ -229,6 +229,10 @@ def find_config(name: str) -> tuple[str, Path]:
 
     Raises:
         SetupError: If there is no such config, or it is one with Python imports, which ``_base_`` cannot name.
+
+    Examples:
+        >>> find_config('mmpretrain::resnet18_8xb32_in1k')[0]
+        'mmpretrain::resnet/resnet18_8xb32_in1k.py'
     """
     folders = {'mmpretrain': Path(mmpretrain.__file__).resolve().parent / '.mim/configs', 'mmgcp': configs_folder()}
     package, separator, rest = name.rpartition('::')

@@ -5,7 +5,7 @@ import pytest
 
 from mmgcp.analysis import curvature
 from mmgcp.analysis.curvature import (
-    check_comparable,
+    check_same_settings,
     curvature_rows,
     plot_curvature,
     read_curvature,
@@ -115,7 +115,7 @@ def test_runs_that_cannot_be_compared(gcp, tmp_path):
         with pytest.raises(ValueError, match=sentence):
             function([gcp, other])
     assert not (tmp_path / 'figure.png').exists()
-    check_comparable(dict(gcp=gcp.settings, same=dict(gcp.settings)))
+    check_same_settings(dict(gcp=gcp.settings, same=dict(gcp.settings)))
     iterations = write(tmp_path / 'iterations', [(1, 2.2, [8., 4.], 3., 5.)], unit='iteration')
     with pytest.raises(ValueError, match=r"no common axis \('gcp' by epoch, 'iterations' by iteration\)"):
         curvature_rows([gcp, iterations])

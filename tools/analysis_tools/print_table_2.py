@@ -3,7 +3,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from mmgcp.analysis.convergence import matching_cell, reference_of
+from mmgcp.analysis.convergence import matched_run, matching_cell
 from mmgcp.analysis.tables import decimals, markdown_table, number_cell, save_table
 from mmgcp.apis.trainings import TrainedRun, read_trainings
 from mmgcp.utils.reported import reported
@@ -35,7 +35,7 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     rows = {}
     for group in [list(trainings)] if reference else _by_network(trainings):
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
-        matched, _ = reference_of([training.run for training in group], metrics[0], name)
+        matched, _ = matched_run([training.run for training in group], metrics[0], name)
         reached = [_final(matched, metric) for metric in metrics]
         for run, training in ((training.run, training) for training in group):
             epochs = int(run.curve(metrics[0])[0][-1])
