@@ -10,7 +10,6 @@ Examples:
 import argparse
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,8 +18,7 @@ from mmgcp.analysis.tables import markdown_table
 from mmgcp.experiments import read_plan
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
-from mmgcp.experiments.results import as_run, mean_and_spread, read_logs
-from mmgcp.utils.logs import Run
+from mmgcp.experiments.results import as_run, last_validations, read_logs
 from mmgcp.utils.reported import reported
 
 
@@ -37,20 +35,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',
                         help='(default: %(default)s)')
     return parser.parse_args()
-
-
-def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[str], list[list[str]]]]:
-    """Tabulate the last validation of trainings, by name and seed: mean and standard deviation over the seeds.
-
-    There is a table per set of metrics (classifiers and detectors): names of the columns, and a row per training.
-    """
-    tables = {}
-    for name, by_seed in runs.items():
-        metrics = next(iter(by_seed.values())).metrics
-        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
-        _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
-        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
-    return list(tables.values())
 
 
 def main() -> None:

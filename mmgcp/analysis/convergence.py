@@ -3,6 +3,7 @@
 The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
 epoch. Metrics are better when higher.
 """
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmgcp.utils.logs import Run
+from mmgcp.utils.logs import Run, read_runs
+from mmgcp.utils.records import read_lines
 
 from .style import label_ends, looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import arrow, decimals, markdown_table
@@ -160,3 +162,40 @@ def _mark_match(ax, epoch, value, color, height):
     ax.annotate(f'{epoch}', (epoch, value), (epoch, height), textcoords=('data', 'axes fraction'), color=color,
                 ha='center', arrowprops={'arrowstyle': '-', 'color': color, 'linewidth': 0.9, 'linestyle': ':',
                                          'shrinkB': 5})
+
+
+def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
+                        reference: str | None = None) -> list[Run]:
+    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
+
+    Args:
+        work_dirs (Sequence[str | Path]): One work directory per run.
+        labels (Sequence[str], optional): One name per run. Default: names of the folders.
+        reference (str, optional): Name of the run to match. Default: the first one.
+
+    Raises:
+        ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
+            :func:`~mmgcp.utils.logs.read_runs`.
+    """
+    validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
+    if not any(validated) or (reference is None and not validated[0]):
+        return read_runs(work_dirs[:1])  # which tells what is missing
+    for work_dir in (work_dir for work_dir, known in zip(work_dirs, validated, strict=True) if not known):
+        warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
+    kept = [index for index, known in enumerate(validated) if known]
+    runs = read_runs([work_dirs[index] for index in kept], labels and [labels[index] for index in kept])
+    for run in runs:
+        key = 'epoch' if run.unit == 'epoch' else 'iter'
+        trained, last = (run.train[-1].get(key, 0) if run.train else 0), run.val[-1]['step']
+        if trained > last:
+            warnings.warn(f"'{run.name}' was trained up to {run.unit} {trained}, but its last validation is that of "
+                          f'{run.unit} {last}.', stacklevel=2)
+    return runs
+
+
+def _is_validated(work_dir):
+    """Whether a training has logged a validation; True where there is no log, which is reported later."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
+        return not logs or any('iter' not in record for log in logs for record in read_lines(log))

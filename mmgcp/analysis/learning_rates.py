@@ -1,8 +1,20 @@
 """Settings of the learning rate: those of Table 3 (Wang et al., CVPR 2020) and of the authors' release."""
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.logs import Run
+
+from .convergence import draw_curves
+from .style import looks_of, markers_at, save_figure, step_axis, use_style
+from .tables import markdown_table
+
+Curves = Mapping[str, np.ndarray]
 
 NETWORKS = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
 # In this order a setting has the same colour in all panels.
@@ -25,3 +37,82 @@ def schedules() -> dict[str, dict[str, Schedule]]:
     for name in ('LR_adju', 'LR_fast'):  # the release counts the epochs of ResNets from 0
         found['ResNet'][f'{name}_release'] = Schedule(files['ResNet'][name], {'param_scheduler.first_epoch': 0})
     return found
+
+
+def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
+    """Give equal curves one common name, 'a', 'a, b', or 'a and 7 more', in the order in which they first appear."""
+    groups = []
+    for name, rates in curves.items():
+        same = next((group for group in groups if len(curves[group[0]]) == len(rates)
+                     and np.allclose(curves[group[0]], rates, rtol=1e-9, atol=0)), None)
+        if same:
+            same.append(name)
+        else:
+            groups.append([name])
+    return {', '.join(names) if len(names) <= 2 else f'{names[0]} and {len(names) - 1} more': curves[names[0]]
+            for names in groups}
+
+
+def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> str:
+    """Write rates as a Markdown table: number of epochs, those of chosen epochs, and the last.
+
+    Args:
+        groups (Mapping[str, Curves]): Curves by name, by title; the title stands before the name.
+        epochs (Sequence[int]): Epochs, counted from 1, with a column each, empty for curves that end before.
+    """
+    rows = [[' '.join(filter(None, (title, name))), str(len(rates)), *(_cell(rates, epoch) for epoch in epochs),
+             _cell(rates, len(rates))] for title, curves in groups.items() for name, rates in curves.items()]
+    return markdown_table(['setting', 'epochs', *(f'epoch {epoch}' for epoch in epochs), 'last'], rows)
+
+
+def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
+    """Draw learning rates against epochs; with ``log``, a curve has a gap where its lr is 0, as LR_adju at its end."""
+    step_axis(ax, 'epoch', ticks=6)
+    if log:
+        ax.set_yscale('log', nonpositive='mask')
+    looks = looks_of(curves)
+    for index, (name, rates) in enumerate(curves.items()):
+        ax.plot(np.arange(1, len(rates) + 1), rates, **looks[name], label=f'{name}: {len(rates)} epochs',
+                markevery=markers_at(8, len(rates), index, len(curves)))
+
+
+def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: bool = False,
+                        formats: Sequence[str] = ('pdf', ), runs: Sequence[Run] = (),
+                        metric: str = 'accuracy/top1') -> list[Path]:
+    """Write a figure of learning rates with a panel per group, each with axes of its own.
+
+    ``runs`` add a panel with their convergence (Fig. 4), in which each looks like the curve of rates at its place.
+
+    Args:
+        groups (Mapping[str, Curves]): Curves by name, by title of the panel.
+        path (str | Path): The PNG file to write.
+        log (bool): Logarithmic axes of rates.
+        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
+        runs (Sequence[Run]): Trainings with these rates, in the order of the curves.
+        metric (str): Validation metric to draw of them.
+
+    Raises:
+        ValueError: If ``path`` does not end in ``.png``, or a run lacks the metric.
+    """
+    with use_style():
+        number = len(groups) + bool(runs)
+        longest = max(*map(len, groups.values()), len(runs))
+        figure = Figure(figsize=(max(6.4, 3.4 * number), 3.3 + 0.19 * longest))  # inches: a line per curve
+        panels = figure.subplots(1, number, squeeze=False)[0]
+        panels[0].set_ylabel('Learning rate')
+        for ax, (title, curves) in zip(panels, groups.items(), strict=False):
+            draw_learning_rates(ax, curves, log)
+            ax.set_title(title)
+        if runs:
+            looks = looks_of(name for curves in groups.values() for name in curves).values()
+            named = dict(zip((run.name for run in runs), looks, strict=False)) if len(runs) <= len(looks) else None
+            draw_curves(panels[-1], runs, metric, named)
+            panels[-1].set_title('Convergence curves')
+        for ax in panels:
+            # Below the axes, where it covers no curve.
+            ax.legend(loc='upper center', bbox_to_anchor=(0.5, -0.17), handlelength=4)
+        return save_figure(figure, path, formats)
+
+
+def _cell(rates, epoch):
+    return f'{rates[epoch - 1]:.3g}' if 1 <= epoch <= len(rates) else ''

@@ -3,35 +3,20 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
 
 from mmgcp.analysis.learning_rates import schedules
+from mmgcp.analysis.table_2 import TrainedRun
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.logs import Run, read_runs
+from mmgcp.utils.logs import read_runs
 
 from .config_data import kind
 
 CONV5 = {'stride': '_D', 'max_pool': '_M'}  # GCP_D, GCP_M
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run, and how it was trained.
-
-    ``lr`` is the setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
-    schedulers and the first rate; after 'K-FAC' where this optimises.
-    """
-    run: Run
-    network: str  # its backbone: 'ResNet-18'
-    pooling: str  # 'GAP', 'GCP', 'GCP_D', 'GCP_M', or the type of another neck
-    lr: str
-    batch: int | None  # images per step; None where this is not known
-    planned: int | None = None  # epochs (iterations) of the config
 
 
 def read_trainings(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[TrainedRun]:

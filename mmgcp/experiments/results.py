@@ -1,6 +1,6 @@
 """Write and read the files of results: what a job logged or measured, below a line that says how it was made."""
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -70,3 +70,17 @@ def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     """Format the mean and, of several values, the standard deviation."""
     spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
     return f'{fmean(values):.{digits}f}{spread}'
+
+
+def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[str], list[list[str]]]]:
+    """Tabulate the last validation of trainings, by name and seed: mean and standard deviation over the seeds.
+
+    There is a table per set of metrics (classifiers and detectors): names of the columns, and a row per training.
+    """
+    tables = {}
+    for name, by_seed in runs.items():
+        metrics = next(iter(by_seed.values())).metrics
+        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
+        _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
+        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
+    return list(tables.values())

@@ -15,9 +15,9 @@ from mmgcp.analysis.convergence import (
     draw_curves,
     matching_epoch,
     plot_convergence_panels,
+    read_validated_runs,
 )
 from mmgcp.utils.logs import read_run, read_runs
-from tools.analysis_tools.plot_convergence import read_validated_runs
 
 REPO = Path(__file__).parents[2]
 TOOL = REPO / 'tools' / 'analysis_tools' / 'plot_convergence.py'

@@ -17,11 +17,11 @@ from mmgcp.analysis.robustness import (
 )
 from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_robustness
 from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, sample_note, write_csv, write_json
+from mmgcp.analysis.table_4 import table_4
 from mmgcp.robustness.corruptions import CORRUPTIONS, load_corruption_reference
 from mmgcp.robustness.outcomes import pack_errors, pack_flips
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.robustness.perturbations import load_perturbation_reference as load_stability
-from tools.analysis_tools.print_table_4 import table_4
 
 REFERENCE = {'source': 'a reference', 'clean': 0.25, 'errors': {name: [0.5] * 5 for name in CORRUPTIONS}}
 

@@ -1,5 +1,4 @@
-from mmgcp.experiments.results import as_run, mean_and_spread, read_logs
-from tools.run_experiments import last_validations
+from mmgcp.experiments.results import as_run, last_validations, mean_and_spread, read_logs
 
 
 def test_logs_are_read_by_training_and_seed(plan, results):

@@ -1,14 +1,10 @@
 """Plot the accuracy of trainings over epochs (Figs. 1 and 3 of the paper), and print matching epochs."""
 import argparse
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
 
-from mmgcp.analysis.convergence import convergence_table, plot_convergence_panels
+from mmgcp.analysis.convergence import convergence_table, plot_convergence_panels, read_validated_runs
 from mmgcp.analysis.panels import panels_of
 from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments
-from mmgcp.utils.logs import Run, read_runs
-from mmgcp.utils.records import read_lines
+from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
 
 
@@ -21,43 +17,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--title', default='Convergence curves', help='title of a single panel')
     add_figure_arguments(parser, 'convergence.png')
     return parser.parse_args()
-
-
-def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
-                        reference: str | None = None) -> list[Run]:
-    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-        reference (str, optional): Name of the run to match. Default: the first one.
-
-    Raises:
-        ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
-            :func:`~mmgcp.utils.logs.read_runs`.
-    """
-    validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
-    if not any(validated) or (reference is None and not validated[0]):
-        return read_runs(work_dirs[:1])  # which tells what is missing
-    for work_dir in (work_dir for work_dir, known in zip(work_dirs, validated, strict=True) if not known):
-        warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
-    kept = [index for index, known in enumerate(validated) if known]
-    runs = read_runs([work_dirs[index] for index in kept], labels and [labels[index] for index in kept])
-    for run in runs:
-        key = 'epoch' if run.unit == 'epoch' else 'iter'
-        trained, last = (run.train[-1].get(key, 0) if run.train else 0), run.val[-1]['step']
-        if trained > last:
-            warnings.warn(f"'{run.name}' was trained up to {run.unit} {trained}, but its last validation is that of "
-                          f'{run.unit} {last}.', stacklevel=2)
-    return runs
-
-
-def _is_validated(work_dir):
-    """Whether a training has logged a validation; True where there is no log, which is reported later."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # lines that are cut off are reported when the log is read
-        return not logs or any('iter' not in record for log in logs for record in read_lines(log))
 
 
 def main() -> None:

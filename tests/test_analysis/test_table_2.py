@@ -6,11 +6,11 @@ import json
 import pytest
 from mmengine.config import Config
 
+from mmgcp.analysis.table_2 import TrainedRun, table_2
 from mmgcp.analysis.tables import save_table
-from mmgcp.apis.trainings import TrainedRun, read_trainings
+from mmgcp.apis.trainings import read_trainings
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import Run
-from tools.analysis_tools.print_table_2 import table_2
 
 NAN = float('nan')
 

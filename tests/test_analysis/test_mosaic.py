@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from tools.analysis_tools.mosaic import mosaic
+from mmgcp.analysis.mosaic import mosaic
 
 
 def test_pictures_stand_row_by_row(tmp_path):

@@ -1,12 +1,9 @@
-import runpy
 
 import pytest
 
+from mmgcp.analysis.comparison import results_table
 from mmgcp.utils.logs import Run
 
-from .conftest import ROOT
-
-results_table = runpy.run_path(str(ROOT / 'tools/analysis_tools/print_results.py'))['results_table']
 RUNS = [Run('gap', 'epoch', (), ({'step': 1, 'accuracy/top1': 10.}, {'step': 2, 'accuracy/top1': 61.25})),
         Run('mask_rcnn', 'epoch', (), ({'step': 12, 'coco/bbox_mAP': 0.3126}, ))]
 

@@ -1,15 +1,10 @@
-import runpy
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmgcp.analysis.comparison import comparison_sentence, plot_comparison
 from mmgcp.utils.logs import Run
-
-from .conftest import ROOT
-
-TOOL = runpy.run_path(str(ROOT / 'tools/analysis_tools/plot_comparison.py'))
-comparison_sentence, plot_comparison = TOOL['comparison_sentence'], TOOL['plot_comparison']
 
 
 def run(name, *accuracies):

@@ -1,0 +1,40 @@
+"""Table 4 of the paper (Wang et al., CVPR 2020) from the JSON files of robustness tests."""
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from .robustness_tables import table_of_means
+
+
+def table_4(paths: Sequence[str | Path]) -> str:
+    """Join files of tools/test_robustness.py in one Markdown table, with a row per network.
+
+    Differences are to the first network of the file in which a network comes first: GCP to GAP, by architecture.
+
+    Raises:
+        ValueError: If a file is missing or of another kind, or two files differ in a number.
+    """
+    rows, firsts, errors = {}, {}, {}
+    for path in paths:
+        networks = _read_networks(path)
+        for network in networks:
+            name, metrics = network['name'], network['metrics']
+            firsts.setdefault(name, networks[0]['name'])
+            if firsts[name] == networks[0]['name']:
+                errors.setdefault(name, {}).update(network.get('standard_errors', {}))
+            row = rows.setdefault(name, {})
+            for metric, value in metrics.items():
+                if row.setdefault(metric, value) != value:
+                    raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
+                                     'network its own name with --labels.')
+    return table_of_means(rows, firsts, errors)
+
+
+def _read_networks(path):
+    try:
+        networks = json.loads(Path(path).read_text(encoding='utf-8'))['networks']
+        return [dict(network, name=network['name'], metrics=network['metrics']) for network in networks]
+    except FileNotFoundError:
+        raise ValueError(f"'{path}' does not exist: measure with tools/test_robustness.py first.") from None
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"'{path}' is no JSON file of tools/test_robustness.py.") from None
