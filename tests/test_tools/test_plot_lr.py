@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import mmgcp.apis.launch  # noqa: F401 (some libraries print at their first import)
+
 from .conftest import ROOT
 
 CONFIG = '''
