@@ -109,6 +109,8 @@ def shorten(cfg):
         cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
     else:
         cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(CLASSES)
+        if 'img_size' in cfg.model.backbone:
+            cfg.model.backbone.img_size = CLASSIFIER_SIZE
     few_regions = next((few for kind, few in FEW_REGIONS.items() if kind in cfg.model.type), {})
     cfg.merge_from_dict({f'model.{key}': value for key, value in few_regions.items()})
     for hook in cfg.custom_hooks:
