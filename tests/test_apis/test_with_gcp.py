@@ -100,11 +100,13 @@ def test_few_channels_are_all_pooled(channels):
     ('deit/deit-tiny-distilled_4xb256_in1k', 16 + 2),
     ('xcit/xcit-nano-12-p16_8xb128_in1k', 16 + 1),
 ])
-def test_the_class_token_is_pooled_if_asked(name, tokens):
+def test_the_class_token_is_classified_too_if_asked(name, tokens):
     network = with_gcp(config(name, **(VIT if 'xcit' not in name else {})), reduced_channels=8, keep_class_token=True)
     assert network.changes['model']['backbone'] == dict(out_type='raw')
     assert f'returns {tokens} tokens of' in network.findings[0]
-    train_and_evaluate(network.cfg)
+    model = train_and_evaluate(network.cfg)
+    assert model.neck.num_extra_tokens == tokens - 16
+    assert model.head.fc_first.in_features == model.neck.reduction.in_channels
 
 
 @pytest.mark.parametrize('name, small', [
