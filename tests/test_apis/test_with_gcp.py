@@ -116,6 +116,13 @@ def test_a_class_token_that_is_not_there_is_not_kept(name, small):
         with_gcp(config(name, **small), keep_class_token=True)
 
 
+def test_a_class_token_beside_several_labels_is_refused():
+    cfg = config('vision_transformer/vit-base-p16_64xb64_in1k', **VIT)
+    cfg.model.head = dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=48)
+    with pytest.raises(SetupError, match='MultiLabelLinearClsHead gives an image several labels'):
+        with_gcp(cfg, reduced_channels=8, keep_class_token=True)
+
+
 def test_channels_of_mlp_mixer_are_pooled_and_not_its_tokens():
     """The neck gets them first, and pools the same as from a map of them."""
     cfg = config('mlp_mixer/mlp-mixer-base-p16_64xb64_in1k', **SMALL['mlp_mixer'])
