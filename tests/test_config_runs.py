@@ -100,6 +100,8 @@ def shorten(cfg):
         loader['dataset'].update(data_root='imagenet' if cfg.default_scope == 'mmpretrain' else 'coco/')
         loader['dataset'].update(indices=2, serialize_data=False)  # serialising collects garbage, which takes long
         loader['dataset'].pop('metainfo', None)
+        if loader['dataset']['type'] == 'ImageNet':  # MMPretrain's insists on 1,000 classes
+            loader['dataset'].update(type='CustomDataset', data_prefix=loader['dataset'].pop('split'))
         cfg[f'{split}_dataloader'] = loader
     if cfg.default_scope == 'mmdet':
         roi_head = cfg.model.get('roi_head') or {}
@@ -109,6 +111,10 @@ def shorten(cfg):
         cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
     else:
         cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(CLASSES)
+        if 'img_size' in cfg.model.backbone:
+            cfg.model.backbone.img_size = CLASSIFIER_SIZE
+        if cfg.model.backbone.type == 'SwinTransformer':
+            cfg.model.backbone.window_size = 2  # as large as its last map
     few_regions = next((few for kind, few in FEW_REGIONS.items() if kind in cfg.model.type), {})
     cfg.merge_from_dict({f'model.{key}': value for key, value in few_regions.items()})
     for hook in cfg.custom_hooks:
@@ -118,6 +124,8 @@ def shorten(cfg):
         cfg.optim_wrapper.skip = ['backbone.layer3', 'backbone.layer4']  # whose factors take seconds to invert
     if 'begin' in cfg.param_scheduler:
         cfg.param_scheduler.begin = 0
+    elif isinstance(cfg.param_scheduler, list):
+        cfg.param_scheduler = [part for part in cfg.param_scheduler if part.get('begin', 0) == 0]
     cfg.train_cfg.max_epochs = 1
     cfg.train_cfg.val_interval = 1
     cfg.default_hooks.checkpoint = None

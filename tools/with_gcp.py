@@ -18,7 +18,8 @@ def main() -> None:
                         help='normalisation of the covariance (default: %(default)s)')
     parser.add_argument('--channels', type=int,
                         help='channels whose covariance is taken (default: 256, or all if there are fewer)')
-    parser.add_argument('--keep-class-token', action='store_true', help='pool the class token with the other tokens')
+    parser.add_argument('--keep-class-token', action='store_true',
+                        help='classify the class token beside the covariance of the other tokens')
     args = parser.parse_args()
     MMLogger.get_instance('mmengine', log_level='WARNING')  # building networks logs a few lines
     with reported():

@@ -19,9 +19,10 @@ from .complexity import blank_image, scope_of, without_weights
 from .config_data import kind
 
 # Heads that are not one linear layer: the head of one layer that is trained alike, and the settings that both have.
+LINEAR_SETTINGS = ('loss', 'topk', 'cal_acc')
 LINEAR_HEADS = {
     **dict.fromkeys(('ClsHead', 'StackedLinearClsHead', 'VigClsHead', 'VisionTransformerClsHead', 'DeiTClsHead',
-                     'EfficientFormerClsHead', 'LeViTClsHead'), ('LinearClsHead', ('loss', 'topk', 'cal_acc'))),
+                     'EfficientFormerClsHead', 'LeViTClsHead'), ('LinearClsHead', LINEAR_SETTINGS)),
     'MultiLabelClsHead': ('MultiLabelLinearClsHead', ('loss', 'thr', 'topk')),
 }
 
@@ -46,7 +47,8 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
         reduced_channels (int, optional): Channels whose covariance is taken. Default: 256, the paper's, or as many as
             the backbone has if these are fewer.
-        keep_class_token (bool): Whether a transformer's class token is pooled with the others. Default: False.
+        keep_class_token (bool): Whether a transformer's class token is classified beside the covariance of the other
+            tokens, as in So-ViT. Default: False.
 
     Returns:
         CovarianceNetwork: The new config, its changes, and what was found.
@@ -69,7 +71,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         _check_classifier(cfg)
         model, new = cfg.model, copy.deepcopy(cfg)
         necks = [model.neck] if isinstance(model.get('neck'), dict) else list(model.get('neck') or ())
-        if any(kind(neck) == 'GlobalCovariancePooling' for neck in necks):
+        if any(kind(neck) in ('GlobalCovariancePooling', 'FirstAndSecondOrderPooling') for neck in necks):
             raise SetupError('the config pools by covariance already: set method and reduced_channels of its neck')
         backbone = _map_settings(model.backbone, 'raw' if keep_class_token else 'featmap')
         new.merge_from_dict({'model.backbone': copy.deepcopy(backbone)})
@@ -93,11 +95,20 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         if method != 'newton_schulz':
             neck['method'] = method
         head = _linear_head(model, MODELS.build(dict(neck)).out_channels)
+        if keep_class_token:
+            if 'MultiLabel' in kind(model.head):
+                raise SetupError(f'{kind(model.head)} gives an image several labels, and the head that classifies the '
+                                 'class token beside the covariance gives it one: leave the class token out')
+            extra = getattr(_build(new.model.backbone), 'num_extra_tokens', 1)
+            neck.update(type='mmgcp.FirstAndSecondOrderPooling', **dict(num_extra_tokens=extra) if extra > 1 else {})
+            same = {key: model.head.to_dict()[key] for key in LINEAR_SETTINGS if key in model.head}
+            head = dict(_delete_=True, type='mmgcp.FusionClsHead', num_classes=model.head.num_classes,
+                        in_channels=head['in_channels'], first_channels=channels, **same)
     settings = ', '.join(f'{key}={value!r}' for key, value in backbone.get('module', backbone).items())
     replaced = ' and '.join(map(kind, necks[len(kept):]))
     findings = [
         f'{source}{settings and f", with {settings},"} returns {text}',
-        f'GlobalCovariancePooling ({method}, {channels} to {reduced_channels} channels) '
+        f'{kind(neck)} ({method}, {channels} to {reduced_channels} channels) '
         + (f'replaces {replaced}' if replaced else 'is added'),
         (f'{head["type"]} with the same loss replaces {kind(model.head)}' if 'type' in head else
          f'{kind(model.head)} remains') + f', and reads {head["in_channels"]:,} numbers',

@@ -10,7 +10,10 @@ Examples:
 """
 from . import model_hub  # noqa: F401 (tells MMPretrain the names of the classifiers)
 from .backbones import AlexNet, GCPResNet
-from .heads import DropoutLinearClsHead
-from .necks import GlobalCovariancePooling
+from .heads import DropoutLinearClsHead, FusionClsHead
+from .necks import FirstAndSecondOrderPooling, GlobalCovariancePooling
 
-__all__ = ['AlexNet', 'DropoutLinearClsHead', 'GCPResNet', 'GlobalCovariancePooling']
+__all__ = [
+    'AlexNet', 'DropoutLinearClsHead', 'FirstAndSecondOrderPooling', 'FusionClsHead', 'GCPResNet',
+    'GlobalCovariancePooling'
+]

@@ -12,6 +12,7 @@ Examples:
     >>> list(METHODS)[:4]
     ['covariance', 'newton_schulz', 'eigh', 'power']
 """
+from .cross_covariance import CrossCovariancePooling, cross_covariance_pool
 from .diagnostics import covariance_diagnostics
 from .dropcov import draw_gate
 from .methods import METHODS
@@ -21,6 +22,6 @@ from .tensor_sketch import draw_sketch
 from .triu import symmetric_from_triu, triu_size, triu_vector
 
 __all__ = [
-    'METHODS', 'CovariancePooling', 'covariance_diagnostics', 'covariance_pool', 'draw_gate', 'draw_sketch',
-    'symmetric_from_triu', 'triu_size', 'triu_vector'
+    'METHODS', 'CovariancePooling', 'CrossCovariancePooling', 'covariance_diagnostics', 'covariance_pool',
+    'cross_covariance_pool', 'draw_gate', 'draw_sketch', 'symmetric_from_triu', 'triu_size', 'triu_vector'
 ]

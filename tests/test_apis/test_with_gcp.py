@@ -100,11 +100,13 @@ def test_few_channels_are_all_pooled(channels):
     ('deit/deit-tiny-distilled_4xb256_in1k', 16 + 2),
     ('xcit/xcit-nano-12-p16_8xb128_in1k', 16 + 1),
 ])
-def test_the_class_token_is_pooled_if_asked(name, tokens):
+def test_the_class_token_is_classified_too_if_asked(name, tokens):
     network = with_gcp(config(name, **(VIT if 'xcit' not in name else {})), reduced_channels=8, keep_class_token=True)
     assert network.changes['model']['backbone'] == dict(out_type='raw')
     assert f'returns {tokens} tokens of' in network.findings[0]
-    train_and_evaluate(network.cfg)
+    model = train_and_evaluate(network.cfg)
+    assert model.neck.num_extra_tokens == tokens - 16
+    assert model.head.fc_first.in_features == model.neck.reduction.in_channels
 
 
 @pytest.mark.parametrize('name, small', [
@@ -112,6 +114,13 @@ def test_the_class_token_is_pooled_if_asked(name, tokens):
 def test_a_class_token_that_is_not_there_is_not_kept(name, small):
     with pytest.raises(SetupError, match='has no class token to keep'):
         with_gcp(config(name, **small), keep_class_token=True)
+
+
+def test_a_class_token_beside_several_labels_is_refused():
+    cfg = config('vision_transformer/vit-base-p16_64xb64_in1k', **VIT)
+    cfg.model.head = dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=48)
+    with pytest.raises(SetupError, match='MultiLabelLinearClsHead gives an image several labels'):
+        with_gcp(cfg, reduced_channels=8, keep_class_token=True)
 
 
 def test_channels_of_mlp_mixer_are_pooled_and_not_its_tokens():

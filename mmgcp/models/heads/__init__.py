@@ -1,4 +1,5 @@
 """Heads."""
 from .dropout_linear_head import DropoutLinearClsHead
+from .fusion_head import FusionClsHead
 
-__all__ = ['DropoutLinearClsHead']
+__all__ = ['DropoutLinearClsHead', 'FusionClsHead']

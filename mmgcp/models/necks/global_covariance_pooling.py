@@ -7,7 +7,7 @@ from mmengine.model import BaseModule, PretrainedInit, initialize
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor
 
-from mmgcp.ops import CovariancePooling
+from mmgcp.ops import CovariancePooling, CrossCovariancePooling
 from mmgcp.registry import MODELS
 from mmgcp.utils.errors import SetupError
 
@@ -31,8 +31,11 @@ class GlobalCovariancePooling(BaseModule):
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
         norm_cfg (dict, optional): Normalisation after the reduction; None for a bias in its place. Default: BN.
         act_cfg (dict, optional): Activation after it; None for none. Default: ReLU.
+        heads (int, optional): Heads whose :func:`mmgcp.ops.cross_covariance_pool` is taken in place of a method, for a
+            representation of ``D^2 / (4 heads)`` numbers: 2,048 for 256 channels and 8 heads. Default: None.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
-        **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``.
+        **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``, or with ``heads``
+            of :class:`mmgcp.ops.CrossCovariancePooling`.
 
     Raises:
         ValueError: If a number of channels is below 1, or a setting is unknown or out of range.
@@ -45,7 +48,7 @@ class GlobalCovariancePooling(BaseModule):
     """
 
     def __init__(self, in_channels: int, reduced_channels: int = 256, method: str = 'newton_schulz',
-                 norm_cfg: dict | None = BN, act_cfg: dict | None = RELU,
+                 norm_cfg: dict | None = BN, act_cfg: dict | None = RELU, heads: int | None = None,
                  init_cfg: dict | Sequence[dict] | None = INIT_CFG, **options) -> None:
         super().__init__(init_cfg=list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
         for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
@@ -54,7 +57,12 @@ class GlobalCovariancePooling(BaseModule):
         self.published_init = init_cfg is INIT_CFG
         self.reduction = ConvModule(in_channels, reduced_channels, 1, norm_cfg=norm_cfg and dict(norm_cfg),
                                     act_cfg=act_cfg and dict(act_cfg))
-        self.pooling = CovariancePooling(reduced_channels, method, **options)
+        if heads is None:
+            self.pooling = CovariancePooling(reduced_channels, method, **options)
+        elif method != 'newton_schulz':
+            raise ValueError(f"heads={heads} takes the cross-covariance in place of method='{method}': set one of them")
+        else:
+            self.pooling = CrossCovariancePooling(reduced_channels, heads, **options)
         self.out_channels = self.pooling.out_channels
 
     def init_weights(self) -> None:

@@ -1,0 +1,5 @@
+_base_ = './regnetx-400mf_gap_modern.py'
+
+model = dict(
+    neck=dict(_delete_=True, type='mmgcp.GlobalCovariancePooling', in_channels=384, reduced_channels=256),
+    head=dict(in_channels=32896))

@@ -1,0 +1,114 @@
+import pytest
+import torch
+
+from mmgcp.ops import CrossCovariancePooling, cross_covariance_pool
+
+
+def straight(tokens, heads):
+    """So-ViT's representation of tokens (N, C), float64, head by head."""
+    tokens = tokens.double()
+    out = []
+    for head in tokens.chunk(heads, 1):
+        q, k = (head - head.mean(0)).chunk(2, 1)
+        u, s, v = torch.linalg.svd(q.T @ k / len(tokens))
+        out.append(u @ torch.diag(s.sqrt()) @ v)
+    return torch.stack(out)
+
+
+def mixed(*shape, dtype=torch.float64, device='cpu'):
+    """Features whose channels correlate."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(*shape, generator=generator, dtype=torch.float64)
+    return (x @ torch.randn(shape[-1], shape[-1], generator=generator, dtype=torch.float64)).to(device, dtype)
+
+
+def test_is_the_root_of_centred_cross_covariances(device):
+    x = mixed(2, 30, 24, device=device) + 5
+    expected = torch.stack([straight(tokens, 3) for tokens in x])
+    torch.testing.assert_close(cross_covariance_pool(x, 3), expected)
+    torch.testing.assert_close(cross_covariance_pool(x.mT.reshape(2, 24, 5, 6), 3), expected)  # a map
+    squared = torch.einsum('bhij,bhkj->bhik', expected, expected)
+    plain = cross_covariance_pool(x, 3, normalize=False)
+    torch.testing.assert_close(squared @ squared, plain @ plain.mT)
+
+
+@pytest.mark.parametrize('normalize', [True, False])
+def test_gradient(normalize):
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    mask[1, 6:] = False
+    x = mixed(2, 9, 12).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: cross_covariance_pool(x, 2, mask=mask, normalize=normalize), (x, ))
+
+
+def test_gradient_where_singular_values_coincide():
+    q, _ = torch.linalg.qr(torch.randn(8, 3, dtype=torch.float64) - 0.)
+    q = q - q.mean(0)
+    q, _ = torch.linalg.qr(q)
+    x = torch.cat([q, q], 1)[None].requires_grad_()  # M = I / 8
+    assert torch.autograd.gradcheck(lambda x: cross_covariance_pool(x, 1), (x, ))
+
+
+@pytest.mark.parametrize('x', [torch.zeros(2, 6, 8), torch.ones(2, 6, 8), mixed(2, 2, 8).float()],
+                         ids=['zeros', 'constant', 'rank 1'])
+def test_finite_where_singular_values_vanish(x):
+    x = x.clone().requires_grad_()
+    out = cross_covariance_pool(x, 1)
+    out.sum().backward()
+    assert out.isfinite().all() and x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('scale', [1e-18, 1e-3, 1e3, 1e18])
+def test_proportional_to_the_features(scale):
+    x = mixed(2, 20, 12, dtype=torch.float32)
+    torch.testing.assert_close(cross_covariance_pool(x * scale, 2) / scale, cross_covariance_pool(x, 2),
+                               rtol=1e-4, atol=1e-4)
+
+
+def test_padding_does_not_count():
+    x, mask = mixed(2, 10, 12), torch.ones(2, 10, dtype=torch.bool)
+    mask[1, 7:] = False
+    x[1, 7:] = torch.nan
+    out = cross_covariance_pool(x, 2, mask=mask)
+    torch.testing.assert_close(out[1:], cross_covariance_pool(x[1:, :7], 2))
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_keeps_the_dtype_and_computes_in_float32(dtype):
+    x = mixed(2, 20, 12).to(dtype)
+    out = cross_covariance_pool(x, 2)
+    expected = torch.stack([straight(tokens, 2) for tokens in x])
+    assert out.dtype == dtype
+    torch.testing.assert_close(out, expected.to(dtype), rtol=2e-2 if dtype == torch.bfloat16 else 2e-3, atol=1e-3)
+
+
+def test_leaves_autocast():
+    x = mixed(2, 20, 12, dtype=torch.float32)
+    expected = cross_covariance_pool(x, 2)
+    x.requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        out = cross_covariance_pool(x, 2)
+        half = cross_covariance_pool(x.bfloat16(), 2)
+        gradient, = torch.autograd.grad(out.square().sum(), x)
+    assert out.dtype == half.dtype == gradient.dtype == torch.float32
+    assert torch.equal(out, expected)
+
+
+def test_an_image_of_nan_spoils_no_other():
+    x = mixed(2, 20, 12)
+    expected = cross_covariance_pool(x, 2)[1]
+    x[0, 3, 4] = torch.nan
+    out = cross_covariance_pool(x, 2)
+    assert out[0].isnan().any()
+    torch.testing.assert_close(out[1], expected)
+
+
+@pytest.mark.parametrize('channels, heads, sentence', [
+    (8, 0, 'heads=0 must be an integer of at least 1'),
+    (8, 1.5, 'heads=1.5 must be an integer'),
+    (10, 2, '10 channels cannot be divided into heads=2 of two parts each: take a multiple of 4 channels'),
+])
+def test_refuses_heads(channels, heads, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        CrossCovariancePooling(channels, heads)
+    with pytest.raises(ValueError, match=sentence):
+        cross_covariance_pool(torch.rand(1, 4, channels), heads)
