@@ -11,6 +11,7 @@ Examples:
 from . import model_hub  # noqa: F401 (tells MMPretrain the names of the classifiers)
 from .backbones import AlexNet, GCPResNet
 from .heads import DropoutLinearClsHead
-from .necks import GlobalCovariancePooling
+from .necks import AttentivePooling, GlobalCovariancePooling, MomentPooling
 
-__all__ = ['AlexNet', 'DropoutLinearClsHead', 'GCPResNet', 'GlobalCovariancePooling']
+__all__ = ['AlexNet', 'AttentivePooling', 'DropoutLinearClsHead', 'GCPResNet', 'GlobalCovariancePooling',
+           'MomentPooling']
