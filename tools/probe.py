@@ -92,7 +92,7 @@ def main() -> None:
         (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
         plot_probes({name: (parameters(r), r.accuracies) for name, r in results.items()}, out / 'probes.png')
         best = max(results.values(), key=lambda result: result.held_out)
-        saved = save_probe(best.probe, backbone, loaders['val'], classes, out)
+        saved = save_probe(best.probe, backbone, cfg, loaders['val'], classes, out)
         print(f'Best on held-out photos: {best.probe.name}. {best.accuracies[0]:.2f} % with seed {args.seeds[0]}: '
               f"python tools/test.py {' '.join(map(str, saved))}")
 

@@ -154,8 +154,11 @@ def test_saved_classifier_gives_the_scores_of_the_probe(network, tmp_path, setti
     images = dict(inputs=[torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8) for _ in range(3)])
     features = backbone.features(images)
     probe = Probe(name, features.shape[1:], backbone.extra_tokens, 5, channels=8).eval()
-    config, checkpoint = save_probe(probe, backbone, dict(batch_size=1), list('abcde'), tmp_path)
-    model = MODELS.build(Config.fromfile(config).model).eval()
+    config, checkpoint = save_probe(probe, backbone, Config(dict(custom_imports=dict(imports=['json']))),
+                                    dict(batch_size=1), list('abcde'), tmp_path)
+    saved = Config.fromfile(config)
+    assert saved.custom_imports.imports == ['json']
+    model = MODELS.build(saved.model).eval()
     loaded = torch.load(checkpoint, weights_only=True)
     assert loaded['meta']['dataset_meta']['classes'] == list('abcde')
     assert model.load_state_dict(loaded['state_dict']) == ([], [])
@@ -204,12 +207,14 @@ def test_draw_rows_takes_a_share_of_each_class():
     assert set(inner) < set(rows) and np.bincount(labels[inner]).tolist() == [2, 1, 1]
 
 
-@pytest.mark.parametrize(('fraction', 'sentence'), [(0, 'must be above 0'), (1.5, 'at most 1'),
-                                                    (0.01, 'leaves a class with a single photo')])
-def test_bad_fractions(fraction, sentence):
+@pytest.mark.parametrize(('settings', 'sentence'), [
+    (dict(fraction=0), 'must be above 0'), (dict(fraction=1.5), 'at most 1'), (dict(epochs=0), 'epochs=0 must be'),
+    (dict(fraction=0.01), 'leaves a class with a single photo'),
+])
+def test_bad_settings(settings, sentence):
     data = separable((24, 4, 4), 0, 0)
     with pytest.raises(SetupError, match=sentence):
-        compare('linear', data, data, 0, [0], [1e-3], 1, fraction)
+        compare('linear', data, data, 0, **{**dict(seeds=[0], lrs=[1e-3], epochs=1), **settings})
 
 
 def test_heads_that_do_not_divide():

@@ -30,11 +30,8 @@ class Probe(nn.Module):
         channels (int): Channels whose covariance ``gcp`` takes. Default: 64.
         heads (int): Heads of ``attentive``. Default: 8.
 
-    Attributes:
-        layers (dict): Settings of ``neck`` and ``head``.
-
     Raises:
-        SetupError: If there is no such probe, or the heads do not divide the channels.
+        SetupError: If the heads do not divide the channels.
     """
 
     def __init__(self, name: str, shape: Sequence[int], extra_tokens: int, classes: int, channels: int = 64,
@@ -46,14 +43,12 @@ class Probe(nn.Module):
             gcp=dict(type='mmgcp.GlobalCovariancePooling', in_channels=width, reduced_channels=channels),
             moment=dict(type='mmgcp.MomentPooling', in_channels=width, extra_tokens=extra_tokens),
             attentive=dict(type='mmgcp.AttentivePooling', in_channels=width, heads=heads))
-        if name not in necks:
-            raise SetupError(f"there is no probe '{name}': choose from {', '.join(necks)}")
         self.name, self.extra_tokens = name, extra_tokens
         self.neck = necks[name] and MODELS.build(necks[name])
         head = dict(type='LinearClsHead', num_classes=classes, in_channels=getattr(self.neck, 'out_channels', width))
         self.layers = dict(neck=necks[name], head=head)
         self.head = MODELS.build(head)
-        for part in filter(None, (self.neck, self.head)):
+        for part in (self.neck, self.head):
             if hasattr(part, 'init_weights'):  # MMPretrain's average pooling has none
                 part.init_weights()
 
@@ -138,6 +133,8 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
     """
     if not 0 < fraction <= 1:
         raise SetupError(f'fraction={fraction} must be above 0 and at most 1')
+    if epochs < 1:
+        raise SetupError(f'epochs={epochs} must be at least 1')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if name == 'linear' and not extra_tokens:  # a map of one pixel, its mean, spares reading all of them in each epoch
         train, val = (Features(data.values.mean((2, 3), np.float32, keepdims=True), data.labels)
