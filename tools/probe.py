@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 
 from mmgcp.analysis.probes import plot_probes
 from mmgcp.analysis.tables import markdown_table, save_table
@@ -66,6 +67,7 @@ def loaders_of(cfg: Config, root: str) -> dict:
 
 def main() -> None:
     args = parse_args()
+    MMLogger.get_current_instance().setLevel('WARNING')  # without each initialised weight of each probe
     with reported(ValueError, OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)
         backbone = frozen_backbone(cfg, args.checkpoint)
@@ -76,6 +78,7 @@ def main() -> None:
         features = {split: cached_features(backbone, loader['dataset'], cache / split, args.half,
                                            loader.get('batch_size', 64), loader.get('num_workers', 1))
                     for split, loader in loaders.items()}
+        made = dict(command=shlex.join(['python', 'tools/probe.py', *sys.argv[1:]]), environment=environment())
         rows, results = [], {}
         for name in args.probes:
             start = time.perf_counter()
@@ -86,10 +89,9 @@ def main() -> None:
                          f'{result.lr:g}', f'{result.held_out:.2f}', f'{statistics.mean(result.accuracies):.2f}',
                          f'{spread:.2f}', f'{(time.perf_counter() - start) / 60:.1f}'])
             print(f'{name}: {rows[-1][5]} %', flush=True)
+            save_table(HEADER, rows, out / 'probes.csv')
+            (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
         print(f'\n{markdown_table(HEADER, rows)}\n')
-        save_table(HEADER, rows, out / 'probes.csv')
-        made = dict(command=shlex.join(['python', 'tools/probe.py', *sys.argv[1:]]), environment=environment())
-        (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
         plot_probes({name: (parameters(r), r.accuracies) for name, r in results.items()}, out / 'probes.png')
         best = max(results.values(), key=lambda result: result.held_out)
         saved = save_probe(best.probe, backbone, cfg, loaders['val'], classes, out)
