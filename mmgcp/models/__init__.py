@@ -11,9 +11,9 @@ Examples:
 from . import model_hub  # noqa: F401 (tells MMPretrain the names of the classifiers)
 from .backbones import AlexNet, GCPResNet
 from .heads import DropoutLinearClsHead, FusionClsHead
-from .necks import FirstAndSecondOrderPooling, GlobalCovariancePooling
+from .necks import AttentivePooling, FirstAndSecondOrderPooling, GlobalCovariancePooling, MomentPooling
 
 __all__ = [
-    'AlexNet', 'DropoutLinearClsHead', 'FirstAndSecondOrderPooling', 'FusionClsHead', 'GCPResNet',
-    'GlobalCovariancePooling'
+    'AlexNet', 'AttentivePooling', 'DropoutLinearClsHead', 'FirstAndSecondOrderPooling', 'FusionClsHead', 'GCPResNet',
+    'GlobalCovariancePooling', 'MomentPooling'
 ]

@@ -1,0 +1,1 @@
+"""Probes: small classifiers on the cached features of a frozen backbone."""

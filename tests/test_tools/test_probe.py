@@ -1,0 +1,58 @@
+"""The tool that compares probes on frozen features, on drawn images and a backbone with random weights."""
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from .conftest import CLASSIFIER
+
+ROOT = 'data/shapes/imagenet'
+
+
+@pytest.fixture(scope='module')
+def weights(workplace):
+    torch.manual_seed(0)
+    torch.save(MODELS.build(Config.fromfile(workplace.folder / CLASSIFIER).model).state_dict(),
+               workplace.folder / 'random.pth')
+    return 'random.pth'
+
+
+def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
+    for split in ('train', 'val'):  # the same images: random features generalise to no others
+        shutil.copytree(workplace.folder / ROOT / 'train', workplace.folder / 'easy' / split)
+    command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-3', '3e-2',
+               '--epochs', '40', '--channels', '16', '--out', 'probes', '--cache', 'cache')
+    output = workplace.run(*command)
+    assert output.count('Features of 48 images') == 2
+    folder = workplace.folder / 'probes'
+    header, *rows = (folder / 'probes.csv').read_text().splitlines()
+    assert header == 'probe,numbers,parameters,learning rate,held out (%),accuracy (%),spread,minutes'
+    assert [row.split(',')[0] for row in rows] == ['linear', 'gcp', 'moment', 'attentive']
+    assert rows[0].startswith('linear,128,"1,548",') and rows[1].startswith('gcp,136,')
+    assert {path.name for path in folder.iterdir()} == {'probes.csv', 'probes.json', 'probes.png', 'probes.pdf',
+                                                        'probe.py', 'probe.pth'}
+    made = json.loads((folder / 'probes.json').read_text())
+    assert made['command'].startswith(f'python tools/probe.py {CLASSIFIER} random.pth --data')
+    best = output.splitlines()[-1]
+    claimed = float(best.partition(' % with seed 0')[0].split()[-1])
+    assert best.endswith('python tools/test.py probes/probe.py probes/probe.pth')
+    tested = workplace.run('test.py', 'probes/probe.py', 'probes/probe.pth')
+    accuracy = float(re.search(r'accuracy/top1: ([\d.]+)', tested)[1])
+    assert accuracy == pytest.approx(claimed, abs=0.006) and accuracy > 20  # chance is 8.3
+
+    again = workplace.run(*command[:-4], '--out', 'again', '--cache', 'cache')
+    assert 'Features of' not in again
+    assert again.splitlines()[-1].partition(':')[0] == best.partition(':')[0]
+
+
+def test_bad_input(workplace, weights):
+    data = workplace.folder / 'other'
+    shutil.copytree(workplace.folder / ROOT, data)
+    shutil.rmtree(next((data / 'val').iterdir()))
+    output = workplace.run('probe.py', CLASSIFIER, weights, '--data', 'other', fails=True)
+    assert 'Stopped: the class folders in other/val are not those of other/train: 1 missing' in output
+    assert 'Traceback' not in output
