@@ -4,7 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .panels import add_legends
+from .panels import add_legend
 from .style import save_figure, use_style
 
 
@@ -28,5 +28,5 @@ def plot_probes(probes: Mapping[str, tuple[int, Sequence[float]]], path: str | P
             bars = [[mean - min(accuracies)], [max(accuracies) - mean]]
             axes.errorbar([parameters], [mean], bars, label=name, linestyle='none', capsize=3)
         axes.set(xscale='log', xlabel='trained parameters', ylabel='top-1 accuracy (%)')
-        add_legends(figure, [[axes]])
+        add_legend(figure)
         return save_figure(figure, path, formats)
