@@ -111,15 +111,9 @@ def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure as PNG and, beside it, as vector files of the same name; return the files, the PNG first.
+    """Write a figure as PNG and, beside it, in vector ``formats``, 'pdf' or 'svg'; return the files, the PNG first.
 
-    Args:
-        figure (matplotlib.figure.Figure): The figure.
-        path (str | Path): The PNG file; missing folders are made.
-        formats (Sequence[str]): Further formats, 'pdf' or 'svg'.
-
-    Raises:
-        ValueError: ``path`` does not end in ``.png``.
+    Missing folders are made. A ValueError says if ``path`` does not end in ``.png``.
     """
     path = Path(path)
     if path.suffix != '.png':

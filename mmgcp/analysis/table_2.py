@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmgcp.utils.logs import Run
+from mmgcp.utils.logs import Run, check_measured
 
 from .convergence import matched_run, matching_cell
 from .tables import decimals, number_cell
@@ -46,16 +46,14 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
             reference ends with NaN.
     """
-    for metric in metrics[1:]:
-        if not any(metric in training.run.metrics for training in trainings):
-            known = sorted({name for training in trainings for name in training.run.metrics})
-            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
+    check_measured([training.run for training in trainings], metrics[1:])
     rows = {}
     for group in [list(trainings)] if reference else _by_network(trainings):
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
-        matched, _ = matched_run([training.run for training in group], metrics[0], name)
+        matched = matched_run([training.run for training in group], metrics[0], name)
         reached = [_final(matched, metric) for metric in metrics]
-        for run, training in ((training.run, training) for training in group):
+        for training in group:
+            run = training.run
             epochs = int(run.curve(metrics[0])[0][-1])
             rows[run.name] = [
                 training.network, run.name, training.pooling, training.lr,
@@ -77,5 +75,4 @@ def _by_network(trainings):
 
 def _final(run, metric):
     """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
-    value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
-    return None if math.isnan(value) else value
+    return None if metric not in run.metrics or math.isnan(run.final(metric)) else run.final(metric)

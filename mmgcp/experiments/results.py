@@ -42,7 +42,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         write_records(results / job.landscape, {**settings, 'measured': landscapes[-1].settings},
                       [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
-    return f'{name} {run.curve(name)[1][-1]:.4g}'
+    return f'{name} {run.final(name):.4g}'
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
@@ -80,7 +80,7 @@ def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[s
     tables = {}
     for name, by_seed in runs.items():
         metrics = next(iter(by_seed.values())).metrics
-        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
+        finals = ([run.final(metric) for run in by_seed.values()] for metric in metrics)
         _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
         rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
     return list(tables.values())

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, under_prefix, workdir_checkpoint
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, resolved, tensors_of, under_prefix
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
@@ -41,8 +41,7 @@ def publish_backbone(filename: str, out: str) -> Published:
         SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be
             written.
     """
-    is_workdir = filename.startswith(WORKDIR_SCHEME)
-    source = Path(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]) if is_workdir else filename)
+    source = Path(resolved(filename))
     checkpoint = load_checkpoint(str(source))
     backbone = _backbone(checkpoint, filename)
     meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in META}
@@ -54,7 +53,7 @@ def publish_backbone(filename: str, out: str) -> Published:
 
     stem = Path(out)
     if stem.is_dir() or out.endswith('/'):
-        stem = stem / (filename[len(WORKDIR_SCHEME):] if is_workdir else source.stem)
+        stem = stem / (filename.removeprefix(WORKDIR_SCHEME) if filename.startswith(WORKDIR_SCHEME) else source.stem)
     # torch.hub reads the hash between the first hyphen and a dot.
     stem = stem.with_name(stem.name.removesuffix('.pth').replace('.', '_'))
     published = stem.with_name(f'{stem.name}-{digest}.pth')
