@@ -33,22 +33,20 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Compare trainings as Table 2 does: names of the columns, and the cells of a row per run, in the order given.
 
-    Metrics are those of the last validation. Differences from the reference, with an arrow up or down, are those of the
-    matching epoch from its full training, and of metrics from its values.
-
-    Args:
-        trainings (Sequence[TrainedRun]): The runs.
-        metrics (Sequence[str]): Validation metrics; those after the first may be missing in some runs.
-        reference (str, optional): Name of the run to match. By default each network has its own: its first run with
-            average pooling, or, if there is none, its first run.
+    ``metrics`` are those of the last validation; all but the first may be missing in some runs. Differences from the
+    reference, with an arrow up or down, are those of the matching epoch from its full training, and of metrics from its
+    values. ``reference`` names the run to match. By default each network has its own: its first run with average
+    pooling, or, if there is none, its first run.
 
     Raises:
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
             reference ends with NaN.
     """
     check_measured([training.run for training in trainings], metrics[1:])
+    networks = dict.fromkeys(training.network for training in trainings)
+    groups = [[training for training in trainings if training.network == network] for network in networks]
     rows = {}
-    for group in [list(trainings)] if reference else _by_network(trainings):
+    for group in [list(trainings)] if reference else groups:
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
         matched = matched_run([training.run for training in group], metrics[0], name)
         reached = [_final(matched, metric) for metric in metrics]
@@ -66,11 +64,6 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     header = ['network', 'run', 'pooling', 'lr', 'batch', f'{unit}s', f'matching {unit}',
               *(METRIC_HEADERS.get(metric, metric) for metric in metrics)]
     return header, [rows[training.run.name] for training in trainings]
-
-
-def _by_network(trainings):
-    networks = dict.fromkeys(training.network for training in trainings)
-    return [[training for training in trainings if training.network == network] for network in networks]
 
 
 def _final(run, metric):

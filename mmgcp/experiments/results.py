@@ -46,13 +46,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
-    """Read the logs of a plan's trainings by training and seed, in the order of the plan.
-
-    Trainings without logs are left out.
-
-    Raises:
-        ValueError: If a file cannot be read.
-    """
+    """Read the logs of those of a plan's trainings that have any, by training and seed, in the order of the plan."""
     logs = {training.name: {} for training in plan.trainings}
     for job in jobs_of(plan):
         if not job.measurement and (results / job.result).is_file():
