@@ -19,8 +19,9 @@ from mmengine.logging import MMLogger
 
 from mmgcp.analysis.probes import plot_probes
 from mmgcp.analysis.tables import markdown_table, save_table
+from mmgcp.apis.config_data import leaves
 from mmgcp.apis.launch import load_config
-from mmgcp.apis.preflight import check_data, leaves
+from mmgcp.apis.preflight import check_data
 from mmgcp.apis.probing.backbone import frozen_backbone
 from mmgcp.apis.probing.cache import cached_features
 from mmgcp.apis.probing.saving import save_probe

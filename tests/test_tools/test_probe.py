@@ -24,8 +24,8 @@ def weights(workplace):
 def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
     for split in ('train', 'val'):  # the same images: random features generalise to no others
         shutil.copytree(workplace.folder / ROOT / 'train', workplace.folder / 'easy' / split)
-    command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-3', '3e-2',
-               '--epochs', '40', '--channels', '16', '--out', 'probes', '--cache', 'cache')
+    command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-2', '3e-2',
+               '--epochs', '20', '--channels', '16', '--out', 'probes', '--cache', 'cache')
     output = workplace.run(*command)
     assert output.count('Features of 48 images') == 2
     folder = workplace.folder / 'probes'
@@ -54,5 +54,5 @@ def test_bad_input(workplace, weights):
     shutil.copytree(workplace.folder / ROOT, data)
     shutil.rmtree(next((data / 'val').iterdir()))
     output = workplace.run('probe.py', CLASSIFIER, weights, '--data', 'other', fails=True)
-    assert 'Stopped: the class folders in other/val are not those of other/train: 1 missing' in output
+    assert re.search(r'Stopped: the \d+ class folders in other/val are not the \d+ of other/train: .*1 missing', output)
     assert 'Traceback' not in output
