@@ -25,7 +25,7 @@ from mmgcp.apis.probing.cache import cached_features
 from mmgcp.apis.probing.photos import photo_loaders
 from mmgcp.apis.probing.saving import save_probe
 from mmgcp.apis.probing.training import PROBES, compare
-from mmgcp.datasets.class_folders import class_names
+from mmgcp.datasets.class_folders import subfolders
 from mmgcp.experiments.environment import environment
 from mmgcp.utils.reported import reported
 
@@ -59,7 +59,7 @@ def main() -> None:
         cfg = load_config(args.config, cfg_options=args.cfg_options)
         backbone = frozen_backbone(cfg, args.checkpoint)
         loaders = photo_loaders(cfg, args.data)
-        classes = class_names([Path(args.data, split) for split in loaders])
+        classes = subfolders(Path(args.data, 'train'))
         cache, out = (given or Path(cfg.work_dir, name) for given, name in ((args.cache, 'features'),
                                                                            (args.out, 'probes')))
         features = {split: cached_features(backbone, loader['dataset'], cache / split, args.half,
