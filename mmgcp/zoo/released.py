@@ -22,12 +22,9 @@ from .families import CONVERTIBLE, family_of, resnet_blocks
 
 # Names after the backbone, in ResNets and in MobileNetV2 and ShuffleNetV2.
 NECK_AND_HEAD = {
-    'layer_reduce.': 'neck.reduction.conv.',
-    'layer_reduce_bn.': 'neck.reduction.bn.',
-    'dimension_reduction.0.': 'neck.reduction.conv.',
-    'dimension_reduction.1.': 'neck.reduction.bn.',
-    'fc.': 'head.fc.',
-    'classifier.1.': 'head.fc.',
+    'layer_reduce.': 'neck.reduction.conv.', 'layer_reduce_bn.': 'neck.reduction.bn.',
+    'dimension_reduction.0.': 'neck.reduction.conv.', 'dimension_reduction.1.': 'neck.reduction.bn.',
+    'fc.': 'head.fc.', 'classifier.1.': 'head.fc.',
 }
 
 
@@ -76,13 +73,9 @@ class ReleasedNetwork:
 def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     """Convert a released checkpoint to one with exactly the tensors of the matching config.
 
-    Args:
-        checkpoint (dict): Contents of the released file, or a bare state dict. Names may begin with ``module.``.
-        filename (str): Name of the file in messages.
-
-    Returns:
-        tuple[dict, ReleasedNetwork]: ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records
-        the origin and the config.
+    The released one, called ``filename`` in messages, may be a bare state dict, with names that begin with ``module.``.
+    Returned are ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records the origin and the
+    config.
 
     Raises:
         SetupError: If there are no weights, they are NaN or infinite, or belong to a network that was not released.
