@@ -32,18 +32,10 @@ def comparison_sentence(runs: Sequence[Run]) -> str:
 
 
 def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: str | Path) -> list[Path]:
-    """Draw samples of the data, and the accuracy of each run after each epoch, under a sentence with the outcome.
+    """Draw samples of the data, and the accuracy of each run after each epoch, under :func:`comparison_sentence`.
 
-    Args:
-        runs (Sequence[Run]): The runs, of the same length.
-        pictures (Sequence[str | Path]): Image files, each in a folder with the name of its class.
-        path (str | Path): The PNG file to write.
-
-    Returns:
-        list[Path]: The files written, the PNG first.
-
-    Raises:
-        ValueError: As :func:`comparison_sentence`, or ``path`` does not end in ``.png``.
+    ``pictures`` are image files, each in a folder with the name of its class. Returned are the files written; errors
+    are those of the sentence and of :func:`~mmgcp.analysis.style.save_figure`.
     """
     sentence = comparison_sentence(runs)
     with use_style():

@@ -84,5 +84,4 @@ def _in_order(records):
 
 
 def _norm_ratio(record, name):
-    """Norm of a row over that of the first, the gradient that the network is trained with."""
     return record['rows'][name]['norm'] / next(iter(record['rows'].values()))['norm']

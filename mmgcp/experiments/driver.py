@@ -98,7 +98,6 @@ def _start(job, slot, at_once):
 
 
 def _finish(ended, results, seconds, at_once):
-    """Record the result of a job whose process has ended, and summarise it."""
     if ended.process.returncode:
         lines = _log(ended.job).read_text(errors='replace').strip().splitlines()
         reason = lines[-1].removeprefix('Stopped: ') if lines else 'no output'

@@ -151,5 +151,4 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
 
 
 def _text(value) -> str:
-    """Format a setting for ``--cfg-options``."""
     return '[' + ','.join(map(_text, value)) + ']' if isinstance(value, (list, tuple)) else str(value)
