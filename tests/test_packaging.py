@@ -105,7 +105,7 @@ def test_contents(wheel):
     assert configs <= names
     assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
             'mmgcp/robustness/references/alexnet_imagenet_c.json'} <= names
-    assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)  # no reproduction, no benchmarks
+    assert all(name.startswith(('mmgcp/', 'mmgcp-')) for name in names)  # no reproduction, no benchmarks
 
 
 def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
