@@ -1,4 +1,4 @@
-"""Draw a classifier's prediction: the picture, which pixels speak for the class, and the scores."""
+"""Draw a classifier's prediction: the picture, the class-activation map on it, and the scores."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,13 +21,13 @@ def plot_prediction(image: np.ndarray, names: Sequence[str], scores: Sequence[fl
         path (str | Path): The PNG file; missing folders are made.
     """
     with use_style():
-        figure = Figure(figsize=(8 if shares is None else 11, 3.4))
+        figure = Figure(figsize=(6 if shares is None else 8.5, 2.6))
         *pictures, bars = figure.subplots(1, 2 if shares is None else 3)
         for axes in pictures:
             axes.imshow(image)
             axes.axis('off')
         if shares is not None:
-            pictures[1].set_title(f'speaks for {names[0]}')
+            pictures[1].set_title(f'activation map: {names[0]}')
             heat, (height, width) = np.clip(shares, 0, None), image.shape[:2]
             pictures[1].imshow(heat / (heat.max() or 1), cmap='inferno', vmin=0, vmax=1, alpha=0.6,
                                interpolation='bilinear', extent=(-0.5, width - 0.5, height - 0.5, -0.5))

@@ -1,10 +1,11 @@
 """List the networks of the model zoo, with the accuracies of the paper, of its authors' release and of this project."""
+import difflib
 import fnmatch
 
 import yaml
 
 from mmgcp.analysis.tables import markdown_table
-from mmgcp.utils.configs import configs_folder, nearest_config
+from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 
 HEADER = ('config', 'family', 'parameters (M)', 'paper', 'release', 'mmgcp')
@@ -28,14 +29,15 @@ def listing(pattern: str = '*') -> str:
         | gcp/resnet18_gcp_imagenet.py         | ResNet GCP |           44.2 | 74.86 |   74.86 |       - |
     """
     folder = configs_folder()
-    rows = []
-    for metafile in yaml.safe_load((folder.parent / 'model-index.yml').read_text())['Import']:
-        for model in yaml.safe_load((folder.parent / metafile).read_text())['Models']:
-            if fnmatch.fnmatch(model['Name'], pattern if set(pattern) & set('*?[') else f'*{pattern}*'):
-                rows.append(_row(model))
-    if not rows:
-        raise SetupError(f"no network of the zoo is called '{pattern}'{nearest_config(pattern)}")
-    return f'{markdown_table(HEADER, rows, text=2)}\n\nTop-1 accuracy (%) or box AP; configs are in {folder}'
+    metafiles = yaml.safe_load((folder.parent / 'model-index.yml').read_text())['Import']
+    models = {model['Name']: model for metafile in metafiles
+              for model in yaml.safe_load((folder.parent / metafile).read_text())['Models']}
+    names = fnmatch.filter(models, pattern if set(pattern) & set('*?[') else f'*{pattern}*')
+    if not names:
+        nearest, = difflib.get_close_matches(pattern, models, n=1, cutoff=0)
+        raise SetupError(f"no network of the zoo is called '{pattern}'; the nearest name is {nearest}")
+    table = markdown_table(HEADER, [_row(models[name]) for name in names], text=2)
+    return f'{table}\n\nTop-1 accuracy (%) or box AP; configs are in {folder}'
 
 
 def _row(model: dict) -> list[str]:
