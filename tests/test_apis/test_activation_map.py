@@ -2,7 +2,6 @@
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
-from mmpretrain.models import ImageClassifier
 from torch import nn
 
 from mmgcp.apis.activation_map import activation_map
@@ -28,7 +27,7 @@ def classifier(neck, head='LinearClsHead', **head_settings):
     neck = MODELS.build(neck)
     width = neck((torch.rand(2, CHANNELS, 4, 4), ))[-1].shape[1]
     head = MODELS.build(dict(type=head, num_classes=CLASSES, in_channels=width, **head_settings))
-    model = ImageClassifier(backbone=Backbone(3), neck=neck, head=head)
+    model = MODELS.build(dict(type='ImageClassifier', backbone=Backbone(3), neck=neck, head=head))
     for parameter in model.parameters():  # not the small ones that they start with
         nn.init.uniform_(parameter, -1, 1)
     return model.double().eval()
