@@ -35,7 +35,7 @@ def checkout_commit(root: Path) -> str | None:
     What another repository that mmgcp is installed or copied into is at says nothing of mmgcp.
     """
     setup = root / 'setup.cfg'
-    if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():
+    if not (root / '.git').exists() or not setup.is_file() or 'name = mmgcp\n' not in setup.read_text():
         return None
     with suppress(OSError):  # git may be missing
         described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,
