@@ -1,7 +1,7 @@
 """Compare probes on the features of a frozen backbone: linear, GCP, moment and attentive pooling.
 
-The features of ROOT/train and ROOT/val are computed once. The probe with the highest held-out accuracy is saved as
-probe.py and probe.pth, for tools/test.py.
+The features of ROOT/train and ROOT/val are computed once. Each probe is saved with its backbone as an ordinary
+classifier, NAME.py and NAME.pth, for tools/test.py and tools/test_robustness.py.
 
 Example:
     python tools/probe.py configs/gap/resnet50_gap_imagenet.py workdir://resnet50_gap_imagenet --data data/birds
@@ -14,20 +14,19 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmgcp.analysis.probes import plot_probes
 from mmgcp.analysis.tables import markdown_table, save_table
 from mmgcp.apis.launch import load_config
-from mmgcp.apis.preflight import check_data, leaves
 from mmgcp.apis.probing.backbone import frozen_backbone
 from mmgcp.apis.probing.cache import cached_features
+from mmgcp.apis.probing.photos import photo_loaders
 from mmgcp.apis.probing.saving import save_probe
 from mmgcp.apis.probing.training import PROBES, compare
-from mmgcp.datasets.class_folders import class_names
+from mmgcp.datasets.class_folders import subfolders
 from mmgcp.experiments.environment import environment
-from mmgcp.utils.errors import SetupError
 from mmgcp.utils.reported import reported
 
 HEADER = ('probe', 'numbers', 'parameters', 'learning rate', 'held out (%)', 'accuracy (%)', 'spread', 'minutes')
@@ -53,26 +52,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def loaders_of(cfg: Config, root: str) -> dict:
-    """Loaders of ROOT/train and ROOT/val, both with the config's pipeline for testing."""
-    if not cfg.get('test_dataloader'):
-        raise SetupError('the config has no test_dataloader: the pipeline of the images comes from there')
-    pipeline = next(leaves(cfg.test_dataloader.dataset)).pipeline
-    settings = {key: value for key, value in cfg.test_dataloader.items() if key in ('batch_size', 'num_workers')}
-    loaders = {split: dict(settings, sampler=dict(type='DefaultSampler', shuffle=False), dataset=dict(
-        type='CustomDataset', data_root=root, data_prefix=split, pipeline=pipeline)) for split in ('train', 'val')}
-    check_data(Config({f'{split}_dataloader': loader for split, loader in loaders.items()}), list(loaders))
-    return loaders
-
-
 def main() -> None:
     args = parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')  # without each initialised weight of each probe
     with reported(ValueError, OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)
         backbone = frozen_backbone(cfg, args.checkpoint)
-        loaders = loaders_of(cfg, args.data)
-        classes = class_names([Path(args.data, split) for split in loaders])
+        loaders = photo_loaders(cfg, args.data)
+        classes = subfolders(Path(args.data, 'train'))
         cache, out = (given or Path(cfg.work_dir, name) for given, name in ((args.cache, 'features'),
                                                                            (args.out, 'probes')))
         features = {split: cached_features(backbone, loader['dataset'], cache / split, args.half,
@@ -91,12 +78,13 @@ def main() -> None:
             print(f'{name}: {rows[-1][5]} %', flush=True)
             save_table(HEADER, rows, out / 'probes.csv')
             (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
+            save_probe(result.probe, backbone, cfg, loaders['val'], classes, out)
         print(f'\n{markdown_table(HEADER, rows)}\n')
         plot_probes({name: (parameters(r), r.accuracies) for name, r in results.items()}, out / 'probes.png')
         best = max(results.values(), key=lambda result: result.held_out)
-        saved = save_probe(best.probe, backbone, cfg, loaders['val'], classes, out)
+        saved = out / best.probe.name
         print(f'Best on held-out photos: {best.probe.name}. {best.accuracies[0]:.2f} % with seed {args.seeds[0]}: '
-              f"python tools/test.py {' '.join(map(str, saved))}")
+              f'python tools/test.py {saved}.py {saved}.pth')
 
 
 def parameters(result) -> int:

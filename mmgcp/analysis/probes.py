@@ -4,7 +4,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from .panels import add_legends
 from .style import save_figure, use_style
 
 
@@ -26,7 +25,8 @@ def plot_probes(probes: Mapping[str, tuple[int, Sequence[float]]], path: str | P
         for name, (parameters, accuracies) in probes.items():
             mean = sum(accuracies) / len(accuracies)
             bars = [[mean - min(accuracies)], [max(accuracies) - mean]]
-            axes.errorbar([parameters], [mean], bars, label=name, linestyle='none', capsize=3)
+            axes.errorbar([parameters], [mean], bars, linestyle='none', capsize=3)
+            axes.annotate(name, (parameters, mean), (7, 0), textcoords='offset points', va='center')
         axes.set(xscale='log', xlabel='trained parameters', ylabel='top-1 accuracy (%)')
-        add_legends(figure, [[axes]])
+        axes.margins(x=0.2)
         return save_figure(figure, path, formats)

@@ -21,7 +21,7 @@ def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
     """Yield splits and the settings of their data sets, inside wrappers such as ``RepeatDataset``."""
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
-        for dataset in _leaves(loader.dataset) if loader else ():
+        for dataset in leaves(loader.dataset) if loader else ():
             yield split, dataset
 
 
@@ -48,9 +48,10 @@ def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[st
             yield split, dataset, place
 
 
-def _leaves(dataset: dict) -> Iterator[dict]:
+def leaves(dataset: dict) -> Iterator[dict]:
+    """Yield the data sets of images inside wrappers such as ``ConcatDataset``."""
     inner = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
     if inner is None:
         yield dataset
     for part in inner or ():
-        yield from _leaves(part)
+        yield from leaves(part)

@@ -24,8 +24,10 @@ def weights(workplace):
 def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
     for split in ('train', 'val'):  # the same images: random features generalise to no others
         shutil.copytree(workplace.folder / ROOT / 'train', workplace.folder / 'easy' / split)
-    command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-3', '3e-2',
-               '--epochs', '40', '--channels', '16', '--out', 'probes', '--cache', 'cache')
+        for index, folder in enumerate(sorted((workplace.folder / 'easy' / split).iterdir())):
+            folder.rename(folder.with_name(f'n{index:08}'))  # part of ImageNet's classes, with labels of their own
+    command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-2', '3e-2',
+               '--epochs', '20', '--channels', '16', '--out', 'probes', '--cache', 'cache')
     output = workplace.run(*command)
     assert output.count('Features of 48 images') == 2
     folder = workplace.folder / 'probes'
@@ -33,14 +35,16 @@ def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
     assert header == 'probe,numbers,parameters,learning rate,held out (%),accuracy (%),spread,minutes'
     assert [row.split(',')[0] for row in rows] == ['linear', 'gcp', 'moment', 'attentive']
     assert rows[0].startswith('linear,128,"1,548",') and rows[1].startswith('gcp,136,')
-    assert {path.name for path in folder.iterdir()} == {'probes.csv', 'probes.json', 'probes.png', 'probes.pdf',
-                                                        'probe.py', 'probe.pth'}
+    assert {path.name for path in folder.iterdir()} == {
+        *(f'probes.{ending}' for ending in ('csv', 'json', 'png', 'pdf')),
+        *(f'{name}.{ending}' for name in ('linear', 'gcp', 'moment', 'attentive') for ending in ('py', 'pth'))}
     made = json.loads((folder / 'probes.json').read_text())
     assert made['command'].startswith(f'python tools/probe.py {CLASSIFIER} random.pth --data')
     best = output.splitlines()[-1]
     claimed = float(best.partition(' % with seed 0')[0].split()[-1])
-    assert best.endswith('python tools/test.py probes/probe.py probes/probe.pth')
-    tested = workplace.run('test.py', 'probes/probe.py', 'probes/probe.pth')
+    saved = best.split()[-2:]
+    assert saved == [f"probes/{best.split(': ')[1].split('.')[0]}.{ending}" for ending in ('py', 'pth')]
+    tested = workplace.run('test.py', *saved)
     accuracy = float(re.search(r'accuracy/top1: ([\d.]+)', tested)[1])
     assert accuracy == pytest.approx(claimed, abs=0.006) and accuracy > 20  # chance is 8.3
 
@@ -54,5 +58,5 @@ def test_bad_input(workplace, weights):
     shutil.copytree(workplace.folder / ROOT, data)
     shutil.rmtree(next((data / 'val').iterdir()))
     output = workplace.run('probe.py', CLASSIFIER, weights, '--data', 'other', fails=True)
-    assert 'Stopped: the class folders in other/val are not those of other/train: 1 missing' in output
+    assert re.search(r'Stopped: the \d+ class folders in other/val are not the \d+ of other/train: .*1 missing', output)
     assert 'Traceback' not in output

@@ -12,7 +12,7 @@ from .training import PROBES, Probe
 
 def save_probe(probe: Probe, backbone: FrozenBackbone, cfg: Config, loader: dict, classes: Sequence[str],
                folder: Path) -> tuple[Path, Path]:
-    """Write config and checkpoint, ``probe.py`` and ``probe.pth``, tested on ``loader``; return their paths."""
+    """Write config and checkpoint, ``NAME.py`` and ``NAME.pth``, tested on ``loader``; return their paths."""
     out_type = {}
     if hasattr(backbone.model.backbone, 'out_type'):
         out_type = dict(out_type=PROBES[probe.name] if backbone.extra_tokens else 'featmap')
@@ -25,6 +25,7 @@ def save_probe(probe: Probe, backbone: FrozenBackbone, cfg: Config, loader: dict
     tensors = {**backbone.model.state_dict(), **probe.state_dict()}
     checkpoint = dict(meta=dict(dataset_meta=dict(classes=list(classes))),
                       state_dict={name: tensor.cpu() for name, tensor in tensors.items()})
-    save_checkpoint(checkpoint, folder / 'probe.pth')
-    saved.dump(folder / 'probe.py')
-    return folder / 'probe.py', folder / 'probe.pth'
+    config, weights = (folder / f'{probe.name}.{ending}' for ending in ('py', 'pth'))
+    save_checkpoint(checkpoint, weights)
+    saved.dump(config)
+    return config, weights

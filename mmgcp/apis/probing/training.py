@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.registry import MODELS
+from mmengine.runner import set_random_seed
 from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.seeds import seed_all
 
 from .cache import Features
 
@@ -141,7 +141,7 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
                       for data in (train, val))
 
     def trained(rows, lr, seed):
-        seed_all(seed)
+        set_random_seed(seed)
         probe = Probe(name, train.values.shape[1:], extra_tokens, len(np.unique(train.labels)), **settings).to(device)
         train_probe(probe, train, rows, lr, epochs, seed)
         return probe
