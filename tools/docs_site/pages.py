@@ -1,12 +1,13 @@
 """Let the site's pages link to files outside docs: as on the code host, but the linked files become pages of the site.
 
-A linked Markdown file is rendered, other text is shown as code, and a folder as the list of its files.
+A linked Markdown file or notebook is rendered, other text is shown as code, and a folder as the list of its files.
 """
 import re
 from os.path import normpath, relpath
 from pathlib import Path
 
 from mkdocs.structure.files import File
+from notebooks import as_markdown
 
 ROOT = Path(__file__).parents[2]
 # [text](path#anchor), and a line [name]: path
@@ -23,8 +24,10 @@ def on_files(files, config):
         for link in LINK.finditer(source.content_string):
             path = in_repository(source.src_uri, link['path'])
             if path and not path.startswith('docs/') and files.get_file_from_path(in_site(path)) is None:
-                queue.append(page_of(path, config))
-                files.append(queue[-1])
+                page, *figures = files_of(path, config)
+                queue.append(page)
+                for file in (page, *figures):
+                    files.append(file)
     return files
 
 
@@ -55,11 +58,16 @@ def in_site(path):
     return f'repository/{path}' + ('' if path.endswith('.md') else '.md')
 
 
-def page_of(path, config):
-    """The page that shows a file or folder."""
+def files_of(path, config):
+    """The page that shows a file or folder, and its figures."""
     source = ROOT / path
     if path.endswith('.md'):
-        return File.generated(config, in_site(path), abs_src_path=str(source))
+        return [File.generated(config, in_site(path), abs_src_path=str(source))]
+    if path.endswith('.ipynb'):
+        text, figures = as_markdown(source)
+        folder = Path(in_site(path)).parent
+        return [File.generated(config, in_site(path), content=text), *(
+            File.generated(config, f'{folder}/{name}', content=figure) for name, figure in figures.items())]
     if source.is_dir():
         # Folders in it are named, but no pages: results have hundreds.
         names = sorted(child.name for child in source.iterdir() if child.is_file())
@@ -67,4 +75,4 @@ def page_of(path, config):
         text = '\n'.join([*(f'- [{name}]({source.name}/{name})' for name in names), *(f'- {name}' for name in folders)])
     else:
         text = f'~~~~~~{LANGUAGES.get(source.suffix, "text")}\n{source.read_text()}\n~~~~~~'
-    return File.generated(config, in_site(path), content=f'{HIDDEN}# `{path}`\n\n{text}\n')
+    return [File.generated(config, in_site(path), content=f'{HIDDEN}# `{path}`\n\n{text}\n')]

@@ -41,6 +41,6 @@ class AttentivePooling(TokenPooling):
     def pool(self, tokens: Tensor) -> Tensor:
         """Pool tokens (B, N, C) to (B, :attr:`out_channels`)."""
         tokens = self.norm(tokens)
-        attention = (tokens @ self.query.mT / tokens.shape[2]**0.5).softmax(1)  # (B, N, heads)
+        attention = (tokens @ self.query.t() / tokens.shape[2]**0.5).softmax(1)  # (B, N, heads)
         value = self.value.weight.unflatten(0, (len(self.query), -1))  # (heads, d, C)
-        return torch.einsum('bhc,hdc->bhd', attention.mT @ tokens, value).flatten(1) + self.value.bias
+        return torch.einsum('bhc,hdc->bhd', attention.transpose(1, 2) @ tokens, value).flatten(1) + self.value.bias

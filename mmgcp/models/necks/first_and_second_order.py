@@ -64,7 +64,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
             first, inputs = inputs[:, 0], inputs[:, self.num_extra_tokens:]
         else:
             channels_last = inputs.dim() == 3 and inputs.shape[2] == self.reduction.in_channels
-            pixels = inputs.mT if channels_last else inputs.flatten(2)
+            pixels = inputs.transpose(1, 2) if channels_last else inputs.flatten(2)
             if mask is None:
                 first = pixels.mean(-1)
             else:

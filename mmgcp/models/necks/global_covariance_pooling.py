@@ -110,7 +110,7 @@ class GlobalCovariancePooling(BaseModule):
             return (self.forward(inputs[0], mask), )
         if inputs.dim() == 3:  # tokens are an image of one column
             channels_last = inputs.shape[2] == self.reduction.in_channels
-            inputs = (inputs.mT if channels_last else inputs)[..., None]
+            inputs = (inputs.transpose(1, 2) if channels_last else inputs)[..., None]
             mask = None if mask is None else mask[..., None]
         if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean, too
             raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '

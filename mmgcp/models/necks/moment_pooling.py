@@ -66,6 +66,6 @@ class MomentPooling(TokenPooling):
         first = tokens[:, 0] if self.extra_tokens else self.first_norm(words.mean(1))
         heads = self.norm(self.projection(words).unflatten(2, (self.heads, -1))).transpose(1, 2)  # (B, heads, N, d)
         heads = heads - heads.mean(2, keepdim=True)
-        cross = heads[:, :-1].mT @ heads[:, 1:] / words.shape[1]
+        cross = heads[:, :-1].transpose(2, 3) @ heads[:, 1:] / words.shape[1]
         moments = self.shrink(nn.functional.normalize(cross, dim=2))
         return torch.cat([first, moments.flatten(1)], 1) / 2

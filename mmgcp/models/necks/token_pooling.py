@@ -22,7 +22,7 @@ class TokenPooling(BaseModule):
                 raise SetupError(f'{type(self).__name__} pools the features of one stage, the backbone gives '
                                  f'{len(inputs)}: set its out_indices to the last stage alone')
             return (self.forward(inputs[0]), )
-        return self.pool(inputs.flatten(2).mT if inputs.dim() == 4 else inputs)
+        return self.pool(inputs.flatten(2).transpose(1, 2) if inputs.dim() == 4 else inputs)
 
 
 def check_heads(channels: int, heads: int, least: int = 1) -> None:
