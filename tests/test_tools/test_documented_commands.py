@@ -123,6 +123,7 @@ def test_it_is_run_here_or_needs_what_a_test_lacks(words, workplace):
     elif words[0] == 'mmgcp':
         command_line.main(words[1:])
     else:
+        (workplace.folder / 'my_gcp.py').unlink(missing_ok=True)  # several pages write it
         arguments = [str(ROOT / word) if (ROOT / word).is_file() else word for word in arguments]
         workplace.run(tool.removeprefix('tools/'), *arguments)
 
