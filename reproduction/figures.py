@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
-from mmgcp.analysis.landscape import plot_landscape
+from mmgcp.analysis.figure_2 import plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
 from mmgcp.analysis.style import label_ends, looks_of, save_figure, step_axis, use_style

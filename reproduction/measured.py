@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mmgcp.analysis.curvature import CurvatureLog, curvature_of
-from mmgcp.analysis.landscape import LandscapeLog, landscape_of
+from mmgcp.analysis.figure_2 import LandscapeLog, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult, RobustnessSummary
 from mmgcp.apis.robustness.networks import as_result
 from mmgcp.experiments.jobs import jobs_of

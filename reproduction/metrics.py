@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.landscape import LandscapeLog
+from mmgcp.analysis.figure_2 import LandscapeLog
 from mmgcp.analysis.robustness import per_image, summaries
 from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
 from mmgcp.analysis.curvature import curvature_rows
-from mmgcp.analysis.landscape import landscape_rows
+from mmgcp.analysis.figure_2 import landscape_rows
 from mmgcp.analysis.robustness import RobustnessResult, summaries
 from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.table_1 import gradient_rows

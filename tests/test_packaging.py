@@ -91,6 +91,11 @@ def install(tmp_path_factory):
     return install_into_new_environment
 
 
+@pytest.fixture(scope='module')
+def installed(install, wheel):
+    return install(wheel)
+
+
 @pytest.fixture
 def heirs(tmp_path):
     """Folder of another project, whose configs inherit mmgcp's."""
@@ -100,21 +105,47 @@ def heirs(tmp_path):
 
 
 def test_contents(wheel):
+    assert wheel.name == f'mmgcp-{__version__}-py3-none-any.whl'
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f'mmgcp/.mim/configs/{path.relative_to(configs_folder())}' for path in configs_folder().rglob('*.py')}
     assert configs <= names
     assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
             'mmgcp/robustness/references/alexnet_imagenet_c.json'} <= names
-    assert all(name.startswith(('mmgcp/', 'mm_gcp-')) for name in names)  # no reproduction, no benchmarks
+    assert all(name.startswith(('mmgcp/', 'mmgcp-')) for name in names)  # no reproduction, no benchmarks
 
 
-def test_the_wheel_serves_configs_and_models_by_name(install, wheel, heirs):
-    python, site_packages = install(wheel)
+def test_the_wheel_serves_configs_and_models_by_name(installed, heirs):
+    python, site_packages = installed
     package = str(site_packages / 'mmgcp/__init__.py')
     assert run(python, '-c', INHERIT, cwd=heirs) == [package, 'max_pool max_pool']
     by_name = run(python, '-c', BY_NAME.format(first='mmgcp.models', second='mmpretrain'), cwd=heirs)[-1]
     assert by_name == f'True False none {package} []'
     assert any(line.split() == ['mmgcp', __version__] for line in run(python, '-m', 'mmgcp', 'env', cwd=heirs))
+
+
+def test_the_command_is_a_door_to_the_tools(installed, heirs):
+    python, site_packages = installed
+    command = str(Path(python).parent / 'mmgcp')
+    assert run(command, cwd=heirs) == run(python, '-m', 'mmgcp', cwd=heirs)
+    listed = run(command, 'zoo', 'resnet50_gcp_m_imagenet', cwd=heirs)
+    assert '| gcp/resnet50_gcp_m_imagenet.py ' in listed[2]
+    assert listed[-1].endswith(f'{site_packages}/mmgcp/.mim/configs')
+    with_help = '\n'.join(run(command, 'train', '--help', cwd=heirs))
+    # MIM starts every training with --launcher, and takes --gpus in the help for that of OpenMMLab 1.0.
+    assert 'usage: mmgcp train ' in with_help and '--launcher' in with_help and '--gpus' not in with_help
+    done = subprocess.run([command, 'train', 'no.py'], cwd=heirs, capture_output=True, text=True)
+    assert done.returncode == 1 and '\nStopped: the config no.py does not exist' in done.stderr
+
+
+def test_mim_finds_the_package_its_tools_and_configs_by_name(installed):
+    """As MIM does, without it: it pins old setuptools. It joins folder and name of the *distribution*."""
+    python, site_packages = installed
+    script = "from importlib.metadata import distribution; print(distribution('mmgcp').locate_file('mmgcp'))"
+    assert run(python, '-c', script, cwd=site_packages.parent) == [str(site_packages / 'mmgcp')]
+    assert {'train.py', 'test.py'} <= {path.name for path in (site_packages / 'mmgcp/.mim/tools').iterdir()}
+    names = [path.name for path in (site_packages / 'mmgcp/.mim/configs').rglob('*.py') if '_base_' not in path.parts]
+    twice = {name for name in names if names.count(name) > 1}
+    assert twice == {'faster_rcnn_r50_gcp_m.py'}  # this one has to be given by its path
 
 
 def test_the_source_distribution_installs_what_the_wheel_does(install, sdist, wheel, heirs):

@@ -84,7 +84,7 @@ def main() -> None:
         best = max(results.values(), key=lambda result: result.held_out)
         saved = out / best.probe.name
         print(f'Best on held-out photos: {best.probe.name}. {best.accuracies[0]:.2f} % with seed {args.seeds[0]}: '
-              f'python tools/test.py {saved}.py {saved}.pth')
+              f'python -m mmgcp test {saved}.py {saved}.pth')
 
 
 def parameters(result) -> int:

@@ -35,7 +35,7 @@ def main() -> None:
     else:
         print(f'Parameters: {before.parameters / 1e6:.2f} to {after.parameters / 1e6:.2f} million; '
               f'FLOPs of an image: {before.flops / 1e9:.2f} to {after.flops / 1e9:.2f} billion')
-    print(f'{args.out} is written: python tools/train.py {args.out}')
+    print(f'{args.out} is written: python -m mmgcp train {args.out}')
 
 
 if __name__ == '__main__':

@@ -3,8 +3,10 @@
 The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
 epoch. Metrics are better when higher.
 """
+import operator
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +20,8 @@ from mmgcp.utils.records import read_lines
 from .style import label_ends, looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import arrow, decimals, markdown_table
 
-METRIC_NAMES = {
-    'accuracy/top1': 'Top-1 accuracy (%)',
-    'accuracy/top5': 'Top-5 accuracy (%)',
-    'coco/bbox_mAP': 'Box AP',
-    'coco/segm_mAP': 'Mask AP',
-}
+METRIC_NAMES = {'accuracy/top1': 'Top-1 accuracy (%)', 'accuracy/top5': 'Top-5 accuracy (%)',
+                'coco/bbox_mAP': 'Box AP', 'coco/segm_mAP': 'Mask AP'}
 
 
 def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int | None:
@@ -39,20 +37,17 @@ def matching_epoch(curve: tuple[np.ndarray, np.ndarray], target: float) -> int |
 def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None) -> str:
     """Compare runs in a Markdown table: what they reach, and when they match the final value of the reference.
 
-    Args:
-        runs (Sequence[Run]): The runs.
-        metric (str): Name of a validation metric.
-        reference (str, optional): Name of the run to match. Default: the first one.
+    ``metric`` is a validation metric; ``reference`` is the name of the run to match, by default the first one.
 
     Raises:
         ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
-    reference, target = matched_run(runs, metric, reference)
-    digits = decimals(target)
+    reference = matched_run(runs, metric, reference)
+    digits = decimals(reference.final(metric))
     cells = []
     for run in runs:
         epochs, values = run.curve(metric)
-        best = max(values[~np.isnan(values)], default=np.nan)
+        best = np.fmax.reduce(values)  # NaN only if all are
         cells.append([run.name, str(epochs[-1]), f'{best:.{digits}f}', f'{values[-1]:.{digits}f}',
                       matching_cell(run, reference, metric)])
     unit = runs[0].unit
@@ -68,16 +63,15 @@ def matching_cell(run: Run, reference: Run, metric: str) -> str:
     return 'not reached' if epoch is None else f'{epoch} ({arrow(epoch - epochs[-1], 0)})'
 
 
-def matched_run(runs: Sequence[Run], metric: str, reference: str | None = None) -> tuple[Run, float]:
-    """Return the run of a name, by default the first one, and its final value; errors as :func:`convergence_table`."""
+def matched_run(runs: Sequence[Run], metric: str, reference: str | None = None) -> Run:
+    """Return the run of a name, by default the first one; errors as :func:`convergence_table`."""
     run = next((run for run in runs if reference in (None, run.name)), None)
     if run is None:
         names = ', '.join(f"'{run.name}'" for run in runs)
         raise ValueError(f"No run is called '{reference}': choose the reference from {names}.")
-    final = float(run.curve(metric)[1][-1])
-    if np.isnan(final):
+    if np.isnan(run.final(metric)):
         raise ValueError(f"The reference '{run.name}' ends with NaN for '{metric}': choose another reference.")
-    return run, final
+    return run
 
 
 def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1', reference: str | None = None,
@@ -86,7 +80,8 @@ def draw_convergence(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1
 
     Arguments are those of :func:`draw_curves` and, with its errors, :func:`convergence_table`.
     """
-    reference, target = matched_run(runs, metric, reference)
+    reference = matched_run(runs, metric, reference)
+    target = reference.final(metric)
     lines = draw_curves(ax, runs, metric, looks)
     draw_target(ax, target, f'final of {reference.name}: {target:.{decimals(target)}f}')
     matches = 0
@@ -103,14 +98,8 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
                 looks: Mapping[str, dict] | None = None) -> list[Line2D]:
     """Draw a metric against epochs for all runs, which may differ in length, and nothing else (Fig. 4, right).
 
-    Args:
-        ax (Axes): Where to draw: a whole figure, or one panel of several.
-        runs (Sequence[Run]): The runs.
-        metric (str): Name of a validation metric.
-        looks (Mapping[str, dict], optional): From :func:`~mmgcp.analysis.style.looks_of`, by name of the run.
-
-    Raises:
-        ValueError: If a run lacks the metric.
+    ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`, by name of the run. A ValueError says if a run lacks
+    the metric.
     """
     step_axis(ax, runs[0].unit)
     ax.set_ylabel(METRIC_NAMES.get(metric, metric))
@@ -132,19 +121,12 @@ def draw_target(ax: Axes, value: float, text: str) -> None:
 
 def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, path: str | Path,
                             reference: str | None = None, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure with the convergence curves of several networks, a panel for each (Fig. 3).
+    """Write a figure with the convergence curves of several networks, a panel for each, by title (Fig. 3).
 
-    Args:
-        panels (Mapping[str, Sequence[Run]]): Runs by title of the panel.
-        metric (str): Name of a validation metric.
-        path (str | Path): The PNG file to write.
-        reference (str, optional): Name of the run to match in each panel. Default: the first one of each.
-        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
-
-    Raises:
-        ValueError: As :func:`convergence_table`, or if ``path`` does not end in ``.png``.
+    ``metric`` and ``reference`` are those of :func:`convergence_table` for each panel, ``path`` and ``formats`` those
+    of :func:`~mmgcp.analysis.style.save_figure`, with their errors.
     """
-    columns = len(panels) if len(panels) <= 3 else 2 if len(panels) == 4 else 3
+    columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
     with use_style():
         figure = Figure(figsize=(6.4 if columns == 1 else 5 * columns, 3.7 * rows))  # inches
@@ -157,7 +139,6 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
 
 
 def _mark_match(ax, epoch, value, color, height):
-    """Ring the point of a curve that matches the reference, and lead from it to its epoch, written at ``height``."""
     ax.plot(epoch, value, marker='o', markersize=10, fillstyle='none', color=color, linestyle='none')
     ax.annotate(f'{epoch}', (epoch, value), (epoch, height), textcoords=('data', 'axes fraction'), color=color,
                 ha='center', arrowprops={'arrowstyle': '-', 'color': color, 'linewidth': 0.9, 'linestyle': ':',
@@ -168,22 +149,16 @@ def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] |
                         reference: str | None = None) -> list[Run]:
     """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
 
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-        reference (str, optional): Name of the run to match. Default: the first one.
-
     Raises:
-        ValueError: If the first run, which is the reference by default, has not been validated, none is left, or as
+        ValueError: If no run has been validated, the first has not and is the reference, as it is by default, or as
             :func:`~mmgcp.utils.logs.read_runs`.
     """
     validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
     if not any(validated) or (reference is None and not validated[0]):
         return read_runs(work_dirs[:1])  # which tells what is missing
-    for work_dir in (work_dir for work_dir, known in zip(work_dirs, validated, strict=True) if not known):
+    for work_dir in compress(work_dirs, map(operator.not_, validated)):
         warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
-    kept = [index for index, known in enumerate(validated) if known]
-    runs = read_runs([work_dirs[index] for index in kept], labels and [labels[index] for index in kept])
+    runs = read_runs(list(compress(work_dirs, validated)), labels and list(compress(labels, validated)))
     for run in runs:
         key = 'epoch' if run.unit == 'epoch' else 'iter'
         trained, last = (run.train[-1].get(key, 0) if run.train else 0), run.val[-1]['step']

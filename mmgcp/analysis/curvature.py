@@ -80,16 +80,14 @@ def check_same_settings(settings: Mapping[str, dict]) -> None:
 def curvature_rows(curvatures: Sequence[CurvatureLog]) -> tuple[list[str], list[list[str]]]:
     """List names of columns and, for each checkpoint of the runs, a row of cells; what was not found is ``nan``.
 
-    They are steps, loss, eigenvalues and how many of them converged, the largest of their residuals, trace with its
-    standard error, products and seconds.
+    'residual' is the largest of the eigenvalues' residuals; the trace has its standard error.
 
     Raises:
         ValueError: As :func:`check_same_settings`, or the runs count their steps differently.
     """
     _check(curvatures)
     settings = curvatures[0].settings
-    number = settings['eigenvalues']
-    smallest = ['smallest'] if settings['smallest'] else []
+    number, smallest = settings['eigenvalues'], ['smallest'] if settings['smallest'] else []
     header = ['run', curvatures[0].unit, 'loss', *(f'lambda_{index + 1}' for index in range(number)), 'converged',
               'residual', *smallest, 'trace', 'products', 'seconds']
     return header, [[run.name, *_cells(record, number, bool(smallest))] for run in curvatures for record in run.records]
@@ -99,33 +97,27 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
                    formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Draw the largest eigenvalue and the trace against epochs, with bars of the trace's standard error.
 
-    Axes of values are logarithmic where all values are positive. Curves have gaps where a value was not found; the
-    legend counts them.
-
-    Args:
-        curvatures (Sequence[CurvatureLog]): The runs; they may differ in length.
-        path (str | Path): The PNG file to write.
-        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
-
-    Raises:
-        ValueError: As :func:`curvature_rows`, or ``path`` does not end in ``.png``.
+    Axes of values are logarithmic where all values are positive. Curves, which may differ in length, have gaps where a
+    value was not found; the legend counts them. Arguments and errors are those of :func:`curvature_rows` and
+    :func:`~mmgcp.analysis.style.save_figure`.
     """
     _check(curvatures)
     with use_style():
         figure = Figure(figsize=(8.4, 3.6))  # inches: two panels
         panels = figure.subplots(1, 2)
+        lowest = [[], []]  # values of each panel, below their bars
         for run in curvatures:
+            steps, trace, error = map(run.column, ('step', 'trace', 'trace_error'))
             gaps = int((~np.isfinite(run.largest)).sum())
             label = run.name + (f' ({gaps} of {len(run.records)} not found)' if gaps else '')
-            panels[0].errorbar(run.column('step'), run.largest, label=label)
-            panels[1].errorbar(*map(run.column, ('step', 'trace', 'trace_error')), capsize=2, label=label)
-        lowest = (np.concatenate([run.largest for run in curvatures]),
-                  np.concatenate([run.column('trace') - run.column('trace_error') for run in curvatures]))
+            panels[0].errorbar(steps, run.largest, label=label)
+            panels[1].errorbar(steps, trace, error, capsize=2, label=label)
+            lowest[0] += run.largest.tolist()
+            lowest[1] += (trace - error).tolist()
         for ax, values, quantity in zip(panels, lowest, (r'Largest eigenvalue $\lambda_1$', 'Trace'), strict=True):
             step_axis(ax, curvatures[0].unit)
             ax.set_ylabel(f'{quantity} of the Hessian')
-            values = values[np.isfinite(values)]
-            if len(values) and values.min() > 0:
+            if min(filter(np.isfinite, values), default=0) > 0:
                 ax.set_yscale('log')
                 ax.yaxis.set_major_formatter(LogFormatter())
                 ax.yaxis.set_minor_formatter(LogFormatter())

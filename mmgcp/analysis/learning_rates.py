@@ -16,10 +16,6 @@ from .tables import markdown_table
 
 Curves = Mapping[str, np.ndarray]
 
-NETWORKS = ('ResNet', 'MobileNetV2', 'ShuffleNetV2')
-# In this order a setting has the same colour in all panels.
-SETTINGS = ('norm', 'fast', 'adju', 'adju_release')
-
 
 class Schedule(NamedTuple):
     """A config, and settings that replace some of its own, by key as in ``--cfg-options``."""
@@ -29,13 +25,15 @@ class Schedule(NamedTuple):
 
 def schedules() -> dict[str, dict[str, Schedule]]:
     """Return the settings of Table 3 and of the authors' release: by name, 'LR_norm', by family of networks."""
-    folder = configs_folder() / '_base_' / 'schedules'
-    files = {family: {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py' for setting in SETTINGS}
-             for family in NETWORKS}
-    found = {family: {name: Schedule(file, {}) for name, file in settings.items() if file.is_file()}
-             for family, settings in files.items()}
+    folder, found = configs_folder() / '_base_' / 'schedules', {}
+    for family in ('ResNet', 'MobileNetV2', 'ShuffleNetV2'):
+        # In this order a setting has the same colour in all panels.
+        files = {f'LR_{setting}': folder / f'{family.lower()}_lr_{setting}.py'
+                 for setting in ('norm', 'fast', 'adju', 'adju_release')}
+        found[family] = {name: Schedule(file, {}) for name, file in files.items() if file.is_file()}
     for name in ('LR_adju', 'LR_fast'):  # the release counts the epochs of ResNets from 0
-        found['ResNet'][f'{name}_release'] = Schedule(files['ResNet'][name], {'param_scheduler.first_epoch': 0})
+        file = found['ResNet'][name].file
+        found['ResNet'][f'{name}_release'] = Schedule(file, {'param_scheduler.first_epoch': 0})
     return found
 
 
@@ -54,11 +52,9 @@ def merge_equal_curves(curves: Curves) -> dict[str, np.ndarray]:
 
 
 def learning_rate_table(groups: Mapping[str, Curves], epochs: Sequence[int]) -> str:
-    """Write rates as a Markdown table: number of epochs, those of chosen epochs, and the last.
+    """Write rates as a Markdown table: a row per curve, after its title and name, a column for each of ``epochs``.
 
-    Args:
-        groups (Mapping[str, Curves]): Curves by name, by title; the title stands before the name.
-        epochs (Sequence[int]): Epochs, counted from 1, with a column each, empty for curves that end before.
+    Epochs count from 1; the cells of those after the end of a curve are empty. Its length and last rate have columns.
     """
     rows = [[' '.join(filter(None, (title, name))), str(len(rates)), *(_cell(rates, epoch) for epoch in epochs),
              _cell(rates, len(rates))] for title, curves in groups.items() for name, rates in curves.items()]
@@ -79,20 +75,11 @@ def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
 def plot_learning_rates(groups: Mapping[str, Curves], path: str | Path, log: bool = False,
                         formats: Sequence[str] = ('pdf', ), runs: Sequence[Run] = (),
                         metric: str = 'accuracy/top1') -> list[Path]:
-    """Write a figure of learning rates with a panel per group, each with axes of its own.
+    """Write a figure of learning rates with a panel per group, by title, each with axes of its own.
 
-    ``runs`` add a panel with their convergence (Fig. 4), in which each looks like the curve of rates at its place.
-
-    Args:
-        groups (Mapping[str, Curves]): Curves by name, by title of the panel.
-        path (str | Path): The PNG file to write.
-        log (bool): Logarithmic axes of rates.
-        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
-        runs (Sequence[Run]): Trainings with these rates, in the order of the curves.
-        metric (str): Validation metric to draw of them.
-
-    Raises:
-        ValueError: If ``path`` does not end in ``.png``, or a run lacks the metric.
+    ``log`` makes the axes of rates logarithmic. ``runs``, trainings with these rates in their order, add a panel with
+    their convergence in ``metric`` (Fig. 4), in which each looks like the curve of rates at its place. ``path`` and
+    ``formats`` are those of :func:`~mmgcp.analysis.style.save_figure`; a ValueError says if a run lacks the metric.
     """
     with use_style():
         number = len(groups) + bool(runs)

@@ -6,11 +6,7 @@ from PIL import Image
 
 
 def mosaic(paths: Sequence[str | Path], columns: int = 2) -> Image.Image:
-    """Put pictures side by side, at least one per row, in white cells of the size of the largest.
-
-    Raises:
-        ValueError: If there are no pictures.
-    """
+    """Put pictures, at least one, side by side in white cells of the size of the largest."""
     if not paths:
         raise ValueError('There are no pictures to put together.')
     pictures = [Image.open(path).convert('RGB') for path in paths]

@@ -1,5 +1,6 @@
 """Figures with a panel per network, as Figs. 2 and 3 (Wang et al., CVPR 2020): their runs and legend."""
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
@@ -18,11 +19,8 @@ def panels_of(work_dirs: Sequence[str], panels: Sequence[Sequence[str]] = (), la
               title: str = '') -> list[Panel]:
     """Convert the arguments of a command line to panels.
 
-    Args:
-        work_dirs (Sequence[str]): Runs of a single panel.
-        panels (Sequence[Sequence[str]]): Instead of them, per panel its title and its runs.
-        labels (Sequence[str], optional): Names of all runs; where all panels have as many runs, those of one suffice.
-        title (str): Title of a single panel.
+    These are ``work_dirs``, the runs of a single panel with a ``title``, or in their place ``panels``, each a title and
+    its runs; and the names of all runs, where those of one panel suffice if all have as many.
 
     Raises:
         ValueError: If there are no runs, runs inside and outside of panels, a panel without runs, two panels of one
@@ -42,10 +40,9 @@ def panels_of(work_dirs: Sequence[str], panels: Sequence[Sequence[str]] = (), la
 
 
 def add_legend(figure: Figure) -> None:
-    """Put one legend of all axes below the figure, where it covers nothing, and make the figure higher by it.
+    """Put one legend of all axes below a figure, where it covers nothing, and make the figure higher by it.
 
-    Args:
-        figure (Figure): The figure, in constrained layout. What has the same label must look the same.
+    The figure has constrained layout. What has the same label must look the same.
     """
     entries = {}
     for ax in figure.axes:
@@ -63,8 +60,8 @@ def _labels(groups, labels):
     if labels is None:
         return [None] * len(groups)
     if len(labels) == sum(sizes):
-        ends = [sum(sizes[:index + 1]) for index in range(len(sizes))]
-        return [list(labels[end - size:end]) for end, size in zip(ends, sizes, strict=True)]
+        rest = iter(labels)
+        return [list(islice(rest, size)) for size in sizes]
     if {len(labels)} == set(sizes):
         return [list(labels)] * len(groups)
     raise ValueError(f'{len(labels)} labels for {sum(sizes)} runs: give one label per run'

@@ -27,18 +27,10 @@ STYLE = {
     'axes.prop_cycle': cycler(color=COLORS * 4) + cycler(marker=MARKERS * 4) + cycler(linestyle=DASHES * 7),
     'figure.figsize': (6.4, 4.4),  # inches: legible at the width of a page
     'figure.constrained_layout.use': True,
-    'font.size': 10,
-    'axes.titlesize': 11,
-    'axes.spines.top': False,
-    'axes.spines.right': False,
-    'axes.grid': True,
-    'axes.axisbelow': True,
-    'grid.color': '#E0E0E0',
-    'grid.linewidth': 0.6,
-    'lines.linewidth': 1.5,
-    'lines.markersize': 4.5,
-    'legend.frameon': False,
-    'legend.fontsize': 9,
+    'font.size': 10, 'axes.titlesize': 11, 'legend.fontsize': 9,
+    'axes.spines.top': False, 'axes.spines.right': False, 'legend.frameon': False,
+    'axes.grid': True, 'axes.axisbelow': True, 'grid.color': '#E0E0E0', 'grid.linewidth': 0.6,
+    'lines.linewidth': 1.5, 'lines.markersize': 4.5,
     'savefig.dpi': 200,
     'pdf.fonttype': 42,  # TrueType: text in the PDF stays text
 }
@@ -111,15 +103,9 @@ def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write a figure as PNG and, beside it, as vector files of the same name; return the files, the PNG first.
+    """Write a figure as PNG and, beside it, in vector ``formats``, 'pdf' or 'svg'; return the files, the PNG first.
 
-    Args:
-        figure (matplotlib.figure.Figure): The figure.
-        path (str | Path): The PNG file; missing folders are made.
-        formats (Sequence[str]): Further formats, 'pdf' or 'svg'.
-
-    Raises:
-        ValueError: ``path`` does not end in ``.png``.
+    Missing folders are made. A ValueError says if ``path`` does not end in ``.png``.
     """
     path = Path(path)
     if path.suffix != '.png':

@@ -44,15 +44,8 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
 
     Its panels are the cosines of all rows to Eq. 6 (of a network with average pooling: to GAP), their norms over that
     of the gradient which the network is trained with, and their singular values at the end, over the largest.
-
-    Args:
-        records (Sequence[dict]): Measurements of one training, see this module.
-        path (str | Path): The PNG file to write.
-        title (str): Title, often the network.
-        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
-
-    Raises:
-        ValueError: If there are no records, or ``path`` does not end in ``.png``.
+    ``records`` and errors are those of :func:`gradient_rows`, ``path`` and ``formats`` those of
+    :func:`~mmgcp.analysis.style.save_figure`.
     """
     records = _in_order(records)
     rows = records[-1]['rows']
@@ -91,5 +84,4 @@ def _in_order(records):
 
 
 def _norm_ratio(record, name):
-    """Norm of a row over that of the first, the gradient that the network is trained with."""
     return record['rows'][name]['norm'] / next(iter(record['rows'].values()))['norm']

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmgcp.utils.logs import Run
+from mmgcp.utils.logs import Run, check_measured
 
 from .convergence import matched_run, matching_cell
 from .tables import decimals, number_cell
@@ -33,29 +33,25 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
             reference: str | None = None) -> tuple[list[str], list[list[str]]]:
     """Compare trainings as Table 2 does: names of the columns, and the cells of a row per run, in the order given.
 
-    Metrics are those of the last validation. Differences from the reference, with an arrow up or down, are those of the
-    matching epoch from its full training, and of metrics from its values.
-
-    Args:
-        trainings (Sequence[TrainedRun]): The runs.
-        metrics (Sequence[str]): Validation metrics; those after the first may be missing in some runs.
-        reference (str, optional): Name of the run to match. By default each network has its own: its first run with
-            average pooling, or, if there is none, its first run.
+    ``metrics`` are those of the last validation; all but the first may be missing in some runs. Differences from the
+    reference, with an arrow up or down, are those of the matching epoch from its full training, and of metrics from its
+    values. ``reference`` names the run to match. By default each network has its own: its first run with average
+    pooling, or, if there is none, its first run.
 
     Raises:
         ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
             reference ends with NaN.
     """
-    for metric in metrics[1:]:
-        if not any(metric in training.run.metrics for training in trainings):
-            known = sorted({name for training in trainings for name in training.run.metrics})
-            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
+    check_measured([training.run for training in trainings], metrics[1:])
+    networks = dict.fromkeys(training.network for training in trainings)
+    groups = [[training for training in trainings if training.network == network] for network in networks]
     rows = {}
-    for group in [list(trainings)] if reference else _by_network(trainings):
+    for group in [list(trainings)] if reference else groups:
         name = reference or next((training for training in group if training.pooling == 'GAP'), group[0]).run.name
-        matched, _ = matched_run([training.run for training in group], metrics[0], name)
+        matched = matched_run([training.run for training in group], metrics[0], name)
         reached = [_final(matched, metric) for metric in metrics]
-        for run, training in ((training.run, training) for training in group):
+        for training in group:
+            run = training.run
             epochs = int(run.curve(metrics[0])[0][-1])
             rows[run.name] = [
                 training.network, run.name, training.pooling, training.lr,
@@ -70,12 +66,6 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     return header, [rows[training.run.name] for training in trainings]
 
 
-def _by_network(trainings):
-    networks = dict.fromkeys(training.network for training in trainings)
-    return [[training for training in trainings if training.network == network] for network in networks]
-
-
 def _final(run, metric):
     """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
-    value = float(run.curve(metric)[1][-1]) if metric in run.metrics else float('nan')
-    return None if math.isnan(value) else value
+    return None if metric not in run.metrics or math.isnan(run.final(metric)) else run.final(metric)

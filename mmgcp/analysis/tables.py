@@ -8,13 +8,7 @@ from mmgcp.utils.records import write_whole
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Write a table whose first ``text`` columns are text and hang left, the others numbers that hang right.
-
-    Args:
-        header (Sequence[str]): Names of the columns.
-        rows (Sequence[Sequence[str]]): Cells, as many per row as there are columns.
-        text (int): Number of columns with text.
-    """
+    """Write a table whose first ``text`` columns are text and hang left, the others numbers that hang right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = [*('-' * width for width in widths[:text]), *('-' * (width - 1) + ':' for width in widths[text:])]
     lines = [[*map(str.ljust, line[:text], widths), *map(str.rjust, line[text:], widths[text:])]
@@ -23,11 +17,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: i
 
 
 def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str | Path) -> None:
-    """Write a table as Markdown or CSV, by the ending of the path; missing folders are made.
-
-    Raises:
-        ValueError: If ``path`` ends neither in ``.md`` nor in ``.csv``.
-    """
+    """Write a table as Markdown or CSV, by the ending of the path, or raise a ValueError; missing folders are made."""
     suffix = Path(path).suffix
     if suffix not in ('.md', '.csv'):
         raise ValueError(f"The table '{path}' must end in .md or .csv.")

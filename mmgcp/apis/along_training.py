@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -21,18 +20,8 @@ UNITS = {'epoch': 'epoch', 'iter': 'iteration'}
 INTERVAL = 10  # seconds between progress lines
 
 
-class MeasuredTraining(NamedTuple):
-    """Training whose checkpoints are to be measured: first to last, on some batches, with the settings to record."""
-    name: str
-    cfg: Config
-    checkpoints: list[Path]
-    batches: list[dict]
-    settings: dict
-
-
-def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, seed: int,
-                          **how) -> list[MeasuredTraining]:
-    """Collect checkpoints and training images for :func:`measure_curvatures`.
+def measure_curvatures(cfgs: dict[str, Config], every: int, batches: int, seed: int, **how) -> None:
+    """Measure the checkpoints of trainings that are not in ``WORK_DIR/curvature.json`` yet, on the same images.
 
     Args:
         cfgs (dict[str, Config]): Configs of the trainings by name.
@@ -42,52 +31,38 @@ def curvatures_to_measure(cfgs: dict[str, Config], every: int, batches: int, see
         **how: Further arguments of :func:`~mmgcp.probes.hessian.measure_curvature`.
 
     Raises:
-        SetupError: If there are no checkpoints or no images.
-        ValueError: If the trainings do not use the same images.
+        SetupError: If there are no checkpoints or no images, or a checkpoint cannot be read.
+        ValueError: If the trainings do not use the same images, or a file was written with other settings.
     """
-    trainings = []
+    checkpoints, data, settings = {}, {}, {}
     for name, cfg in cfgs.items():
         found = saved_checkpoints(cfg.work_dir)
         # Counted from the first one, so that the choice stays the same while a training adds checkpoints.
-        checkpoints = sorted({*found[every - 1::every], found[-1]}, key=found.index)
-        data = training_batches(cfg, batches, seed)
-        settings = dict(images=sum(len(batch['inputs']) for batch in data), batches=batches,
-                        fingerprint=_fingerprint(data), **how, seed=seed)
-        trainings.append(MeasuredTraining(name, cfg, checkpoints, data, settings))
-    check_same_settings({training.name: training.settings for training in trainings})
-    return trainings
-
-
-def measure_curvatures(trainings: Sequence[MeasuredTraining]) -> None:
-    """Measure the checkpoints that are not in ``WORK_DIR/curvature.json`` yet.
-
-    Raises:
-        SetupError: If a checkpoint cannot be read.
-        ValueError: If such a file was written with other settings.
-    """
+        checkpoints[name] = sorted({*found[every - 1::every], found[-1]}, key=found.index)
+        data[name] = training_batches(cfg, batches, seed)
+        settings[name] = dict(images=_count_images(data[name]), batches=batches, fingerprint=_fingerprint(data[name]),
+                              **how, seed=seed)
+    check_same_settings(settings)
     missing, costs = [], []
-    for training in trainings:
-        known = open_records(Path(training.cfg.work_dir, FILE_NAME), training.settings)
+    for name, cfg in cfgs.items():
+        known = open_records(Path(cfg.work_dir, FILE_NAME), settings[name])
         costs += [record['products'] for record in known]
-        todo = unmeasured(training.checkpoints, known)
-        print(f'{training.name}: {len(training.checkpoints)} checkpoints, {len(todo)} to be measured', flush=True)
-        missing += [(training, path, checksum) for path, checksum in todo]
-    how = {name: value for name, value in trainings[0].settings.items()
-           if name not in ('images', 'batches', 'fingerprint')}
-    device = get_device()
-    print(f"Curvature of the loss of {trainings[0].settings['images']} training images, on the {device.upper()}: "
-          f'{", ".join(f"{name} {value}" for name, value in how.items())}', flush=True)
-    for number, (training, path, checksum) in enumerate(missing, 1):
-        name = f'[{number}/{len(missing)}] {training.name} {path.name}'
-        progress = Progress(name, how['samples'], costs, len(missing) - number)
-        model, _ = trained_model(training.cfg, path)
-        curvature = measure_curvature(model.to(device), training.batches, progress=progress, **how)
+        todo = unmeasured(checkpoints[name], known)
+        print(f'{name}: {len(checkpoints[name])} checkpoints, {len(todo)} to be measured', flush=True)
+        missing += [(name, path, checksum) for path, checksum in todo]
+    how, device = dict(how, seed=seed), get_device()
+    print(f"Curvature of the loss of {settings[name]['images']} training images, on the {device.upper()}: "
+          f'{", ".join(f"{key} {value}" for key, value in how.items())}', flush=True)
+    for number, (name, path, checksum) in enumerate(missing, 1):
+        title = f'[{number}/{len(missing)}] {name} {path.name}'
+        progress = Progress(title, how['samples'], costs, len(missing) - number)
+        model, _ = trained_model(cfgs[name], path)
+        curvature = measure_curvature(model.to(device), data[name], progress=progress, **how)
         unit, step = path.stem.split('_')
-        append_record(Path(training.cfg.work_dir, FILE_NAME),
-                      dict(checkpoint=path.name, crc32=checksum, unit=UNITS[unit], step=int(step),
-                           **curvature._asdict()))
+        append_record(path.with_name(FILE_NAME), dict(checkpoint=path.name, crc32=checksum, unit=UNITS[unit],
+                                                      step=int(step), **curvature._asdict()))
         costs.append(curvature.products)
-        _print_result(name, curvature)
+        _print_result(title, curvature)
 
 
 def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], number: int, damping: float, seed: int,
@@ -111,8 +86,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
         if not checkpoint.is_file():
             raise SetupError(f'the checkpoint {checkpoint} does not exist')
     batches = training_batches(cfg, number, seed)
-    known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed,
-                                    images=sum(len(batch['inputs']) for batch in batches)))
+    known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed, images=_count_images(batches)))
     missing = unmeasured(checkpoints, known)
     print(f'{len(checkpoints)} checkpoints, {len(missing)} of them to be measured', flush=True)
     for count, (checkpoint, checksum) in enumerate(missing, 1):
@@ -156,6 +130,10 @@ def _print_result(name, curvature):
           f'{curvature.trace_error:.4g} ({curvature.products} products, {curvature.seconds:.0f} s)', flush=True)
     if curvature.fault:
         print(f'{name}: left incomplete, because {curvature.fault}', flush=True)
+
+
+def _count_images(batches):
+    return sum(len(batch['inputs']) for batch in batches)
 
 
 def _fingerprint(batches):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from mmengine.analysis import FlopAnalyzer
+from mmengine.analysis import FlopAnalyzer, parameter_count
 from mmengine.analysis.jit_handles import bmm_flop_jit
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
@@ -62,13 +62,6 @@ def blank_image(cfg: Config) -> Tensor:
     return torch.zeros(1, len(preprocessor.get('mean') or range(3)), *image_size(cfg))
 
 
-def network_key(cfg: Config) -> str:
-    """Return a text that identifies network and image size, regardless of the initial weights."""
-    model = cfg.model.to_dict()
-    model['backbone'].pop('init_cfg', None)
-    return f'{model} {image_size(cfg)}'
-
-
 def without_weights(part: dict | list) -> dict | list:
     """Return a part of a config, without the settings that make a network load weights when it is built."""
     if isinstance(part, dict):
@@ -86,11 +79,6 @@ def build_network(cfg: Config) -> nn.Module:
     """Build the network of a config in test mode, without initialising its weights."""
     with scope_of(cfg):
         return MODELS.build(without_weights(cfg.model)).eval()
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Count the learnable parameters of a network."""
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 @torch.no_grad()
@@ -114,7 +102,7 @@ def complexity(cfg: Config) -> Complexity:
         _prepare_detector(model, tuple(image.shape[2:]))
     analyzer = FlopAnalyzer(model, image).set_op_handle(**HANDLES)
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    return Complexity(count_parameters(model), int(analyzer.total()))
+    return Complexity(parameter_count(model)[''], int(analyzer.total()))
 
 
 def _prepare_detector(model: nn.Module, size: tuple[int, int]) -> None:

@@ -55,8 +55,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
     except FileNotFoundError as error:
         reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
         raise SetupError(f'the config {path} {reason}') from error
-    except (AttributeError, ImportError, IndexError, KeyError, NameError, RuntimeError, SyntaxError,
-            TypeError) as error:
+    except (AttributeError, ImportError, LookupError, NameError, RuntimeError, SyntaxError, TypeError) as error:
         raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
                          f'{error}') from error
     check_options(cfg, cfg_options or {})
@@ -147,9 +146,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     loaded = load_checkpoint(cfg.load_from) if reads_file else {}
     state_dict = tensors_of(loaded)
     notes = check_data(cfg, splits, classes_of(loaded) if whole_model else ()) + check_evaluators(cfg, splits)
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        if loader and not loader.get('num_workers'):
+    for loader in filter(None, (cfg.get(f'{split}_dataloader') for split in splits)):
+        if not loader.get('num_workers'):
             loader.persistent_workers = False  # there are none to persist
     with reported(AssertionError, ValueError, TypeError, KeyError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -157,14 +155,13 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own
             check_images(getattr(loader, 'dataset', None), f'{split}_dataloader')
     model = getattr(runner.model, 'module', runner.model)
-    if reads_file:
-        if whole_model:
-            assert_fits(model, state_dict, cfg.load_from)
-        elif hasattr(model, 'backbone'):
-            assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
-            # A checkpoint trained with average pooling has no neck, which then starts anew.
-            if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
-                assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
+    if reads_file and whole_model:
+        assert_fits(model, state_dict, cfg.load_from)
+    elif reads_file and hasattr(model, 'backbone'):
+        assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
+        # A checkpoint trained with average pooling has no neck, which then starts anew.
+        if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
+            assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
         notes += [_batch_size_warning(cfg, runner.world_size), schedule_warning(cfg, len(runner.train_dataloader))]
         if isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:

@@ -45,7 +45,6 @@ def _read_training(work_dir, run):
 
 
 def _network(model):
-    """Names of the backbone and of its pooling."""
     backbone, neck = model.get('backbone') or {}, model.get('neck') or {}
     name = kind(backbone).removeprefix('GCP')
     size = backbone.get('depth') or backbone.get('arch')
@@ -90,7 +89,6 @@ def _known_curves(network):
 
 
 def _schedulers(cfg):
-    """Types of the schedulers and the optimizer's initial learning rate."""
     settings = cfg.get('param_scheduler') or []
     types = [kind(setting) for setting in ([settings] if isinstance(settings, dict) else settings)]
     lr = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')

@@ -1,10 +1,4 @@
 """Schedules, optimizers and hooks for training."""
-from .hooks import CovarianceDiagnosticsHook, EpochSeedHook, LandscapeHook, MatchingEpochHook, SanityCheckHook
-from .optimizers import BFloat16OptimWrapper, KFACOptimWrapper, RAdamW
-from .schedulers import PolynomialLR, PolynomialMomentum, StagewiseLinearLR
-
-__all__ = [
-    'BFloat16OptimWrapper', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'KFACOptimWrapper',
-    'LandscapeHook', 'MatchingEpochHook', 'PolynomialLR', 'PolynomialMomentum', 'RAdamW', 'SanityCheckHook',
-    'StagewiseLinearLR'
-]
+from .hooks import *  # noqa: F403
+from .optimizers import *  # noqa: F403
+from .schedulers import *  # noqa: F403

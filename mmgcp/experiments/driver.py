@@ -26,10 +26,7 @@ class _Running:
 
 
 def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job]:
-    """List the jobs to run: those without a result, each after the training that it needs and that has not ended.
-
-    ``results`` is the folder of results; ``again`` repeats finished jobs.
-    """
+    """List the jobs without a result, or ``again`` all, each after what it needs and has not ended."""
     todo = []
 
     def add(job):
@@ -45,18 +42,11 @@ def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job
 
 
 def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], None] = print) -> list[Job]:
-    """Run jobs, each as soon as the training that it needs has ended, and record their results.
+    """Run jobs from :func:`with_needed`, ``at_once`` at a time, and record their results in a folder.
 
-    Return the jobs that failed or need a failed one.
-
-    The output of a job goes to ``<work_dir>/<training or measurement>.log``. Jobs take GPUs in turn, or share the CPU's
-    cores. A failed job does not stop the others, except those that need it.
-
-    Args:
-        jobs (list[Job]): Jobs from :func:`with_needed`.
-        results (Path): Folder of results.
-        at_once (int): Number of jobs at a time.
-        say (Callable[[str], None]): Called with lines of progress.
+    A job starts as soon as the training that it needs has ended. Jobs take GPUs in turn, or share the CPU's cores. The
+    output of a job goes to ``<work_dir>/<training or measurement>.log``, lines of progress to ``say``. A failed job
+    does not stop the others, except those that need it. Returned are the jobs that failed or need a failed one.
     """
     waiting, running, failed = list(jobs), [], []
     begin, ended = time.monotonic(), 0
@@ -108,7 +98,6 @@ def _start(job, slot, at_once):
 
 
 def _finish(ended, results, seconds, at_once):
-    """Record the result of a job whose process has ended, and summarise it."""
     if ended.process.returncode:
         lines = _log(ended.job).read_text(errors='replace').strip().splitlines()
         reason = lines[-1].removeprefix('Stopped: ') if lines else 'no output'

@@ -14,16 +14,12 @@ from mmgcp.utils.versions import library_versions
 
 
 def environment(threads: int | None = None, device: torch.device | None = None) -> dict:
-    """Describe this machine, its libraries and the state of the code.
+    """Describe this machine, its libraries and the state of the code, as JSON values by name.
 
-    Args:
-        threads (int, optional): CPU threads of a job; by default those of this process.
-        device (torch.device, optional): What computes; by default the GPU if there is one.
-
-    Returns:
-        dict: ``python`` and the versions of the libraries (those that are installed), ``mmcv operators`` (torchvision's
-        or compiled, or why there are none), ``hardware`` (name of the GPU, or of the processor), ``threads``, and, in a
-        checkout, ``commit``, which ends in ``+`` where files were changed since; JSON values.
+    They are ``python`` and the versions of the installed libraries, ``mmcv operators`` (torchvision's or compiled, or
+    why there are none), ``hardware`` (name of the GPU, or of the processor), ``threads`` of the CPU, by default those
+    of this process, and, in a checkout, ``commit``, which ends in ``+`` where files were changed since. ``device`` is
+    what computes, by default the GPU if there is one.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
     made = dict(python=platform.python_version(), **_versions(),
@@ -39,7 +35,7 @@ def checkout_commit(root: Path) -> str | None:
     What another repository that mmgcp is installed or copied into is at says nothing of mmgcp.
     """
     setup = root / 'setup.cfg'
-    if not (root / '.git').exists() or not setup.is_file() or 'name = mm-gcp\n' not in setup.read_text():
+    if not (root / '.git').exists() or not setup.is_file() or 'name = mmgcp\n' not in setup.read_text():
         return None
     with suppress(OSError):  # git may be missing
         described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner.checkpoint import find_latest_checkpoint
 
+from mmgcp.utils.checkpoint import latest_checkpoint
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
@@ -76,21 +76,15 @@ class Job:
 
     def checkpoint(self) -> str | None:
         """Path of the training's last checkpoint; None until it has ended."""
-        latest = find_latest_checkpoint(str(self.work_dir)) if self.work_dir.is_dir() else None
-        if not latest or Path(latest).stem != f'epoch_{self._epochs()}':
-            return None
-        return str(self.work_dir / Path(latest).name)  # the folder may have been moved since
+        latest = latest_checkpoint(self.work_dir)
+        return latest if latest and Path(latest).stem == f'epoch_{self._epochs()}' else None
 
     def is_begun(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        return not self.measurement and self.work_dir.is_dir() and bool(find_latest_checkpoint(str(self.work_dir)))
+        return not self.measurement and latest_checkpoint(self.work_dir) is not None
 
     def is_done(self, results: Path) -> bool:
-        """Whether the folder of results holds its result, made with the same settings.
-
-        Raises:
-            ValueError: If the file of the result cannot be read.
-        """
+        """Whether the folder of results holds its result, made with the same settings."""
         path = results / self.result
         return path.is_file() and read_records(path).settings.get('identity') == self.identity()
 
@@ -139,12 +133,7 @@ def jobs_of(plan: Plan) -> list[Job]:
 
 
 def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
-    """Choose jobs by name and seed.
-
-    Args:
-        jobs (list[Job]): All jobs.
-        patterns (list[str]): Names of trainings or measurements, with ``*`` for any part; empty for all.
-        seeds (list[int]): Seeds; empty for all.
+    """Choose jobs by names of trainings or measurements, with ``*`` for any part, and by seeds; empty for all.
 
     Raises:
         SetupError: If no job has one of the names or seeds.
@@ -162,5 +151,4 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
 
 
 def _text(value) -> str:
-    """Format a setting for ``--cfg-options``."""
     return '[' + ','.join(map(_text, value)) + ']' if isinstance(value, (list, tuple)) else str(value)

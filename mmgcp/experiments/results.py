@@ -16,8 +16,8 @@ from .plan import Plan
 def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
-    A training's result is its log: a line per training record and per validation. Measurements by ``LandscapeHook`` go
-    to a file beside it. The job took some ``seconds`` with its CPU ``threads``.
+    A training's result is its log, a line per training record and per validation; measurements by ``LandscapeHook`` go
+    to a file beside it.
 
     Raises:
         SetupError: If the measurement left no file, or several.
@@ -42,17 +42,11 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         write_records(results / job.landscape, {**settings, 'measured': landscapes[-1].settings},
                       [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
-    return f'{name} {run.curve(name)[1][-1]:.4g}'
+    return f'{name} {run.final(name):.4g}'
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
-    """Read the logs of a plan's trainings by training and seed, in the order of the plan.
-
-    Trainings without logs are left out.
-
-    Raises:
-        ValueError: If a file cannot be read.
-    """
+    """Read the logs of those of a plan's trainings that have any, by training and seed, in the order of the plan."""
     logs = {training.name: {} for training in plan.trainings}
     for job in jobs_of(plan):
         if not job.measurement and (results / job.result).is_file():
@@ -80,7 +74,7 @@ def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[s
     tables = {}
     for name, by_seed in runs.items():
         metrics = next(iter(by_seed.values())).metrics
-        finals = ([float(run.curve(metric)[1][-1]) for run in by_seed.values()] for metric in metrics)
+        finals = ([run.final(metric) for run in by_seed.values()] for metric in metrics)
         _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
         rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
     return list(tables.values())

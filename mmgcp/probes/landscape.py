@@ -202,7 +202,6 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
 
 
 def _total(values: Tensor) -> Tensor:
-    """Sum over all processes."""
     values = values.detach().clone()
     all_reduce(values)
     return values

@@ -38,13 +38,12 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
 
     norms = [module for module in model.modules()
              if isinstance(module, _NormBase) and module.training and module.track_running_stats]
-    statistics = [{name: norm._buffers[name] for name in norm._buffers} for norm in norms]
+    statistics = [dict(norm._buffers) for norm in norms]
     others = {id(buffer) for buffers in statistics for buffer in buffers.values()}
     kept = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in others]
     checkpointing = [module for module in model.modules() if getattr(module, 'with_cp', False) is True]
     for norm in norms:
-        for name in norm._buffers:
-            norm._buffers[name] = None
+        norm._buffers.update(dict.fromkeys(norm._buffers))
     for module in checkpointing:
         module.with_cp = False
     try:

@@ -8,5 +8,12 @@ class SetupError(ValueError):
     """A mistake in a config, its data or its files, described in one sentence, which tools print without traceback."""
 
 
+def check_counts(**numbers: int) -> None:
+    """Raise a ValueError unless numbers, by name, are integers of at least 1."""
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f'{name}={number} must be an integer of at least 1')
+
+
 class NonFiniteLossError(FloatingPointError):
     """A loss became NaN or infinite."""

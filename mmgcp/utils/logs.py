@@ -36,6 +36,10 @@ class Run:
         steps = sorted(points)
         return np.array(steps, dtype=np.int64), np.array([points[step] for step in steps], dtype=np.float64)
 
+    def final(self, metric: str) -> float:
+        """Value of a metric at the last validation that measures it, which may be NaN."""
+        return float(self.curve(metric)[1][-1])
+
 
 def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     """Read a work directory of MMEngine's Runner; the name of the run is that of the folder by default.
@@ -85,6 +89,14 @@ def read_labelled(read: Callable, work_dirs: Sequence[str | Path], labels: Seque
         if names.count(name) > 1:
             raise ValueError(f"Several runs are called '{name}': give each its own label.")
     return runs
+
+
+def check_measured(runs: Sequence[Run], metrics: Sequence[str]) -> None:
+    """Raise a ValueError unless each metric is one of at least one run."""
+    known = sorted({name for run in runs for name in run.metrics})
+    for metric in metrics:
+        if metric not in known:
+            raise ValueError(f"No run measured '{metric}': choose from {', '.join(known)}.")
 
 
 def check_units(runs: Sequence) -> None:

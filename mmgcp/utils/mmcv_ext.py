@@ -210,8 +210,7 @@ def modulated_deform_conv_backward(input, weight, bias, ones, offset, mask, colu
 
 
 def _deform(operator, *tensors, mask=None, bias=None, **settings):
-    """Call torchvision's operator with the gradient of the output, if it takes one, input, weight and offset."""
-    *tensors, input, weight, offset = map(_wide, tensors)
+    *tensors, input, weight, offset = map(_wide, tensors)  # the first, if any, is the gradient of the output
     modulation = input.new_zeros(len(input), 1) if mask is None else _wide(mask)
     bias = input.new_zeros(len(weight)) if bias is None else _wide(bias)
     geometry = [settings[name] for name in (GEOMETRY if mask is None else MODULATED_GEOMETRY)]
@@ -249,7 +248,6 @@ def ms_deform_attn_backward(value, value_spatial_shapes, value_level_start_index
 
 
 def _gradients(function, inputs, grad_output=None):
-    """Gradients for the inputs of a function of tensors, as autograd has them."""
     with torch.enable_grad():
         inputs = [tensor.detach().requires_grad_() for tensor in inputs]
         output = function(*inputs)

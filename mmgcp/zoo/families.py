@@ -1,14 +1,18 @@
 """Families of networks in the zoo, and the names of their tensors in torchvision and in MMPretrain.
 
 ResNets have the same names in both. In MobileNetV2 and ShuffleNetV2, torchvision numbers the layers consecutively,
-while MMPretrain has stages of blocks of ``ConvModule``s, each with a ``conv`` and a ``bn``.
+while MMPretrain has stages of blocks of ``ConvModule``s, each with a ``conv`` and a ``bn``. Both list the layers in the
+order of computation, which pairs their names.
 """
 import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from mmpretrain.models.backbones import MobileNetV2, ResNet
+import torch
+import torchvision
+from mmpretrain.models.backbones import MobileNetV2, ResNet, ShuffleNetV2
 from mmpretrain.models.backbones.resnet import Bottleneck
+from torch import nn
 
 
 class Family(NamedTuple):
@@ -54,44 +58,23 @@ def _rename(name: str, modules: Mapping[str, str]) -> str:
     return f'{modules.get(module, module)}.{tensor}'
 
 
-def _conv_bn(conv: str, bn: str, conv_module: str) -> dict[str, str]:
-    return {conv: f'{conv_module}.conv', bn: f'{conv_module}.bn'}
-
-
-def _mobilenetv2() -> dict[str, str]:
-    names = _conv_bn('features.0.0', 'features.0.1', 'conv1')
-    blocks = [(f'layer{stage}.{block}.conv', 1 if expand_ratio == 1 else 2)
-              for stage, (expand_ratio, _, number, _) in enumerate(MobileNetV2.arch_settings, 1)
-              for block in range(number)]
-    for index, (block, last) in enumerate(blocks, 1):
-        feature = f'features.{index}.conv'
-        for i in range(last):
-            names |= _conv_bn(f'{feature}.{i}.0', f'{feature}.{i}.1', f'{block}.{i}')
-        # The last convolution has no activation, so torchvision does not wrap it.
-        names |= _conv_bn(f'{feature}.{last}', f'{feature}.{last + 1}', f'{block}.{last}')
-    return names | _conv_bn(f'features.{len(blocks) + 1}.0', f'features.{len(blocks) + 1}.1', 'conv2')
-
-
-def _shufflenetv2() -> dict[str, str]:
-    names = _conv_bn('conv1.0', 'conv1.1', 'conv1') | _conv_bn('conv5.0', 'conv5.1', 'layers.3')
-    for stage, number in enumerate((4, 8, 4)):
-        for block in range(number):
-            # Indices of the convolutions, each followed by BN and some by an activation.
-            branches = {'branch2': (0, 3, 5)} if block else {'branch1': (0, 2), 'branch2': (0, 3, 5)}
-            for branch, convs in branches.items():
-                source, target = f'stage{stage + 2}.{block}.{branch}', f'layers.{stage}.{block}.{branch}'
-                for i, conv in enumerate(convs):
-                    names |= _conv_bn(f'{source}.{conv}', f'{source}.{conv + 1}', f'{target}.{i}')
-    return names
+def _layers(function: str, backbone: type[nn.Module]) -> dict[str, str]:
+    """MMPretrain's names of layers by those of a ``function`` of ``torchvision.models``."""
+    with torch.device('meta'):
+        networks = getattr(torchvision.models, function)(weights=None), backbone()
+    names = ([name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))]
+             for network in networks)
+    return dict(zip(*names, strict=True))
 
 
 FAMILIES = (
     Family('ResNet', {f'resnet{depth}': f'resnet{depth}' for depth in (18, 34, 50, 101, 152)},
            ('layer1.0.conv1.weight', )),
     Family('MobileNetV2', {'mobilenetv2': 'mobilenet_v2'},
-           ('features.1.conv.0.0.weight', 'layer1.0.conv.0.conv.weight'), _mobilenetv2()),
+           ('features.1.conv.0.0.weight', 'layer1.0.conv.0.conv.weight'), _layers('mobilenet_v2', MobileNetV2)),
     Family('ShuffleNetV2', {'shufflenetv2': 'shufflenet_v2_x1_0'},
-           ('stage2.0.branch1.0.weight', 'layers.0.0.branch1.0.conv.weight'), _shufflenetv2()),
+           ('stage2.0.branch1.0.weight', 'layers.0.0.branch1.0.conv.weight'),
+           _layers('shufflenet_v2_x1_0', ShuffleNetV2)),
 )
 *_FIRST, _LAST = (family.title for family in FAMILIES if family.landmarks)
 CONVERTIBLE = f"{', '.join(_FIRST)} or {_LAST}"  # for messages

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, tensors_of, under_prefix, workdir_checkpoint
+from mmgcp.utils.checkpoint import WORKDIR_SCHEME, load_checkpoint, resolved, tensors_of, under_prefix
 from mmgcp.utils.errors import SetupError
 from mmgcp.version import __version__
 
@@ -33,16 +33,14 @@ def publish_backbone(filename: str, out: str) -> Published:
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
     Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
 
-    Args:
-        filename (str): Checkpoint of a classifier or detector: file or ``workdir://NAME``.
-        out (str): Path of the file without suffix, or a folder for a file named after the checkpoint.
+    The checkpoint, of a classifier or detector, is a file or ``workdir://NAME``. ``out`` is the path of the new file
+    without suffix, or a folder for a file named after the checkpoint.
 
     Raises:
         SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be
             written.
     """
-    is_workdir = filename.startswith(WORKDIR_SCHEME)
-    source = Path(workdir_checkpoint(filename[len(WORKDIR_SCHEME):]) if is_workdir else filename)
+    source = Path(resolved(filename))
     checkpoint = load_checkpoint(str(source))
     backbone = _backbone(checkpoint, filename)
     meta = {key: value for key, value in checkpoint.get('meta', {}).items() if key in META}
@@ -54,7 +52,7 @@ def publish_backbone(filename: str, out: str) -> Published:
 
     stem = Path(out)
     if stem.is_dir() or out.endswith('/'):
-        stem = stem / (filename[len(WORKDIR_SCHEME):] if is_workdir else source.stem)
+        stem = stem / (filename.removeprefix(WORKDIR_SCHEME) if filename.startswith(WORKDIR_SCHEME) else source.stem)
     # torch.hub reads the hash between the first hyphen and a dot.
     stem = stem.with_name(stem.name.removesuffix('.pth').replace('.', '_'))
     published = stem.with_name(f'{stem.name}-{digest}.pth')
@@ -69,15 +67,10 @@ def publish_backbone(filename: str, out: str) -> Published:
 def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Tensor], str]:
     """Rename the backbone of a checkpoint to torchvision's tensor names.
 
-    torchvision's network loads it with ``strict=False``: only its classifier is missing. A ResNet that was trained
-    without down-sampling in conv5 needs stride 1 there in torchvision, too.
-
-    Args:
-        checkpoint (dict): Contents of a classifier's, detector's or published checkpoint.
-        filename (str): Name of the checkpoint in messages.
-
-    Returns:
-        tuple[dict[str, Tensor], str]: State dict, and the name of the function in ``torchvision.models``.
+    The checkpoint, called ``filename`` in messages, is that of a classifier or detector, or a published one. Returned
+    are the state dict, and the name of the function in ``torchvision.models``, whose network loads it with
+    ``strict=False``: only its classifier is missing. A ResNet that was trained without down-sampling in conv5 needs
+    stride 1 there in torchvision, too.
 
     Raises:
         SetupError: If there is no backbone, or torchvision does not have it.

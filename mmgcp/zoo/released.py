@@ -3,9 +3,7 @@
 A released file is a dict of ``epoch, arch, state_dict, best_acc1, optimizer``. Its network is recognised by the names
 and shapes of the tensors: torchvision's names for the backbone, and the release's own for the reduction after it.
 """
-import copy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from mmengine.config import Config
 from mmpretrain.datasets import ImageNet
 from torch import Tensor, nn
 
+from mmgcp.ops.triu import triu_size
 from mmgcp.registry import MODELS
 from mmgcp.utils.checkpoint import tensors_of
 from mmgcp.utils.configs import configs_folder
@@ -23,12 +22,9 @@ from .families import CONVERTIBLE, family_of, resnet_blocks
 
 # Names after the backbone, in ResNets and in MobileNetV2 and ShuffleNetV2.
 NECK_AND_HEAD = {
-    'layer_reduce.': 'neck.reduction.conv.',
-    'layer_reduce_bn.': 'neck.reduction.bn.',
-    'dimension_reduction.0.': 'neck.reduction.conv.',
-    'dimension_reduction.1.': 'neck.reduction.bn.',
-    'fc.': 'head.fc.',
-    'classifier.1.': 'head.fc.',
+    'layer_reduce.': 'neck.reduction.conv.', 'layer_reduce_bn.': 'neck.reduction.bn.',
+    'dimension_reduction.0.': 'neck.reduction.conv.', 'dimension_reduction.1.': 'neck.reduction.bn.',
+    'fc.': 'head.fc.', 'classifier.1.': 'head.fc.',
 }
 
 
@@ -64,7 +60,7 @@ class ReleasedNetwork:
 
     def build_model(self) -> nn.Module:
         """Build the network that the converted checkpoint fills."""
-        cfg = copy.deepcopy(_read_config(self.config))
+        cfg = _read_config(self.config)
         cfg.merge_from_dict(self.cfg_options)
         return MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
 
@@ -77,13 +73,9 @@ class ReleasedNetwork:
 def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     """Convert a released checkpoint to one with exactly the tensors of the matching config.
 
-    Args:
-        checkpoint (dict): Contents of the released file, or a bare state dict. Names may begin with ``module.``.
-        filename (str): Name of the file in messages.
-
-    Returns:
-        tuple[dict, ReleasedNetwork]: ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records
-        the origin and the config.
+    The released one, called ``filename`` in messages, may be a bare state dict, with names that begin with ``module.``.
+    Returned are ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records the origin and the
+    config.
 
     Raises:
         SetupError: If there are no weights, they are NaN or infinite, or belong to a network that was not released.
@@ -113,17 +105,16 @@ def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
         SetupError: If a tensor holds NaN or infinity, a weight or statistic is no real floating-point number, or a
             variance is negative.
     """
-    weights = {name: value for name, value in tensors.items()
-               if name.endswith(('weight', 'bias', 'running_mean', 'running_var'))}
-    for name, value in weights.items():
-        if not value.is_floating_point():
+    for name, value in tensors.items():
+        is_weight = name.endswith(('weight', 'bias', 'running_mean', 'running_var'))
+        if is_weight and not value.is_floating_point():
             raise SetupError(f'{name} in {filename} is of {value.dtype}: weights must be floating-point numbers; a '
                              'quantised network is to be converted before it is quantised')
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:
         raise SetupError(f'{len(broken)} of {len(tensors)} tensors in {filename} hold NaN or infinity, {broken[0]} for '
                          'one: the training diverged or the file is damaged')
-    negative = [name for name, value in weights.items() if name.endswith('running_var') and (value < 0).any()]
+    negative = [name for name, value in tensors.items() if name.endswith('running_var') and (value < 0).any()]
     if negative:
         raise SetupError(f'{len(negative)} variances of BN in {filename} are negative, {negative[0]} for one: the file '
                          'is damaged')
@@ -164,8 +155,8 @@ def _rename(tensors, filename):
                          'and 101: it was cut, or is another network')
     renamed = {}
     for name, value in tensors.items():
-        part = next((part for part in NECK_AND_HEAD if name.startswith(part)), None)
-        target = NECK_AND_HEAD[part] + name[len(part):] if part else f'backbone.{family.to_mmpretrain(name)}'
+        part = next((part for part in NECK_AND_HEAD if name.startswith(part)), '')
+        target = NECK_AND_HEAD[part] + name.removeprefix(part) if part else f'backbone.{family.to_mmpretrain(name)}'
         renamed[target] = value
     return renamed, arch
 
@@ -188,13 +179,12 @@ def _recognise(tensors, arch, filename):
     num_classes = size('head.fc.weight', head.num_classes)
     if num_classes != head.num_classes:
         options['model.head.num_classes'] = num_classes
-    if pooling == 'gcp' and reduced_channels * (reduced_channels + 1) // 2 != head.in_channels:
-        options['model.head.in_channels'] = reduced_channels * (reduced_channels + 1) // 2
+    if pooling == 'gcp' and triu_size(reduced_channels) != head.in_channels:
+        options['model.head.in_channels'] = triu_size(reduced_channels)
         options['model.neck.reduced_channels'] = reduced_channels
     dtypes = {str(value.dtype).removeprefix('torch.') for value in tensors.values() if value.is_floating_point()}
     return ReleasedNetwork(arch, reduced_channels, num_classes, config, options, tuple(sorted(dtypes - {'float32'})))
 
 
-@cache
 def _read_config(config: str) -> Config:
     return Config.fromfile(configs_folder() / config)

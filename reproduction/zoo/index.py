@@ -16,7 +16,7 @@ import mmengine.config.utils
 import yaml
 from mmengine.config import Config
 
-from mmgcp.apis.complexity import Complexity, complexity, network_key
+from mmgcp.apis.complexity import Complexity, complexity, image_size
 from mmgcp.utils.errors import SetupError
 from mmgcp.zoo.families import FAMILIES
 
@@ -212,6 +212,13 @@ def revisions(root: Path, measure: Callable[[Config], Complexity] = complexity,
             f'{costs[key].flops:,} FLOPs.')
     for metafile, group in zip(metafiles, configs, strict=True):
         yield from _revise(metafile, [computed_fields(cfg, costs[network_key(cfg)]) for cfg in group])
+
+
+def network_key(cfg: Config) -> str:
+    """Return a text that identifies network and image size, regardless of the initial weights."""
+    model = cfg.model.to_dict()
+    model['backbone'].pop('init_cfg', None)
+    return f'{model} {image_size(cfg)}'
 
 
 def _revise(metafile: Metafile, computed: list[dict]) -> Iterator[Revision]:

@@ -5,12 +5,13 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
+
+from .models import Constant
 
 
 def linear(start, end, first):
@@ -91,20 +92,6 @@ def test_constant_without_schedulers(settings):
     np.testing.assert_array_equal(lr_curve(dict(config(epochs=3, lr=0.3), param_scheduler=settings)), [0.3] * 3)
 
 
-class Model(BaseModel):
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def forward(self, inputs, mode):
-        raise NotImplementedError
-
-    def train_step(self, data, optim_wrapper):
-        optim_wrapper.step()
-        return {}
-
-
 class LearningRates(Hook):
     """Keeps the lr with which each epoch starts."""
 
@@ -127,7 +114,7 @@ class LearningRates(Hook):
 def test_the_same_as_in_a_training(schedulers, tmp_path):
     cfg, hook = config(*schedulers), LearningRates()
     runner = Runner(
-        model=Model(), work_dir=str(tmp_path), train_dataloader=torch.utils.data.DataLoader(torch.zeros(5, 1)),
+        model=Constant(), work_dir=str(tmp_path), train_dataloader=torch.utils.data.DataLoader(torch.zeros(5, 1)),
         custom_hooks=[hook], default_hooks=dict(logger=None, checkpoint=None), log_level='ERROR',
         experiment_name=tmp_path.name, **cfg)
     runner.train()

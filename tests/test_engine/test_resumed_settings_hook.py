@@ -2,28 +2,15 @@
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmgcp.engine.hooks import ResumedSettingsHook
 
+from .models import Constant
+
 POLYNOMIAL = dict(type='mmgcp.PolynomialLR', power=2, final_epoch=4)
 SGD = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01)
 WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=7)
-
-
-class Model(BaseModel):
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
-
-    def forward(self, inputs, mode):
-        raise NotImplementedError
-
-    def train_step(self, data, optim_wrapper):
-        optim_wrapper.update_params(self.layer(data).sum() * 0)
-        return {}
 
 
 class Settings(Hook):
@@ -43,7 +30,7 @@ def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', hooks
     settings, optimizer = Settings(), dict(SGD, **optimizer)
     length = dict(by_epoch=True, max_epochs=epochs) if loop == 'epochs' else dict(by_epoch=False, max_iters=epochs)
     runner = Runner(
-        model=Model(), work_dir=str(folder), resume=bool(resume), load_from=resume, train_cfg=length,
+        model=Constant(), work_dir=str(folder), resume=bool(resume), load_from=resume, train_cfg=length,
         train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1), batch),
         optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None}),
         param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings, *hooks],

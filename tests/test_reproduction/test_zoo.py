@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mmengine.analysis import parameter_count
 
 import mmgcp  # noqa: F401
-from mmgcp.apis.complexity import Complexity, build_network, complexity, count_parameters, network_key
+from mmgcp.apis.complexity import Complexity, build_network, complexity
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from reproduction.zoo import __main__ as command
-from reproduction.zoo.index import check, load_many, read_index, revisions, update
+from reproduction.zoo.index import check, load_many, network_key, read_index, revisions, update
 from reproduction.zoo.tables import model_table
 
 from ..shortcuts import no_initial_weights
@@ -36,10 +37,19 @@ def test_repository_is_up_to_date():
         recorded = MODELS[Path(cfg.filename).stem]['Metadata']
         if cfg.model.backbone.conv5_downsample == 'max_pool':
             return Complexity(recorded['Parameters'], recorded['FLOPs'])
-        return Complexity(count_parameters(build_network(cfg)), recorded['FLOPs'])
+        return Complexity(parameter_count(build_network(cfg))[''], recorded['FLOPs'])
 
     with no_initial_weights():
         assert [revision.changes for revision in revisions(ROOT, measure=measure, log=silent)] == []
+
+
+def test_configs_of_one_network_share_a_key():
+    pytest.importorskip('mmdet')
+    names = [f'detection/faster_rcnn_r50_{name}' for name in ('gap', 'gcp_d', 'gcp_d_wo-ds', 'gcp_m')]
+    names += ['gcp/resnet18_gcp_imagenet', 'gap/resnet18_gap_imagenet']
+    keys = [network_key(cfg) for cfg in load_many([configs_folder() / f'{name}.py' for name in names])]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    assert keys[4] != keys[5]
 
 
 def test_flops_of_a_detector():

@@ -1,10 +1,11 @@
 """Runs of the real tools on small generated data, shared by the tests of this folder."""
 import fcntl
 import os
+import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,19 @@ class Workplace:
 def resolved(arguments: Sequence[str]) -> list[str]:
     """Arguments with the place of this project's configs."""
     return [str(ROOT / a) if str(a).startswith('configs/') else str(a) for a in arguments]
+
+
+@pytest.fixture
+def analyse(tmp_path, monkeypatch, capsys) -> Callable[..., str]:
+    """Runs a tool of tools/analysis_tools in this process, in a folder of its own, and returns what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def analyse(tool, *arguments):
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+        runpy.run_path(str(ROOT / 'tools/analysis_tools' / tool), run_name='__main__')
+        return capsys.readouterr().out
+
+    return analyse
 
 
 @pytest.fixture(scope='session')

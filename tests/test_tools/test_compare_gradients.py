@@ -1,7 +1,5 @@
 """The tool that compares gradients, run in this process on the checkpoints of a training."""
-import runpy
 import shutil
-import sys
 import zlib
 
 import pytest
@@ -10,25 +8,19 @@ import torch
 from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.utils.records import read_records
 
-from .conftest import CLASSIFIER, ROOT
+from .conftest import CLASSIFIER
 
 ROWS = [TRAINED, EXACT, TRIMMED, COVARIANCE, GAP, KFAC]
 
 
 @pytest.fixture
-def run(trained, tmp_path, monkeypatch, capsys):
+def run(trained, analyse, tmp_path):
     """Runs the tool on a copy of the training, and returns the lines that it prints."""
     shutil.copytree(trained.folder / 'work_dirs/resnet18_gcp_m_shapes', tmp_path / 'run')
-    monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').symlink_to(trained.folder / 'data')
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['compare_gradients.py', str(trained.folder / CLASSIFIER), *arguments,
-                                          '--work-dir', 'run', '--cfg-options', 'train_dataloader.batch_size=8'])
-        runpy.run_path(str(ROOT / 'tools/analysis_tools/compare_gradients.py'), run_name='__main__')
-        return capsys.readouterr().out.splitlines()
-
-    return run
+    config, options = str(trained.folder / CLASSIFIER), ('--cfg-options', 'train_dataloader.batch_size=8')
+    return lambda *arguments: analyse('compare_gradients.py', config, *arguments, '--work-dir', 'run',
+                                      *options).splitlines()
 
 
 def measured(lines):

@@ -1,9 +1,8 @@
 """The tool that measures curvature, on tiny networks in this process, and on a trained one as a user runs it."""
 import json
 import re
-import runpy
 import shutil
-import sys
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from mmengine.registry import MODELS
 from mmgcp.apis.trained import trained_model, training_batches
 from mmgcp.probes.hessian import measure_curvature
 
-from .conftest import CLASSIFIER, ROOT
+from .conftest import CLASSIFIER
 
 NECKS = {
     'gap': "dict(type='GlobalAveragePooling', _delete_=True)",
@@ -55,15 +54,9 @@ def save(folder, name, epoch, damage=1.):
 
 
 @pytest.fixture
-def run(runs, monkeypatch, capsys):
+def run(runs, analyse):
     """Runs the tool, and returns what it prints."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['measure_curvature.py', *arguments])
-        runpy.run_path(str(ROOT / 'tools/analysis_tools/measure_curvature.py'), run_name='__main__')
-        return capsys.readouterr().out
-
-    return run
+    return partial(analyse, 'measure_curvature.py')
 
 
 def records(folder, name):

@@ -1,26 +1,15 @@
 """The tool that draws landscapes, run in this process."""
 import json
-import runpy
-import sys
 
 import pytest
-
-from .conftest import ROOT
 
 SETTINGS = dict(at='stem', layer='backbone.maxpool', direction='ascent', step_sizes=[1., 2.], interval=10, images=8)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(analyse):
     """Runs the tool in a folder of its own and returns the lines that it prints."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['plot_landscape.py', *arguments])
-        runpy.run_path(str(ROOT / 'tools/analysis_tools/plot_landscape.py'), run_name='__main__')
-        return capsys.readouterr().out.splitlines()
-
-    return run
+    return lambda *arguments: analyse('plot_landscape.py', *arguments).splitlines()
 
 
 @pytest.fixture

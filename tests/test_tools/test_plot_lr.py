@@ -1,13 +1,9 @@
 """The tool that draws learning rates, run in this process."""
 import json
-import runpy
-import sys
 
 import pytest
 
 import mmgcp.apis.launch  # noqa: F401 (some libraries print at their first import)
-
-from .conftest import ROOT
 
 CONFIG = '''
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
@@ -17,16 +13,9 @@ train_cfg = dict(max_epochs=50)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(analyse):
     """Runs the tool in a folder of its own and returns the lines that it prints."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['plot_lr.py', *arguments])
-        runpy.run_path(str(ROOT / 'tools/analysis_tools/plot_lr.py'), run_name='__main__')
-        return capsys.readouterr().out.splitlines()
-
-    return run
+    return lambda *arguments: analyse('plot_lr.py', *arguments).splitlines()
 
 
 def test_configs_with_options(run, tmp_path):

@@ -1,11 +1,7 @@
 """The tool that prints Table 2, run in this process."""
 import json
-import runpy
-import sys
 
 import pytest
-
-from .conftest import ROOT
 
 CONFIG = '''
 model = dict(backbone=dict(type='ResNet', depth=18), neck=dict(type='{neck}'))
@@ -17,9 +13,8 @@ train_cfg = dict(max_epochs=3)
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(analyse, tmp_path):
     """Runs the tool in a folder of its own and returns the lines that it prints."""
-    monkeypatch.chdir(tmp_path)
     runs = dict(gap=('GlobalAveragePooling', [60., 72., 70.]), gcp=('mmgcp.GlobalCovariancePooling', [71.5, 74.]))
     for name, (neck, values) in runs.items():
         folder = tmp_path / name / '20240101_000000'
@@ -29,13 +24,7 @@ def run(tmp_path, monkeypatch, capsys):
         lines = [line for epoch, value in enumerate(values, 1)
                  for line in (dict(epoch=epoch, iter=epoch, step=epoch), {'accuracy/top1': value, 'step': epoch})]
         (folder / 'vis_data' / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['print_table_2.py', *arguments])
-        runpy.run_path(str(ROOT / 'tools/analysis_tools/print_table_2.py'), run_name='__main__')
-        return capsys.readouterr().out.splitlines()
-
-    return run
+    return lambda *arguments: analyse('print_table_2.py', *arguments).splitlines()
 
 
 def test_table(run, tmp_path):

@@ -11,7 +11,7 @@ from mmengine.config import DictAction
 
 from mmgcp.analysis.curvature import curvature_rows, plot_curvature, read_curvature
 from mmgcp.analysis.tables import markdown_table
-from mmgcp.apis.along_training import curvatures_to_measure, measure_curvatures
+from mmgcp.apis.along_training import measure_curvatures
 from mmgcp.apis.launch import load_configs
 from mmgcp.utils.arguments import add_figure_arguments
 from mmgcp.utils.reported import reported
@@ -61,11 +61,9 @@ def main() -> None:
     args = parse_args()
     with reported(ValueError, OSError):
         cfgs = load_configs(args.configs, args.work_dirs, args.labels, cfg_options=args.cfg_options)
-        trainings = curvatures_to_measure(
-            cfgs, args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
-            smallest=args.smallest, samples=args.samples, tolerance=args.tolerance)
-        measure_curvatures(trainings)
-        curvatures = [read_curvature(training.cfg.work_dir, training.name) for training in trainings]
+        measure_curvatures(cfgs, args.every, args.batches, args.seed, eigenvalues=args.eigenvalues,
+                           smallest=args.smallest, samples=args.samples, tolerance=args.tolerance)
+        curvatures = [read_curvature(cfg.work_dir, name) for name, cfg in cfgs.items()]
         paths = plot_curvature(curvatures, args.out, args.formats)
     print(f'\n{markdown_table(*curvature_rows(curvatures))}\n\nFigure:', *paths)
 

@@ -1,7 +1,7 @@
 """Compare the smoothness of the loss during trainings: plot Fig. 2 of the paper and print its numbers."""
 import argparse
 
-from mmgcp.analysis.landscape import landscape_rows, plot_landscape, read_landscapes
+from mmgcp.analysis.figure_2 import landscape_rows, plot_landscape, read_landscapes
 from mmgcp.analysis.panels import panels_of
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.utils.arguments import add_figure_arguments, add_panel_arguments

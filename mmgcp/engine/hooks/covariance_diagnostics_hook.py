@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from mmgcp.ops import CovariancePooling, covariance_diagnostics
 from mmgcp.registry import HOOKS
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, check_counts
 
 
 @HOOKS.register_module()
@@ -33,8 +33,7 @@ class CovarianceDiagnosticsHook(Hook):
     """
 
     def __init__(self, interval: int = 100) -> None:
-        if not isinstance(interval, int) or interval < 1:
-            raise ValueError(f'interval={interval} must be an integer of at least 1')
+        check_counts(interval=interval)
         self.interval = interval
         self.layers, self.inputs, self.handles = {}, {}, []
 

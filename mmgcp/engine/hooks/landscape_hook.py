@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmgcp.probes.landscape import SIGNS, find_place, measure_landscape
 from mmgcp.probes.probe import prepared
 from mmgcp.registry import HOOKS
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, check_counts
 from mmgcp.utils.records import append_record, open_records
 
 
@@ -55,9 +55,7 @@ class LandscapeHook(Hook):
         if not 0 < low <= high < float('inf') or (low == high) != (num_steps == 1):
             raise ValueError(f'step_range={tuple(step_range)} must be two positive numbers, the smaller first, and '
                              f'num_steps={num_steps} at least 2 for them')
-        for name, value in (('num_steps', num_steps), ('interval', interval), ('steps_at_once', steps_at_once or 1)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}={value} must be an integer of at least 1')
+        check_counts(num_steps=num_steps, interval=interval, steps_at_once=steps_at_once or 1)
         if direction not in SIGNS:
             raise ValueError(f"direction={direction!r} must be one of {', '.join(map(repr, SIGNS))}")
         self.step_sizes = np.linspace(low, high, num_steps).tolist()

@@ -102,7 +102,7 @@ class MatchingEpochHook(Hook):
             runner.train_loop.stop_training = True
 
     def _final_of_reference(self):
-        final = float(read_run(self.reference).curve(self.metric)[1][-1])
+        final = read_run(self.reference).final(self.metric)
         if not math.isfinite(final):
             raise SetupError(f"the log of '{self.reference}' ends with {final} for '{self.metric}': choose another "
                              'reference, or give target')

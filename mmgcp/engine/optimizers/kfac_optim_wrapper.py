@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from mmgcp.probes import kronecker
 from mmgcp.registry import OPTIM_WRAPPERS
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, check_counts
 
 BUCKET = 256  # MiB of factors that processes exchange at a time
 
@@ -67,9 +67,7 @@ class KFACOptimWrapper(OptimWrapper):
                 raise ValueError(f'{name}={value} must be a positive number')
         if not 0 <= factor_decay < 1:
             raise ValueError(f'factor_decay={factor_decay} must be at least 0 and below 1')
-        for name, value in (('factor_interval', factor_interval), ('inverse_interval', inverse_interval)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}={value} must be an integer of at least 1')
+        check_counts(factor_interval=factor_interval, inverse_interval=inverse_interval)
         if isinstance(skip, str):
             raise ValueError(f"skip='{skip}' must be a list of names")
         super().__init__(optimizer, **kwargs)

@@ -2,6 +2,7 @@
 from torch import Tensor
 
 from mmgcp.registry import MODELS
+from mmgcp.utils.errors import check_counts
 
 from .global_covariance_pooling import GlobalCovariancePooling
 
@@ -33,8 +34,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
         super().__init__(*args, **kwargs)
         if first not in FIRST:
             raise ValueError(f"first='{first}' must be one of {', '.join(FIRST)}")
-        if not isinstance(num_extra_tokens, int) or num_extra_tokens < 1:
-            raise ValueError(f'num_extra_tokens={num_extra_tokens} must be an integer of at least 1')
+        check_counts(num_extra_tokens=num_extra_tokens)
         self.first, self.num_extra_tokens = first, num_extra_tokens
 
     def forward(self, inputs: Tensor | tuple[Tensor], mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmgcp.ops import CovariancePooling, CrossCovariancePooling
 from mmgcp.registry import MODELS
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, check_counts
 
 BN, RELU = MappingProxyType(dict(type='BN')), MappingProxyType(dict(type='ReLU'))
 INIT_CFG = (
@@ -51,9 +51,7 @@ class GlobalCovariancePooling(BaseModule):
                  norm_cfg: dict | None = BN, act_cfg: dict | None = RELU, heads: int | None = None,
                  init_cfg: dict | Sequence[dict] | None = INIT_CFG, **options) -> None:
         super().__init__(init_cfg=list(init_cfg) if isinstance(init_cfg, tuple) else init_cfg)
-        for name, channels in (('in_channels', in_channels), ('reduced_channels', reduced_channels)):
-            if not isinstance(channels, int) or channels < 1:
-                raise ValueError(f'{name}={channels} must be an integer of at least 1')
+        check_counts(in_channels=in_channels, reduced_channels=reduced_channels)
         self.published_init = init_cfg is INIT_CFG
         self.reduction = ConvModule(in_channels, reduced_channels, 1, norm_cfg=norm_cfg and dict(norm_cfg),
                                     act_cfg=act_cfg and dict(act_cfg))

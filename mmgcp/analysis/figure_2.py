@@ -20,11 +20,8 @@ from mmgcp.utils.records import read_records
 from .panels import add_legend
 from .style import looks_of, save_figure, use_style
 
-QUANTITIES = {
-    'losses': 'Loss along the gradient',
-    'distances': 'Gradient distance',
-    'smoothness': r'Effective $\beta$-smoothness',
-}
+QUANTITIES = {'losses': 'Loss along the gradient', 'distances': 'Gradient distance',
+              'smoothness': r'Effective $\beta$-smoothness'}
 _HATCHES = ['///', '\\\\\\', '...', 'xxx']
 NOT_FINITE = 'not finite at some step sizes'
 
@@ -59,9 +56,8 @@ class LandscapeLog:
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
         """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
         values = getattr(self, quantity)
-        finite = np.isfinite(values)
-        low, high = np.where(finite, values, np.inf).min(axis=1), np.where(finite, values, -np.inf).max(axis=1)
-        return tuple(np.where(finite.any(axis=1), bound, np.nan) for bound in (low, high))
+        values = np.where(np.isfinite(values), values, np.nan)
+        return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # which pass over NaN
 
     def ranges(self, quantity: str) -> np.ndarray:
         """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""
@@ -122,12 +118,7 @@ def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> La
 
 def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                     at: str | None = None) -> list[LandscapeLog]:
-    """Read landscapes to compare, with a warning where runs differ in length.
-
-    Args:
-        work_dirs (Sequence[str | Path]): One work directory per run.
-        labels (Sequence[str], optional): One name per run. Default: names of the folders.
-        at (str, optional): Place in the networks; see :func:`read_landscape`.
+    """Read the landscapes of several runs ``at`` one place, to compare them, and warn where runs differ in length.
 
     Raises:
         ValueError: If one cannot be read, names do not fit, or runs differ in step sizes, batch, direction or place.
@@ -202,17 +193,10 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
 
 def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Path, beta: bool = False,
                    log: bool = False, formats: Sequence[str] = ('pdf', )) -> list[Path]:
-    """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network (Fig. 2).
+    """Write the figure of loss Lipschitzness and gradient predictiveness, a row for each network, by title (Fig. 2).
 
-    Args:
-        panels (Mapping[str, Sequence[LandscapeLog]]): Runs by title of the row.
-        path (str | Path): The PNG file to write.
-        beta (bool): Effective beta-smoothness as a third column.
-        log (bool): Logarithmic axes of values.
-        formats (Sequence[str]): As for :func:`~mmgcp.analysis.style.save_figure`.
-
-    Raises:
-        ValueError: If ``path`` does not end in ``.png``.
+    ``beta`` adds effective beta-smoothness as a third column, ``log`` makes the axes of values logarithmic. ``path``
+    and ``formats`` are those of :func:`~mmgcp.analysis.style.save_figure`, with its error.
     """
     quantities = list(QUANTITIES)[:3 if beta else 2]
     with use_style():
@@ -228,7 +212,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Pat
 
 
 def _common_settings(settings):
-    """Return the settings of the starts of a run, by file, which must agree."""
+    """Settings of the starts of a run, by file, which must agree."""
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):
@@ -250,7 +234,6 @@ def _check(record, number, place):
 
 
 def _check_same(key, first, mine, second, its, consequence):
-    """Raise a ValueError unless two measurements have the same setting."""
     if not np.array_equal(mine, its):
         shown = (f'{len(value)} from {value[0]:g} to {value[-1]:g}' if np.ndim(value) and len(value) else value
                  for value in (mine, its))

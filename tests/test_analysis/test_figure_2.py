@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mmgcp.analysis.landscape import (
+from mmgcp.analysis.figure_2 import (
     NOT_FINITE,
     draw_landscape,
     landscape_rows,
@@ -210,7 +210,7 @@ class TestFigure:
     def figure(self, runs, monkeypatch):
         """A function that returns the figure as it is when it is saved."""
         figures = []
-        monkeypatch.setattr('mmgcp.analysis.landscape.save_figure', lambda figure, *_: figures.append(figure))
+        monkeypatch.setattr('mmgcp.analysis.figure_2.save_figure', lambda figure, *_: figures.append(figure))
 
         def figure(panels=None, **options):
             plot_landscape(panels or {'ResNet-18': runs}, 'figure.png', **options)
