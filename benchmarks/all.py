@@ -30,6 +30,7 @@ BENCHMARKS = {
     f'networks {FAST}': (None, '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
     'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
     'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
+    'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
     'training': ('', '--batch 256 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
                  '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
 }

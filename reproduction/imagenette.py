@@ -8,6 +8,8 @@ from .trainings import PaperTraining, Variant
 TEST_IMAGES = 3925
 # LR_adju of ResNets in fewer epochs still, for the many variations.
 SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50}
+SEEDS = (0, 1, 2)
+CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 COMMON = {
     'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
@@ -63,25 +65,33 @@ def detector(pooling: str) -> PaperTraining:
 
 
 def variations(network: str) -> list[PaperTraining]:
-    """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on; one seed."""
+    """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on.
 
-    def variant(name, options, pooling='gcp_m'):
-        return training(network, pooling, 'short', name, options, seeds=(0, ))
+    GAP, GCP_M and small representations have three seeds, the others one.
+    """
+
+    def variant(name, options, pooling='gcp_m', seeds=(0, )):
+        return training(network, pooling, 'short', name, options, seeds=seeds)
 
     def method(name, **options):
         return variant(name, {'model.neck.method': name, **options})
 
+    def small(name, numbers, **neck):
+        options = {f'model.neck.{key}': value for key, value in neck.items()}
+        return variant(name, {**options, 'model.head.in_channels': numbers}, seeds=SEEDS)
+
     def channels(number):
-        return variant(f'{number}-channels', {'model.neck.reduced_channels': number,
-                                              'model.head.in_channels': number * (number + 1) // 2})
+        return small(f'{number}-channels', number * (number + 1) // 2, reduced_channels=number)
 
     return [
-        variant('', {}), variant('', {}, 'gap'),
+        variant('', {}, seeds=SEEDS), variant('', {}, 'gap', seeds=SEEDS),
         method('covariance'), method('eigh'), method('log'), method('pade'), method('signed_power'),
         method('gaussian', **{'model.head.in_channels': 257 * 258 // 2}),
         method('compact_bilinear', **{'model.head.in_channels': 8192}),
         method('dropcov'),
         channels(64), channels(128),
+        small('8-heads', 2048, heads=8), small('16-heads', 1024, heads=16),
+        small('moment', CHANNELS[network] + 2883, type='mmgcp.MomentPooling'),
         variant('1-iteration', {'model.neck.num_iters': 1}),
         variant('3-iterations', {'model.neck.num_iters': 3}),
         variant('10-iterations', {'model.neck.num_iters': 10}),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import all as everything
-from benchmarks import fused, methods, networks, operator, options, precision, robustness, training
+from benchmarks import fused, methods, networks, operator, options, precision, representations, robustness, training
 from benchmarks.measure import Tables, add_save_option, in_turns, interleaved_medians, ratio_in_turns
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, triu_vector
@@ -128,6 +128,16 @@ def test_methods(monkeypatch, capsys, tmp_path):
     assert names(tmp_path) == {'methods_amp_64_steps.csv', 'methods_amp_64.json'}
 
 
+def test_representations(monkeypatch, capsys, tmp_path):
+    rows = run(representations, monkeypatch, capsys, '--batch', '2', '--size', '4', '--in-channels', '16', '--classes',
+               '10', '--repeats', '1', '--save', str(tmp_path))[2:]
+    assert [row[0] for row in rows] == list(representations.NECKS) and rows[0][3] == SAME
+    assert [row[1] for row in rows] == ['32,896', '8,256', '4,095', '2,080', '4,096', '2,048', '1,024', '2,899', '16']
+    assert rows[0][2] == f'{(16 * 256 + 2 * 256 + 32897 * 10) / 1e6:.2f}'  # reduction, BN, classifier
+    assert all(is_ordered(row[3]) for row in rows)
+    assert names(tmp_path) == {'representations_4_16_10_steps.csv', 'representations_4_16_10.json'}
+
+
 def test_options(monkeypatch, capsys, tmp_path):
     rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
                '--size', '64', '--repeats', '1', '--save', str(tmp_path))[2:]
@@ -236,7 +246,8 @@ def test_all_keeps_what_it_has_when_one_fails(monkeypatch, tmp_path):
     assert 'precision_errors' in (tmp_path / 'summary.md').read_text()
 
 
-@pytest.mark.parametrize('module', [everything, fused, methods, networks, operator, options, training])
+@pytest.mark.parametrize('module', [everything, fused, methods, networks, operator, options, representations,
+                                    training])
 def test_a_device_that_is_not_there(module, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(sys, 'argv', ['benchmark', '--device', 'cuda'])
