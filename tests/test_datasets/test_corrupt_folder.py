@@ -174,7 +174,7 @@ def test_source_must_be_an_image_folder(source, tmp_path):
     assert [path.name for path in source_images(source)] == ['one.jpg', 'two.png', 'one.png', 'two.JPEG']
     with pytest.raises(SetupError, match='has no class folders'):
         source_images(source / 'cat')
-    with pytest.raises(SetupError, match=r"the class folder '.*clean' holds no images"):
+    with pytest.raises(SetupError, match=r"^'.*clean' holds no images"):
         source_images(source.parent)
     (source / 'cat/one.png').touch()
     with pytest.raises(SetupError, match=r"has 2 images called 'one'"):

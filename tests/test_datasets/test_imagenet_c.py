@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import CenterCrop
 from mmengine.runner import Runner
 
 from mmgcp.datasets.imagenet_c import ImageNetC, check_sets, missing_sets
@@ -87,10 +88,19 @@ def test_hidden_files_and_folders_are_skipped(root):
 
 def test_transforms_run_on_the_loaded_image(root):
     pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(12, 10)), dict(type='PackInputs')]
-    data = build(root, pipeline=pipeline)[5]
+    data = build(root, pipeline=pipeline, resize_again=True)[5]
     expected = cv2.resize(cv2.imread(str(root / 'fog/3/cat/b.JPEG')), (12, 10))
     np.testing.assert_array_equal(data['inputs'].permute(1, 2, 0), expected)
     assert data['data_samples'].severity == 3
+
+
+@pytest.mark.parametrize('step', ['Resize', 'mmpretrain.ResizeEdge', 'torchvision/CenterCrop', CenterCrop,
+                                  CenterCrop(20)])
+def test_files_are_not_resized_or_cropped_again(root, step):
+    pipeline = [dict(type='LoadImageFromFile'), step if isinstance(step, CenterCrop) else dict(type=step)]
+    with pytest.raises(SetupError, match='(Resize|ResizeEdge|CenterCrop) would change files that were resized and '
+                                         'cropped before .* leave it out of the pipeline, or set resize_again=True'):
+        build(root, pipeline=pipeline)
 
 
 def test_missing_sets_are_all_listed(root):

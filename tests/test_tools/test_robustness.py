@@ -218,7 +218,7 @@ def test_detectors_on_corrupted_coco(measure, trained):
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
     (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions are not in the mean: add one of'),
-    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read: replace those'),
+    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read, nor of COCO: replace those'),
     (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
     ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
     (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are not published"),

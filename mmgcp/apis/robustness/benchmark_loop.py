@@ -11,7 +11,7 @@ from mmgcp.utils.errors import SetupError
 from mmgcp.utils.processes import on_main_process
 from mmgcp.utils.records import append_record, open_records
 
-from .benchmarks import Benchmark, benchmark_sets
+from .benchmarks import Benchmark, benchmark_sets, build_set
 
 
 @LOOPS.register_module()
@@ -57,6 +57,7 @@ class BenchmarkLoop(BaseLoop):
     def _test(self, name, tested, loader, evaluator):
         # Persistent workers of all sets would pile up.
         settings = {**self.shared, 'persistent_workers': False, **loader}
+        settings['dataset'] = build_set(self.benchmark, settings['dataset'])
         loader = self.runner.build_dataloader(settings, seed=self.runner.seed)
         items = len(loader.dataset)
         for other, number in tested.items():
