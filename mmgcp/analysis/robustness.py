@@ -161,8 +161,8 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 
 def _by_image(records, reference):
     """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
-    outcomes = [record.get('outcomes') for record in records]
-    if not outcomes or None in outcomes or len({entry['photos'] for entry in outcomes}) > 1:
+    outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
+    if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
         return {}
     sets = {record['set']: unpack(record['outcomes'], record['items']) for record in records}
     return (_stability if 'flip' in outcomes[0] else _errors)(sets, reference)[0]
@@ -170,12 +170,17 @@ def _by_image(records, reference):
 
 def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str) -> float | None:
     """Compute the standard error over photos of the difference of two networks; None unless photos are the same."""
-    photos = {record.get('outcomes', {}).get('photos') for summary in (left, right)
-              for record in summary.result.records}
-    if len(photos) > 1 or metric not in left.images or metric not in right.images or len(left.images[metric]) < 2:
+    ours, theirs = (_photos_of(summary.result.records) for summary in (left, right))
+    if (any(ours[name] != theirs[name] for name in ours.keys() & theirs) or metric not in left.images
+            or metric not in right.images or len(left.images[metric]) < 2):
         return None
     difference = left.images[metric] - right.images[metric]
     return float(np.std(difference, ddof=1) / len(difference) ** 0.5)
+
+
+def _photos_of(records):
+    """Checksums of the photos' names, by set."""
+    return {record['set']: (record.get('outcomes') or {}).get('photos') for record in records}
 
 
 def main_metrics(summary: RobustnessSummary) -> list[str]:

@@ -15,14 +15,6 @@ from .class_folders import class_names, some
 from .unreadable import check_policy, read_image, read_or_stand_in
 
 
-def missing_sets(data_root: str | Path, corruptions: Sequence[str], severities: Sequence[int],
-                 benchmark: str = 'imagenet-c') -> list[str]:
-    """List the sets (a corruption at a severity, such as ``'fog/3'``) that have no folder."""
-    form = BENCHMARKS[benchmark]
-    sets = form.sets(corruptions, severities)
-    return [name for name, (kind, severity) in sets.items() if not form.path(data_root, kind, severity).is_dir()]
-
-
 def check_sets(data_root: str | Path, corruptions: Sequence[str] = CORRUPTIONS,
                severities: Sequence[int] = SEVERITIES, classes: Sequence[str] | None = None,
                benchmark: str = 'imagenet-c') -> tuple[str, ...]:
@@ -37,13 +29,15 @@ def check_sets(data_root: str | Path, corruptions: Sequence[str] = CORRUPTIONS,
                          'corruption/severity/class')
     if not corruptions or not severities:
         raise SetupError('nothing is asked for: name at least one corruption and one severity')
-    missing = missing_sets(root, corruptions, severities, benchmark)
+    folders = {name: form.path(root, *pair) for name, pair in form.sets(corruptions, severities).items()}
+    missing = [name for name, folder in folders.items() if not folder.is_dir()]
     if missing:
         raise SetupError(f'{root} lacks {", ".join(missing)}: put the folders there, or ask for the others alone')
-    folders = [form.path(root, *pair) for pair in form.sets(corruptions, severities).values()]
+    if form.measure == 'precision':  # no class folders
+        return ()
     if form.classes:
-        return class_names(folders, tuple(wnid_folders(form.classes)), benchmark)
-    return class_names(folders, classes)
+        return class_names([*folders.values()], tuple(wnid_folders(form.classes)), benchmark)
+    return class_names([*folders.values()], classes)
 
 
 def check_wnids(benchmark: str, classes: Collection[str]) -> None:

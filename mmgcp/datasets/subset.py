@@ -25,7 +25,8 @@ def take_subset(dataset: _Dataset, subset: str, seed: int = 0) -> _Dataset:
         SetupError: If there are fewer than N images, or listed ones do not exist.
     """
     images = getattr(dataset, 'dataset', dataset)
-    keys = [image_key(images.get_data_info(index)['img_path']) for index in range(len(images))]
+    infos = map(images.get_data_info, range(len(images)))
+    keys = [info.get('sequence') or image_key(info['img_path']) for info in infos]  # folders of frames have no suffix
     chosen = _drawn(keys, random_size(subset), seed) if random_size(subset) is not None else _listed(keys, subset)
     images.get_subset_([index for index, key in enumerate(keys) if key in chosen])
     return dataset

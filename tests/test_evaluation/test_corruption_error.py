@@ -233,6 +233,21 @@ class TestMetric:
         samples = [image('fog', 1, torch.tensor([0.2, 0.4, 0.4], device=device), label) for label in (1, 1, 1, 2)]
         assert evaluate(samples, reference=None, partial=True)['error/fog/1'] == 25
 
+    def test_scores_of_classes_that_the_data_lack_are_ignored(self, device):
+        scores = torch.tensor([[0.9, 0.5, 0.2, 0.4], [0.9, 0.1, 0.8, 0.3], [0.1, 0.2, 0.3, 0.9]], device=device)
+        samples = [image('clean', 0, row, label) for row, label in zip(scores, (1, 3, 3), strict=True)]
+        evaluator = Evaluator(dict(type='mmgcp.CorruptionError'))
+        evaluator.dataset_meta = dict(classes=tuple('abcd'), labels=(1, 3))
+        # Among b and d: b, d, d; of all four: a, a, d.
+        assert evaluator.offline_evaluate(samples)['error/clean/0'] == 0
+        evaluator.dataset_meta = dict(classes=tuple('abcd'))
+        assert evaluator.offline_evaluate(samples)['error/clean/0'] == pytest.approx(200 / 3)
+
+    def test_sets_of_c_bar_are_named_if_they_are_missing(self):
+        with pytest.warns(UserWarning, match='No mean_error without blue_noise_sample, .*, sparkles .1, 3, 4, 5.: '):
+            metrics = evaluate(images('sparkles', 2, 1, 4), reference=None)
+        assert metrics['mean_error/sparkles'] == 25 and 'mean_error' not in metrics
+
     def test_two_processes_give_what_one_gives(self):
         samples = [sample.to_dict() for sample in (*images('fog', 1, 3, 8), *images('snow', 2, 1, 6))]
         parts = []

@@ -210,13 +210,11 @@ def _check_folders(benchmark, classes):
         return None if name == 'imagenet-p' else load_library()
     if Path(root).is_dir() and not any(folder.is_dir() for folder in benchmark.folders.values()):
         others = [other for other, form in BENCHMARKS.items() if form.measure == 'error' and not form.classes
-                  and form.path(root, form.kinds[0], 1).is_dir()]
+                  and any(form.path(root, *pair).is_dir() for pair in form.sets().values())]
         raise SetupError(f'{root} has no folder of {name}, such as {next(iter(benchmark.folders.values()))}'
                          + (f': it is of {", ".join(others)}' if others else ''))
-    if not benchmark.partial and name == 'imagenet-p':
+    if name == 'imagenet-p' and not benchmark.partial:
         class_names([*benchmark.folders.values()], classes)
-    elif not benchmark.partial and name == 'coco-c':
-        check_sets(root, benchmark.kinds, benchmark.severities, benchmark=name)
     elif not benchmark.partial:
         check_sets(root, benchmark.kinds, benchmark.severities, classes, name)
 
