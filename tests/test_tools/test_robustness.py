@@ -297,7 +297,7 @@ def test_detectors_on_corrupted_coco(measure, trained):
     for arguments, sentence in (
             (('--data-root', 'data/coco-c'), 'lacks gaussian_noise/1, '),
             (('--data-root', 'nowhere'), 'data root nowhere does not exist'),
-            (('--data-root', 'data/shapes'), 'has no folder of coco-c, such as data/shapes/gaussian_noise/1$'),
+            (('--data-root', 'data/shapes'), 'has no folder of coco-c, such as data/shapes/gaussian_noise/1[.]$'),
             (('--data-root', 'data/coco-c', '--partial', '--skip-unreadable'), 'nor of COCO: replace those')):
         with pytest.raises(SystemExit, match=sentence):
             measure('bad', '--benchmark', 'coco-c', *arguments, network=(DETECTOR, 'detector.pth'))
@@ -359,6 +359,9 @@ def test_sets_of_other_sizes_are_refused(measure, trained, corrupted):
     with pytest.raises(SystemExit, match="'impulse_noise/2' has 23 images and 'clean' has 24: all sets"):
         measure('smaller', *SETS, '--data-root', smaller)
     assert set(measured(trained.folder / 'smaller')) == {'clean', 'fog/2', 'fog/5'}
+    # Also where the subset is smaller than both.
+    with pytest.raises(SystemExit, match="'impulse_noise/2' has 23 images and 'fog/2' has 24: all sets|'clean' has 24"):
+        measure('smaller', *SETS, '--data-root', smaller, '--subset', 'rand:9')
 
 
 def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrupted):

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmengine.registry import DATASETS
+from torch.utils.data import Dataset
 
 from mmgcp.apis import config_data
 from mmgcp.datasets.class_folders import class_names, subfolders
@@ -153,9 +154,11 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
     return sets
 
 
-def build_set(benchmark: Benchmark, dataset: dict) -> dict:
-    """Build the data set of a set, with the images of the benchmark's subset; without a subset, return the settings."""
-    return take_subset(DATASETS.build(dataset), benchmark.subset, benchmark.seed) if benchmark.subset else dataset
+def build_set(benchmark: Benchmark, dataset: dict) -> tuple[Dataset, int]:
+    """Build the data set of a set, with the images of the benchmark's subset; return also its size without a subset."""
+    built = DATASETS.build(dataset)
+    size = len(built)
+    return take_subset(built, benchmark.subset, benchmark.seed) if benchmark.subset else built, size
 
 
 def class_folders(dataset: dict) -> list[str] | None:

@@ -53,8 +53,9 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     checksum(cfg, checkpoint)
     check_classes(cfg, benchmark)
     sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    build_set(benchmark, next(iter(sets.values()))['loader']['dataset'])
+    if benchmark.subset:
+        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        build_set(benchmark, next(iter(sets.values()))['loader']['dataset'])
 
 
 def checksum(cfg: Config, checkpoint: str) -> int | str:
