@@ -63,20 +63,24 @@ def write_report(groups: Sequence[Sequence[RobustnessSummary]], out: str | Path,
     write_csv(files[0], numbers)
     write_json(files[1], numbers)
     missing = [name for name in ALL if len(groups) > 1 and name not in {s.result.benchmark for s in numbers}]
-    lines = [*tables, *(line for group in groups for line in _notes(group, len(groups) > 1)),
+    notes = {}
+    for group in groups:
+        for line in _notes(group):
+            notes.setdefault(line, []).append(group[0].result.benchmark)
+    named = [f'{line} ({", ".join(names)})' if len(groups) > 1 else line for line, names in notes.items()]
+    lines = [*tables, *named,
              *([f'Left out: {", ".join(missing)}.'] if missing else []),
              ' '.join(['Figure and files:', *map(str, [*paths, *files])])]
     return '\n' + '\n\n'.join(lines)
 
 
-def _notes(summaries, named):
+def _notes(summaries):
     """What the numbers on a benchmark come from."""
-    divided, prefix = summaries[0].reference, f'{summaries[0].result.benchmark}: ' if named else ''
-    return [f'{prefix}{line}' for line in (
-        sample_note(summaries),
-        f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',
-        *(f'{result.name}: unreadable and left out, {", ".join(result.unreadable)}'
-          for result, *_ in summaries if result.unreadable))]
+    divided = summaries[0].reference
+    return [sample_note(summaries),
+            f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',
+            *(f'{result.name}: unreadable and left out, {", ".join(result.unreadable)}'
+              for result, *_ in summaries if result.unreadable)]
 
 
 def _load(reference, benchmark):
