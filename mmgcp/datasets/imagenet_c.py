@@ -7,7 +7,7 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.custom import get_samples
 
 from mmgcp.registry import DATASETS
-from mmgcp.robustness.catalogue import BENCHMARKS, wnid_folders
+from mmgcp.robustness.catalogue import BENCHMARKS, form_of, wnid_folders
 from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
 from mmgcp.utils.errors import SetupError
 
@@ -97,7 +97,7 @@ class ImageNetC(CustomDataset):
                  pipeline: Sequence[dict] = (dict(type='LoadImageFromFile'), dict(type='PackInputs')),
                  benchmark: str = 'imagenet-c', resize_again: bool = False, **kwargs) -> None:
         check_policy(unreadable)
-        self.form, self.benchmark, self.unreadable = BENCHMARKS[benchmark], benchmark, unreadable
+        self.form, self.benchmark, self.unreadable = form_of(benchmark), benchmark, unreadable
         check_pipeline(pipeline, resize_again or self.form.classes is not None)
         self.corruptions = self.form.kinds if corruptions is None else corruptions
         self.severities = SEVERITIES if severities is None else severities

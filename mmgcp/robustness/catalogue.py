@@ -10,6 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from mmgcp.utils.errors import SetupError
+
 from .corruptions import C_BAR, CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, THREE_D
 from .perturbations import PERTURBATIONS
 
@@ -47,6 +49,13 @@ BENCHMARKS = {
     'imagenet-sketch': Form(('imagenet-sketch', ), title='Sketch', folder='.', classes='imagenet'),
     'coco-c': Form(CORRUPTIONS, SEVERITIES, EXTRA_CORRUPTIONS, measure='precision', made=True),
 }
+
+
+def form_of(benchmark: str) -> Form:
+    """Return the entry of a benchmark, or raise SetupError if there is none."""
+    if benchmark not in BENCHMARKS:
+        raise SetupError(f"there is no benchmark '{benchmark}': choose from {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[benchmark]
 
 
 def wnid_folders(classes: str = 'imagenet') -> dict[str, str]:

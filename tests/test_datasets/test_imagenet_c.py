@@ -220,6 +220,11 @@ def test_nothing_readable(root):
         build(root, unreadable='skip')[1]
 
 
+def test_unknown_benchmark(root):
+    with pytest.raises(SetupError, match="there is no benchmark 'imagenet-b': choose from imagenet-c, imagenet-c-bar"):
+        build(root, benchmark='imagenet-b')
+
+
 def test_unknown_policy(root):
     with pytest.raises(SetupError, match="unreadable must be one of .*, but is 'ignore'"):
         build(root, unreadable='ignore')

@@ -16,7 +16,7 @@ from mmgcp.datasets.corruptions import load_library
 from mmgcp.datasets.imagenet_c import check_sets, check_wnids
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
 from mmgcp.datasets.subset import random_size, take_subset
-from mmgcp.robustness.catalogue import BENCHMARKS, Form, wnid_folders
+from mmgcp.robustness.catalogue import BENCHMARKS, Form, form_of, wnid_folders
 from mmgcp.robustness.corruptions import SEVERITIES
 from mmgcp.utils.errors import SetupError
 
@@ -44,8 +44,6 @@ class Benchmark:
     resize_again: bool = False  # resize and crop corrupted files like clean ones
 
     def __post_init__(self) -> None:
-        if self.name not in BENCHMARKS:
-            raise SetupError(f"there is no benchmark '{self.name}': choose from {', '.join(BENCHMARKS)}")
         self.kinds = tuple(self.kinds) or self.form.kinds
         for kind, severity in self.form.sets(self.kinds, self.severities).values():
             if self.name == 'imagenet-p':
@@ -66,7 +64,7 @@ class Benchmark:
     @property
     def form(self) -> Form:
         """Entry of the catalogue."""
-        return BENCHMARKS[self.name]
+        return form_of(self.name)
 
     @property
     def items(self) -> str:
