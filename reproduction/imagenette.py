@@ -42,13 +42,14 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
         network (str): ``'resnet18'``, ``'resnet50'`` or ``'mobilenetv2'``.
         pooling (str): ``'gap'``, ``'gap_wo-ds'``, ``'gcp'``, ``'gcp_d'`` or ``'gcp_m'``.
         schedule (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
-        variation (str): What the options change, for the name.
+        variation (str): What the options change, for the name; ``'augmix'`` has configs of its own.
         options (Mapping): Settings that change it.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
     kind = 'gap' if pooling.startswith('gap') else 'gcp' if network == 'mobilenetv2' else 'gcp_m'
     own, lr = 'norm' if kind == 'gap' else 'adju', 'adju' if schedule == 'short' else schedule
-    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
+    augmented = '_augmix' if variation == 'augmix' else ''
+    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}{augmented}.py"
     overrides = dict(SHORT) if schedule == 'short' else {}
     if pooling != kind:
         overrides |= {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling]}

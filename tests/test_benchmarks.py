@@ -189,7 +189,10 @@ def test_robustness(monkeypatch, capsys, tmp_path):
         float(speeds['set by set'][1]), abs=0.01)
     costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
     assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0
-    assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_corruptions.csv', 'robustness_32.json'}
+    memory = {int(row[0]): [float(value) for value in row[1:]] for row in rows if row[0].isdigit()}
+    assert list(memory) == [1, 2, 6] and all(100 < now <= peak for now, peak in memory.values())
+    assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_memory.csv', 'robustness_32_corruptions.csv',
+                               'robustness_32.json'}
 
 
 def test_ratios_are_of_times_in_the_same_turn():
