@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from benchmarks import all as everything
-from benchmarks import fused, methods, networks, operator, options, precision, representations, robustness, training
+from benchmarks import (
+    fused,
+    loading,
+    methods,
+    networks,
+    operator,
+    options,
+    precision,
+    representations,
+    robustness,
+    training,
+)
 from benchmarks.measure import Tables, add_save_option, in_turns, interleaved_medians, ratio_in_turns
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, triu_vector
@@ -227,6 +238,18 @@ def test_training(monkeypatch, capsys, tmp_path):
     assert name == 'resnet18_gap_imagenet' and 0 <= float(waiting.rstrip(' %')) < 100
     assert float(images) == pytest.approx(2000 / float(step), rel=0.5) and float(loader) > float(images)
     assert names(tmp_path) == {'training_throughput.csv', 'training.json'}
+
+
+def test_loading(monkeypatch, capsys, tmp_path):
+    rows = run(loading, monkeypatch, capsys, '--config', 'configs/gap/resnet18_gap_imagenet.py', '--photos', '8',
+               '--batch', '4', '--repeats', '1', '--workers', '1', '--save', str(tmp_path))
+    cells = {row[0]: row[1:] for row in rows}
+    assert sum(float(cells[step][1].rstrip(' %')) for step in (
+        'LoadImageFromFile', 'RandomResizedCrop', 'RandomFlip', 'PackInputs')) == pytest.approx(100, abs=3)
+    assert cells['default'][1:] == [SAME, '0.00'] and cells['decoded by Pillow'][2] == '0.00'
+    assert float(cells['decoded at half size'][2]) > 1 and float(cells['resized by OpenCV'][2]) > 0.1
+    assert cells['as configured'][1] == SAME and set(loading.LOADERS) < set(cells)
+    assert names(tmp_path) == {'loading_parts.csv', 'loading_ways.csv', 'loading_loaders.csv', 'loading.json'}
 
 
 def run_all(monkeypatch, *arguments):

@@ -37,6 +37,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         ValueError: If a setting is unknown or out of range, the shape of ``x`` or the mask does not fit, or
             ``check_finite`` found NaN or infinity.
         TypeError: If ``x`` has no real floating dtype, the mask is not boolean, or the method has no such option.
+        torch.linalg.LinAlgError: If LAPACK or cuSOLVER cannot decompose a matrix, see :mod:`mmgcp.ops.solvers`.
 
     Examples:
         >>> x = torch.tensor([[[[1., -1.], [1., -1.]], [[2., -2.], [2., -2.]]]])  # two channels of 2 x 2 pixels

@@ -9,8 +9,8 @@ from .reference import relative_error, value_and_gradient
 from .test_pooling import SIDED, features, pool
 
 # Of features times s, the result is that of the features times s to this power.
-DEGREES = {'covariance': 2, 'dropcov': 2, 'newton_schulz': 1, 'eigh': 1, 'power': 1, 'pade': 1, 'signed_power': 0,
-           'compact_bilinear': 0}
+DEGREES = {'covariance': 2, 'dropcov': 2, 'newton_schulz': 1, 'polar_express': 1, 'eigh': 1, 'power': 1, 'pade': 1,
+           'signed_power': 0, 'compact_bilinear': 0}
 VANISHING = sorted(set(METHODS) - {'log', 'gaussian'})  # where features have no variance
 
 
@@ -26,7 +26,7 @@ def test_constant_channels_are_zero(scale, side, method, device):
         assert not out.any() and not grad.any()
 
 
-@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'eigh', 'power', 'pade'])
+@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'polar_express', 'eigh', 'power', 'pade'])
 def test_shrinkage_of_zeros_is_zero(method, device):
     x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
     x[0] = 0
@@ -111,7 +111,7 @@ def test_an_image_that_is_not_finite_is_so_alone(side, method, value, device):
     grad, = torch.autograd.grad(out, leaf, weight)
     assert out[1].isnan().any() and not grad[1].isfinite().all()
     assert out[::2].isfinite().all() and grad[::2].isfinite().all()
-    if method in ('eigh', 'power', 'log', 'pade', 'gaussian', 'newton_schulz'):
+    if method in ('eigh', 'power', 'log', 'pade', 'gaussian', 'newton_schulz', 'polar_express'):
         assert out[1].isnan().all()
     expected = value_and_gradient(function, x[::2].clone().requires_grad_(), weight[::2])
     torch.testing.assert_close((out[::2].detach(), grad[::2]), expected, rtol=1e-2, atol=1e-3)
