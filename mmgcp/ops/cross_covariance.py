@@ -65,7 +65,7 @@ def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, 
         pooled = pooled * scale if normalize else pooled * scale * scale
         if out_dtype == torch.float16:
             largest = torch.finfo(out_dtype).max
-            pooled = pooled.clamp(-largest, largest)
+            pooled = torch.where(pooled.isinf(), pooled, pooled.clamp(-largest, largest))
         return pooled.to(out_dtype)
 
 

@@ -128,6 +128,32 @@ def test_many_newton_schulz_steps_give_the_root(side, shape, dtype, num_iters, d
     assert grad.isfinite().all()
 
 
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+def test_many_steps_without_pre_normalisation(side, device):
+    x = features(2, 12, 3, 3, device=device, dtype=torch.float32, grad=True)
+    out, grad = value_and_gradient(pool('newton_schulz', num_iters=60, pre_norm='none', side=side), x,
+                                   torch.randn(2, 12, 12, device=device))
+    assert relative_error(out, pool('eigh')(x.double())) < 1e-3
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype, num_iters', [(torch.float32, 60), (torch.float32, 100), (torch.float64, 150)])
+def test_many_steps_of_the_gradient_of_pade(num_iters, dtype, device):
+    x = features(2, 6, 4, 4, device=device, dtype=dtype, grad=True)
+    weight = torch.randn(2, 6, 6, device=device, dtype=dtype)
+    _, grad = value_and_gradient(pool('pade', num_iters=num_iters), x, weight)
+    _, expected = value_and_gradient(pool('pade', num_iters=30), x.detach().double().requires_grad_(), weight)
+    assert relative_error(grad, expected) < 1e-4
+
+
+@pytest.mark.parametrize('method', ['covariance', 'signed_power'])
+def test_infinite_features_give_no_finite_half_precision(method, device):
+    x = torch.ones(2, 3, 2, 2, dtype=torch.float16, device=device)
+    x[1] = torch.inf
+    out = pool(method, center=False)(x)
+    assert out[0].isfinite().all() and not out[1].isfinite().any()
+
+
 @pytest.mark.parametrize('vector', [False, True])
 @pytest.mark.parametrize('side', ['gram', 'covariance'])
 @pytest.mark.filterwarnings('ignore:There is a performance drop')
