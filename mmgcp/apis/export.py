@@ -15,7 +15,7 @@ from mmgcp.ops.compat import COMPILES_FUNCTIONS
 from mmgcp.utils.errors import SetupError
 
 FORMATS = {'.onnx': 'ONNX', '.pt2': 'torch.export', '.pt': 'TorchScript'}
-TRACED, COMPARED = 2, (1, 3)  # images in a batch
+BATCHES = 2, 1, 3  # images to compare; the network is exported with the first
 TOLERANCE = 1e-3  # of the largest score
 
 
@@ -54,7 +54,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         if hasattr(module, 'window_reverse'):  # MMPretrain's would fix the number of images
             module.window_reverse = _window_reverse
     images = [torch.randn(number, len(preprocessing['mean']), *size, generator=torch.Generator().manual_seed(number))
-              for number in (TRACED, *COMPARED)]
+              for number in BATCHES]
     file.parent.mkdir(parents=True, exist_ok=True)
     with torch.no_grad(), tempfile.TemporaryDirectory(dir=file.parent) as folder:
         written = Path(folder, file.name)
@@ -68,7 +68,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         try:
             scores = [run(batch) for batch in images]
         except Exception as error:
-            raise SetupError(f'the exported network takes only batches of {TRACED} images: the code of the network '
+            raise SetupError(f'the exported network takes only batches of {BATCHES[0]} images: the code of the network '
                              f'uses their number as a constant, so that {form} cannot hold it') from error
         difference, largest = (float(values.abs().max()) for values in (
             torch.cat(scores) - torch.cat(expected), torch.cat(expected)))
@@ -109,8 +109,8 @@ def _check(model: nn.Module, file: Path) -> None:
 def _preprocessing(model: ImageClassifier, size: tuple[int, int], classes: Sequence[str]) -> dict:
     """What turns an image of values from 0 to 255 into the network's input."""
     preprocessor = model.data_preprocessor
-    mean, std = (getattr(preprocessor, name, torch.full((3, ), float(value))).flatten().tolist()
-                 for name, value in (('mean', 0), ('std', 1)))
+    mean, std = ([float(f'{value:.6g}') for value in getattr(preprocessor, name, torch.full((3, ), default)).flatten()]
+                 for name, default in (('mean', 0.), ('std', 1.)))  # float32 to the digits that were set
     channels = 'RGB' if getattr(preprocessor, 'to_rgb', False) else 'BGR'
     return dict(mean=mean, std=std, channels=channels if len(mean) == 3 else '', size=list(size), classes=list(classes))
 
