@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument('--out', required=True, metavar='FILE', help=f'file to write: {", ".join(FORMATS)}')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
     args = parser.parse_args()
-    with reported():
+    with reported(OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)
         model, meta = trained_model(cfg, args.checkpoint)
         size = image_size(cfg)
