@@ -16,7 +16,7 @@ from mmgcp.utils.errors import SetupError
 
 FORMATS = {'.onnx': 'ONNX', '.pt2': 'torch.export', '.pt': 'TorchScript'}
 BATCHES = 2, 1, 3  # images to compare; the network is exported with the first
-TOLERANCE = 1e-3  # of the largest score
+TOLERANCE = 1e-2  # of the largest score; rounding is up to 2e-4
 FIXED_BATCH = (f'the exported network would take batches of {BATCHES[0]} images alone, as its code makes their number '
                'a constant: change that code, such as int(x.shape[0]), in its backbone, neck or head')
 
