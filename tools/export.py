@@ -4,7 +4,7 @@ import argparse
 from mmengine.config import DictAction
 
 from mmgcp.apis.complexity import image_size
-from mmgcp.apis.export import COMPARED, FORMATS, export_classifier
+from mmgcp.apis.export import BATCHES, FORMATS, export_classifier
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import trained_model
 from mmgcp.utils.checkpoint import classes_of
@@ -18,13 +18,13 @@ def main() -> None:
     parser.add_argument('--out', required=True, metavar='FILE', help=f'file to write: {", ".join(FORMATS)}')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
     args = parser.parse_args()
-    with reported():
+    with reported(OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)
         model, meta = trained_model(cfg, args.checkpoint)
         size = image_size(cfg)
         difference = export_classifier(model, args.out, size, classes_of(dict(meta=meta)))
-    print(f'{args.out} is written, for images of {size[0]} x {size[1]} pixels. Scores for batches of '
-          f'{" and ".join(map(str, COMPARED))} random images differ from the network\'s by at most {difference:.1e}')
+    print(f'{args.out} is written, for images of {size[0]} x {size[1]} pixels. The scores of random images, in batches '
+          f'of {", ".join(map(str, BATCHES))}, differ from those of the network by at most {difference:.1e}')
 
 
 if __name__ == '__main__':

@@ -167,14 +167,15 @@ class BatchInValues(Patches):
         return super().forward(images * float(len(images)))
 
 
-@pytest.mark.parametrize('backbone, message', [
-    (BatchInShape, 'takes only batches of 2 images'),
-    (BatchInValues, 'scores from the exported network differ by up to')])
-def test_networks_that_use_the_number_of_images(backbone, message, tmp_path):
+@pytest.mark.parametrize('backbone, suffix, message', [
+    (BatchInShape, '.pt', 'would take batches of 2 images alone'),
+    (BatchInValues, '.pt', 'scores from the exported network differ by up to'),
+    *([(BatchInShape, '.onnx', 'would take batches of 2 images alone')] if COMPILES_FUNCTIONS else [])])
+def test_networks_that_use_the_number_of_images(backbone, suffix, message, tmp_path):
     model = pooled_by_covariance()
     model.backbone = backbone()
     with pytest.raises(SetupError, match=message):
-        export_classifier(model, tmp_path / 'network.pt', SIZE)
+        export_classifier(model, tmp_path / f'network{suffix}', SIZE)
     assert not list(tmp_path.iterdir())
 
 
@@ -191,4 +192,6 @@ def test_refusals(tmp_path):
     if not COMPILES_FUNCTIONS:
         with pytest.raises(SetupError, match='before torch 2.7: export as .onnx or .pt'):
             export_classifier(model, tmp_path / 'new.pt2', SIZE)
+        with pytest.raises(SetupError, match='is in ONNX from torch 2.7 on: export as .pt'):
+            export_classifier(pooled_by_covariance(method='compact_bilinear'), tmp_path / 'new.onnx', SIZE)
     assert [file.name for file in tmp_path.iterdir()] == ['network.pt']
