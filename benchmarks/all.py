@@ -30,6 +30,8 @@ BENCHMARKS = {
     f'networks {FAST}': (None, '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
     'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
     'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
+    'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
+    'loading': ('', '', '--photos 8 --batch 4 --repeats 1 --workers 0'),
     'training': ('', '--batch 256 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
                  '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
 }
@@ -42,7 +44,7 @@ def command(name: str, args: argparse.Namespace, folder: Path) -> list[str] | No
     if settings is None:
         return None
     module, *options = name.split()
-    device = [] if module == 'precision' else ['--device', str(args.device)]
+    device = [] if module in ('loading', 'precision') else ['--device', str(args.device)]
     return [sys.executable, '-m', f'benchmarks.{module}', *options, *(tiny if args.tiny else settings).split(), *device,
             '--save', str(folder)]
 

@@ -6,15 +6,20 @@
 Both sides test one network on the same files, written before in the layout of ImageNet-C, with MMEngine's Runner:
 ``plain`` in one loop over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as
 ``tools/test_robustness.py`` does. They take turns, after a first round that warms up; numbers are medians. The second
-table has the time that one process takes to make a corrupted image, mean over severities, or a sequence.
-With --save both are written as CSV files, too.
+table has the memory of the process after some of the 76 sets of ImageNet-C, tested one after the other, and its peak
+until then; the third the time that one process takes to make a corrupted image, mean over severities, or a sequence.
+With --save all are written as CSV files, too.
 """
 import argparse
 import itertools
+import os
+import resource
+import shutil
 import statistics
 import tempfile
 import time
 import unittest.mock
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -46,7 +51,8 @@ def write_sets(folder: Path, images: int, size: int) -> None:
             cv2.imwrite(str(target), cv2.cvtColor(corrupt_image(image, kind, severity, 0), cv2.COLOR_RGB2BGR))
 
 
-def config(folder: Path, depth: int, workers: int, **loop) -> Config:
+def config(folder: Path, depth: int, workers: int, kinds: Sequence[str] = KINDS, levels: Sequence[int] = LEVELS,
+           **loop) -> Config:
     """Config of a run on the files."""
     pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
     return Config(dict(
@@ -59,7 +65,7 @@ def config(folder: Path, depth: int, workers: int, **loop) -> Config:
         test_dataloader=dict(
             batch_size=32, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=False),
             collate_fn=dict(type='default_collate'),
-            dataset=dict(type='mmgcp.ImageNetC', data_root=str(folder / 'c'), corruptions=KINDS, severities=LEVELS,
+            dataset=dict(type='mmgcp.ImageNetC', data_root=str(folder / 'c'), corruptions=kinds, severities=levels,
                          pipeline=pipeline)),
         test_evaluator=dict(type='Accuracy'), test_cfg=loop))
 
@@ -90,6 +96,28 @@ def set_by_set(folder: Path, depth: int, workers: int) -> list[float]:
 
 def without_clean(*arguments) -> dict:
     return {name: entry for name, entry in benchmark_sets(*arguments).items() if name != 'clean'}
+
+
+def memory(folder: Path, depth: int, workers: int) -> list[list[str]]:
+    """Rows of memory, in MB, after some sets of a whole benchmark, all of the same images, clean ones among them."""
+    for kind, severity in itertools.product(CORRUPTIONS, SEVERITIES):
+        target = folder / 'c' / kind / str(severity)
+        if not target.exists():
+            shutil.copytree(folder / 'c' / KINDS[0] / str(LEVELS[0]), target, copy_function=os.link)
+    cfg = config(folder, depth, workers, KINDS[:1], LEVELS[:1], type='mmgcp.BenchmarkLoop', settings={},
+                 benchmark=dict(name='imagenet-c', data_root=str(folder / 'c'), kinds=CORRUPTIONS),
+                 path=str(folder / 'memory.json'))
+    used = []
+
+    def note(*_) -> None:
+        pages = int(Path('/proc/self/statm').read_text().split()[1])
+        used.append((pages * resource.getpagesize() / 1e6,
+                     resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6))
+
+    with unittest.mock.patch('mmgcp.apis.robustness.benchmark_loop.append_record', note):
+        Runner.from_cfg(cfg).test()
+    return [[str(number), *(f'{value:.0f}' for value in used[number - 1])]
+            for number in sorted({1, 2, 10, 25, 50, len(used)}) if number <= len(used)]
 
 
 def seconds_to_make(size: int, repeats: int) -> list[list[str]]:
@@ -130,13 +158,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_sets(folder, args.images, args.size)
-        images = len(list((folder / 'c').rglob('*.JPEG')))
+        images = sum(1 for kind, level in itertools.product(KINDS, LEVELS)
+                     for _ in (folder / 'c' / kind / str(level)).rglob('*.JPEG'))
         arguments = folder, args.depth, args.workers
+        used = memory(*arguments)  # first, since the peak is that of the whole process
         (one,), (many,) = interleaved_medians([lambda: plain(*arguments), lambda: set_by_set(*arguments)], args.repeats)
     tables = Tables('robustness', parser, args, apart=['size'])
     tables.show('speed', ['test', 'images per second', 'share'],
                 [['plain', f'{images / one:.1f}', '1'],
                  ['set by set', f'{images / many:.1f}', f'{one / many:.3f}']])
+    tables.show('memory', ['sets', 'memory (MB)', 'peak (MB)'], used)
     tables.show('corruptions', ['corruption', 'of', 'ms', 'per second'], seconds_to_make(args.size, args.repeats))
 
 

@@ -28,8 +28,8 @@ CLASSES = 1000
 WARM_UP = 10  # steps that are not timed
 
 
-def draw_photos(folder: Path, number: int) -> None:
-    """JPEG files that take as long to read as photos: smooth colours under noise; one for each of 1,000 classes."""
+def draw_photos(folder: Path, number: int, classes: int = CLASSES) -> None:
+    """JPEG files that take as long to read as photos: smooth colours under noise; one for each of the classes."""
     generator = np.random.default_rng(0)
     drawn = []
     for i in range(number):
@@ -38,7 +38,7 @@ def draw_photos(folder: Path, number: int) -> None:
         noise = generator.normal(0, 8, smooth.shape)
         drawn.append(folder / f'{i}.jpg')
         cv2.imwrite(str(drawn[-1]), (smooth + noise).clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    for label in range(CLASSES):
+    for label in range(classes):
         path = folder / 'train' / f'class_{label:03}' / 'photo.jpg'
         path.parent.mkdir(parents=True)
         path.hardlink_to(drawn[label % number])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mmgcp.utils.configs import configs_folder
 
-TOOLS = {'train': 'train.py', 'test': 'test.py', 'predict': 'predict.py', 'robustness': 'test_robustness.py',
-         'with-gcp': 'with_gcp.py', 'probe': 'probe.py'}
+TOOLS = {'train': 'train.py', 'test': 'test.py', 'predict': 'predict.py', 'export': 'export.py',
+         'robustness': 'test_robustness.py', 'with-gcp': 'with_gcp.py', 'probe': 'probe.py'}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

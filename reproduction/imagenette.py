@@ -8,6 +8,8 @@ from .trainings import PaperTraining, Variant
 TEST_IMAGES = 3925
 # LR_adju of ResNets in fewer epochs still, for the many variations.
 SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50}
+SEEDS = (0, 1, 2)
+CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 COMMON = {
     'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
@@ -40,13 +42,14 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
         network (str): ``'resnet18'``, ``'resnet50'`` or ``'mobilenetv2'``.
         pooling (str): ``'gap'``, ``'gap_wo-ds'``, ``'gcp'``, ``'gcp_d'`` or ``'gcp_m'``.
         schedule (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
-        variation (str): What the options change, for the name.
+        variation (str): What the options change, for the name; ``'augmix'`` has configs of its own.
         options (Mapping): Settings that change it.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
     kind = 'gap' if pooling.startswith('gap') else 'gcp' if network == 'mobilenetv2' else 'gcp_m'
     own, lr = 'norm' if kind == 'gap' else 'adju', 'adju' if schedule == 'short' else schedule
-    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}.py"
+    augmented = '_augmix' if variation == 'augmix' else ''
+    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}{augmented}.py"
     overrides = dict(SHORT) if schedule == 'short' else {}
     if pooling != kind:
         overrides |= {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling]}
@@ -63,25 +66,33 @@ def detector(pooling: str) -> PaperTraining:
 
 
 def variations(network: str) -> list[PaperTraining]:
-    """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on; one seed."""
+    """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on.
 
-    def variant(name, options, pooling='gcp_m'):
-        return training(network, pooling, 'short', name, options, seeds=(0, ))
+    GAP, GCP_M and small representations have three seeds, the others one.
+    """
+
+    def variant(name, options, pooling='gcp_m', seeds=(0, )):
+        return training(network, pooling, 'short', name, options, seeds=seeds)
 
     def method(name, **options):
         return variant(name, {'model.neck.method': name, **options})
 
+    def small(name, numbers, **neck):
+        options = {f'model.neck.{key}': value for key, value in neck.items()}
+        return variant(name, {**options, 'model.head.in_channels': numbers}, seeds=SEEDS)
+
     def channels(number):
-        return variant(f'{number}-channels', {'model.neck.reduced_channels': number,
-                                              'model.head.in_channels': number * (number + 1) // 2})
+        return small(f'{number}-channels', number * (number + 1) // 2, reduced_channels=number)
 
     return [
-        variant('', {}), variant('', {}, 'gap'),
+        variant('', {}, seeds=SEEDS), variant('', {}, 'gap', seeds=SEEDS),
         method('covariance'), method('eigh'), method('log'), method('pade'), method('signed_power'),
         method('gaussian', **{'model.head.in_channels': 257 * 258 // 2}),
         method('compact_bilinear', **{'model.head.in_channels': 8192}),
         method('dropcov'),
         channels(64), channels(128),
+        small('8-heads', 2048, heads=8), small('16-heads', 1024, heads=16),
+        small('moment', CHANNELS[network] + 2883, type='mmgcp.MomentPooling'),
         variant('1-iteration', {'model.neck.num_iters': 1}),
         variant('3-iterations', {'model.neck.num_iters': 3}),
         variant('10-iterations', {'model.neck.num_iters': 10}),

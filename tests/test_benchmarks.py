@@ -9,7 +9,18 @@ import pytest
 import torch
 
 from benchmarks import all as everything
-from benchmarks import fused, methods, networks, operator, options, precision, robustness, training
+from benchmarks import (
+    fused,
+    loading,
+    methods,
+    networks,
+    operator,
+    options,
+    precision,
+    representations,
+    robustness,
+    training,
+)
 from benchmarks.measure import Tables, add_save_option, in_turns, interleaved_medians, ratio_in_turns
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, triu_vector
@@ -128,6 +139,16 @@ def test_methods(monkeypatch, capsys, tmp_path):
     assert names(tmp_path) == {'methods_amp_64_steps.csv', 'methods_amp_64.json'}
 
 
+def test_representations(monkeypatch, capsys, tmp_path):
+    rows = run(representations, monkeypatch, capsys, '--batch', '2', '--size', '4', '--in-channels', '16', '--classes',
+               '10', '--repeats', '1', '--save', str(tmp_path))[2:]
+    assert [row[0] for row in rows] == list(representations.NECKS) and rows[0][3] == SAME
+    assert [row[1] for row in rows] == ['32,896', '8,256', '4,095', '2,080', '4,096', '2,048', '1,024', '2,899', '16']
+    assert rows[0][2] == f'{(16 * 256 + 2 * 256 + 32897 * 10) / 1e6:.2f}'  # reduction, BN, classifier
+    assert all(is_ordered(row[3]) for row in rows)
+    assert names(tmp_path) == {'representations_4_16_10_steps.csv', 'representations_4_16_10.json'}
+
+
 def test_options(monkeypatch, capsys, tmp_path):
     rows = run(options, monkeypatch, capsys, '--config', 'configs/quickstart/resnet18_gcp_m_shapes.py', '--batch', '8',
                '--size', '64', '--repeats', '1', '--save', str(tmp_path))[2:]
@@ -179,7 +200,10 @@ def test_robustness(monkeypatch, capsys, tmp_path):
         float(speeds['set by set'][1]), abs=0.01)
     costs = {row[0]: float(row[3]) for row in rows if len(row) == 4 and row[3].isdigit()}
     assert {'fog', 'saturate', 'tilt'} < set(costs) and min(costs.values()) > 0
-    assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_corruptions.csv', 'robustness_32.json'}
+    memory = {int(row[0]): [float(value) for value in row[1:]] for row in rows if row[0].isdigit()}
+    assert list(memory) == [1, 2, 6] and all(100 < now <= peak for now, peak in memory.values())
+    assert names(tmp_path) == {'robustness_32_speed.csv', 'robustness_32_memory.csv', 'robustness_32_corruptions.csv',
+                               'robustness_32.json'}
 
 
 def test_ratios_are_of_times_in_the_same_turn():
@@ -216,6 +240,18 @@ def test_training(monkeypatch, capsys, tmp_path):
     assert names(tmp_path) == {'training_throughput.csv', 'training.json'}
 
 
+def test_loading(monkeypatch, capsys, tmp_path):
+    rows = run(loading, monkeypatch, capsys, '--config', 'configs/gap/resnet18_gap_imagenet.py', '--photos', '8',
+               '--batch', '4', '--repeats', '1', '--workers', '1', '--save', str(tmp_path))
+    cells = {row[0]: row[1:] for row in rows}
+    assert sum(float(cells[step][1].rstrip(' %')) for step in (
+        'LoadImageFromFile', 'RandomResizedCrop', 'RandomFlip', 'PackInputs')) == pytest.approx(100, abs=3)
+    assert cells['default'][1:] == [SAME, '0.00'] and cells['decoded by Pillow'][2] == '0.00'
+    assert float(cells['decoded at half size'][2]) > 1 and float(cells['resized by OpenCV'][2]) > 0.1
+    assert cells['as configured'][1] == SAME and set(loading.LOADERS) < set(cells)
+    assert names(tmp_path) == {'loading_parts.csv', 'loading_ways.csv', 'loading_loaders.csv', 'loading.json'}
+
+
 def run_all(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['benchmarks.all', *arguments])
     everything.main()
@@ -236,7 +272,8 @@ def test_all_keeps_what_it_has_when_one_fails(monkeypatch, tmp_path):
     assert 'precision_errors' in (tmp_path / 'summary.md').read_text()
 
 
-@pytest.mark.parametrize('module', [everything, fused, methods, networks, operator, options, training])
+@pytest.mark.parametrize('module', [everything, fused, methods, networks, operator, options, representations,
+                                    training])
 def test_a_device_that_is_not_there(module, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(sys, 'argv', ['benchmark', '--device', 'cuda'])

@@ -176,6 +176,8 @@ def done():
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_runs(path, in_workplace, done):
     cfg = read(path)
+    if cfg.model.backbone.type == 'TIMMBackbone':
+        pytest.importorskip('timm', reason='timm is optional: pip install timm')
     assert all(math.isfinite(lr) for lr in lr_curve(cfg, epoch_length=2))
     shorten(cfg)
     settings = what_runs(cfg)

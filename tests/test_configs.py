@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from mmengine.config import Config
-from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS, init_default_scope
 
 import mmgcp  # noqa: F401
 from mmgcp.engine.schedulers import lr_curve
@@ -24,7 +25,8 @@ from .shortcuts import no_initial_weights
 
 CONFIGS = {path.stem: path for path in sorted(configs_folder().glob('*/**/*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
-IMAGENETTE = [name for name, path in CONFIGS.items() if path.parent.name == 'imagenette' and 'kfac' not in name]
+IMAGENETTE = [name for name, path in CONFIGS.items()
+              if path.parent.name == 'imagenette' and not name.endswith(('kfac', 'augmix'))]
 LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
@@ -152,6 +154,8 @@ def test_all_rows_of_the_paper_have_a_config():
     assert set(KFAC) == {'resnet50_gap_imagenet_kfac', 'resnet18_gap_imagenette_kfac'}
 
     assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
+    assert {name for name in CONFIGS if name.endswith('_augmix')} == {
+        'resnet18_gap_imagenette_lr-adju_augmix', 'resnet18_gcp_m_imagenette_augmix'}
 
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
@@ -182,6 +186,20 @@ def test_networks_of_classifiers(name):
         assert dropout == (0 if name in LANDSCAPE else paper.dropout)
     classes = 200 if name in FINE_TUNING else 10 if 'imagenette' in name else 1000
     assert model.head.num_classes == cfg.data_preprocessor.num_classes == classes
+
+
+@pytest.mark.parametrize('name', ['resnet18_gap_imagenette_lr-adju', 'resnet18_gcp_m_imagenette'])
+def test_augmix_changes_training_images_alone(name):
+    plain, augmented = load(name).to_dict(), load(f'{name}_augmix').to_dict()
+    steps, more = (cfg['train_dataloader']['dataset'].pop('pipeline') for cfg in (plain, augmented))
+    assert plain == augmented and [*more[:3], more[-1]] == steps
+    to_pillow, augmix, to_numpy = (TRANSFORMS.build(step) for step in more[3:6])
+    image = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)  # BGR
+    red, green, blue = to_pillow(dict(img=image))['img'].getpixel((7, 5))
+    assert (blue, green, red) == tuple(image[5, 7])
+    np.testing.assert_array_equal(to_numpy(to_pillow(dict(img=image)))['img'], image)
+    mixed = to_numpy(augmix(to_pillow(dict(img=image))))['img']
+    assert mixed.shape == image.shape and mixed.dtype == np.uint8 and (mixed != image).mean() > 0.1
 
 
 @pytest.mark.parametrize('name', PAPERS)

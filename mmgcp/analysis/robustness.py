@@ -1,4 +1,4 @@
-"""Robustness on ImageNet-C, ImageNet-P and COCO-C in numbers, as in Table 4 (Wang et al., CVPR 2020).
+"""Robustness in numbers, as in Table 4 (Wang et al., CVPR 2020), on the benchmarks of the catalogue.
 
 Values are in %, except average precisions, which are shares as in MMDetection, and top-5 distances without a reference.
 """
@@ -9,18 +9,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERITIES, corruption_errors
+from mmgcp.robustness.catalogue import BENCHMARKS
+from mmgcp.robustness.corruptions import EXTRA_CORRUPTIONS, corruption_errors
 from mmgcp.robustness.outcomes import unpack
-from mmgcp.robustness.perturbations import PERTURBATIONS, stability
+from mmgcp.robustness.perturbations import stability
 from mmgcp.robustness.reference import mean_or_none
 
-# Kinds of corruptions and perturbations, in the order of both benchmarks. Others are 'extra' and enter no mean.
+# Kinds of corruptions, perturbations and photos, in the order of the benchmarks. Others are 'extra' and enter no mean.
 GROUPS = {
-    'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
-    'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
-    'weather': ('snow', 'frost', 'fog', 'brightness'),
+    'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise', 'blue_noise_sample', 'brownish_noise', 'perlin_noise',
+              'plasma_noise', 'single_frequency_greyscale', 'cocentric_sine_waves', 'iso_noise'),
+    'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur', 'near_focus', 'far_focus', 'xy_motion_blur',
+             'z_motion_blur'),
+    'weather': ('snow', 'frost', 'fog', 'brightness', 'fog_3d', 'flash', 'low_light', 'sparkles', 'inverse_sparkles',
+                'caustic_refraction'),
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
-                'scale'),
+                'scale', 'checkerboard_cutout', 'bit_error', 'color_quant', 'h265_abr', 'h265_crf'),
+    'photos': tuple(kind for form in BENCHMARKS.values() if form.classes for kind in form.kinds),
 }
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
@@ -29,15 +34,16 @@ REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  
 class RobustnessResult(NamedTuple):
     """Measurements of a network, by set ('clean', 'fog/3'; 'tilt' of ImageNet-P).
 
-    Those of ImageNet-C are 'error' in [0, 1] and 'images'; of ImageNet-P 'flip' in [0, 1], 'top5' (a distance) and
-    'sequences'; of COCO-C the metrics of MMDetection's ``CocoMetric``.
+    Those of ImageNet-P are 'flip' in [0, 1], 'top5' (a distance) and 'sequences'; of COCO-C the metrics of
+    MMDetection's ``CocoMetric``; of all other benchmarks 'error' in [0, 1] and 'images'.
     """
     name: str  # of the network
-    benchmark: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
+    benchmark: str  # a key of BENCHMARKS
     sets: dict[str, dict[str, float]]
     unreadable: Sequence[str] = ()  # files that were left out
     difficulty: int = 1  # of ImageNet-P, 1 to 3
     records: Sequence[Mapping] = ()  # of the sets, for per_image()
+    subset: str = ''  # of the photos, as text; empty for all
 
     @property
     def photos(self) -> int | None:
@@ -50,8 +56,8 @@ class RobustnessSummary(NamedTuple):
 
     The metrics of ImageNet-C are 'clean error', 'mCE', 'relative mCE' (without a reference 'mean error', 'relative mean
     error'); of ImageNet-P 'mFR', 'mT5D' ('mean FP', 'mean uT5D'); of COCO-C, for each average precision, 'bbox_mAP P'
-    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'. Those of a corruption are 'error', 'relative error', 'CE', 'relative CE';
-    'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
+    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'; of other photos 'error', for each variant if there are several. Those of a
+    corruption are 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
     """
     result: RobustnessResult
     reference: str | None  # source of the reference that divides errors
@@ -63,10 +69,19 @@ class RobustnessSummary(NamedTuple):
     images: dict[str, np.ndarray]  # (n,) values of the photos, whose means are the metrics, as of per_image()
 
     def label(self, metric: str) -> str:
-        """Name of a metric, marked as partial if it is not over all sets."""
-        if self.measured == self.needed or metric == 'clean error' or metric.endswith(' P'):
+        """Name of a metric, with the benchmark unless it is in the paper, and marked if it is not over all sets."""
+        if metric == 'clean error':
             return metric
-        return f'partial {metric} ({self.measured} of {self.needed} sets)'
+        title = ' '.join(filter(None, (BENCHMARKS[self.result.benchmark].title, metric)))
+        if self.measured == self.needed or metric.endswith(' P') or metric.removesuffix(' error') in self.sets:
+            return title
+        return f'partial {title} ({self.measured} of {self.needed} sets)'
+
+    @property
+    def headline(self) -> 'RobustnessSummary':
+        """The summary with the clean error and the first other metric alone, one number for the benchmark."""
+        names = [name for name in self.metrics if name != 'clean error']
+        return self._replace(metrics={name: value for name, value in self.metrics.items() if name not in names[1:]})
 
 
 def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = None,
@@ -75,7 +90,7 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
 
     Args:
         results (Sequence[RobustnessResult]): The networks.
-        reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C has none.
+        reference (Mapping, optional): Errors to divide by, see :func:`reference_of`. COCO-C and other photos have none.
         partial (bool): Allow means over part of the sets.
 
     Raises:
@@ -84,8 +99,8 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
     """
     check_comparable(results)
     benchmark, difficulty = results[0].benchmark, results[0].difficulty
-    if reference is not None and benchmark == 'coco-c':
-        raise ValueError('COCO-C has no reference: rPC is relative to the clean images.')
+    if reference is not None:
+        check_divisible(benchmark)
     if reference is not None and benchmark == 'imagenet-p' and reference['difficulty'] != difficulty:
         raise ValueError(f"The reference has difficulty {reference['difficulty']}, the networks were measured with "
                          f'{difficulty}: measure the reference with it too.')
@@ -98,25 +113,33 @@ def summaries(results: Sequence[RobustnessResult], reference: Mapping | None = N
 
 
 def reference_of(result: RobustnessResult) -> dict:
-    """Make a reference of a network that was measured on all of ImageNet-C and clean images, or all of ImageNet-P.
+    """Make a reference of a network that was measured on all corruptions and clean images, or all of ImageNet-P.
 
     It has the format of :func:`mmgcp.robustness.corruptions.load_corruption_reference` or
     :func:`mmgcp.robustness.perturbations.load_perturbation_reference`.
 
     Raises:
-        ValueError: If a set is missing, a measurement is not finite, or the benchmark is COCO-C.
+        ValueError: If a set is missing, a measurement is not finite, or the benchmark has no reference.
     """
-    if result.benchmark == 'coco-c':
-        raise ValueError(f"'{result.name}' was measured on COCO-C, which has no reference.")
+    check_divisible(result.benchmark)
     _check_complete(result, partial=False)
     if result.benchmark == 'imagenet-p':
-        return {'source': f'{result.name} on ImageNet-P', 'difficulty': result.difficulty,
+        return {'source': f'{result.name} on {result.benchmark}', 'difficulty': result.difficulty,
                 **{key: {name: entry[key] for name, entry in result.sets.items()} for key in ('flip', 'top5')}}
     if 'clean' not in result.sets:
         raise ValueError(f"'{result.name}' was not measured on clean images: a reference needs their error.")
     errors = {name: [share for _, share in sorted(by_severity.items())]
               for name, by_severity in _by_corruption(result.sets, 'error').items() if len(by_severity) == 5}
-    return {'source': f'{result.name} on ImageNet-C', 'clean': result.sets['clean']['error'], 'errors': errors}
+    return {'source': f'{result.name} on {result.benchmark}', 'clean': result.sets['clean']['error'], 'errors': errors}
+
+
+def check_divisible(benchmark: str) -> None:
+    """Raise a ValueError if a benchmark's measurements are not divided by those of a reference."""
+    form = BENCHMARKS[benchmark]
+    if form.measure == 'precision':
+        raise ValueError('COCO-C has no reference: rPC is relative to the clean images.')
+    if form.classes:
+        raise ValueError(f'{benchmark} has no reference: its errors are not divided.')
 
 
 def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None = None) -> np.ndarray | None:
@@ -138,31 +161,36 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 
 def _by_image(records, reference):
     """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
-    outcomes = [record.get('outcomes') for record in records]
-    if not outcomes or None in outcomes or len({entry['photos'] for entry in outcomes}) > 1:
+    outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
+    if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
         return {}
     sets = {record['set']: unpack(record['outcomes'], record['items']) for record in records}
-    return (_stability if 'flip' in outcomes[0] else _corruption_errors)(sets, reference)[0]
+    return (_stability if 'flip' in outcomes[0] else _errors)(sets, reference)[0]
 
 
 def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str) -> float | None:
     """Compute the standard error over photos of the difference of two networks; None unless photos are the same."""
-    photos = {record.get('outcomes', {}).get('photos') for summary in (left, right)
-              for record in summary.result.records}
-    if len(photos) > 1 or metric not in left.images or metric not in right.images or len(left.images[metric]) < 2:
+    ours, theirs = (_photos_of(summary.result.records) for summary in (left, right))
+    if (any(ours[name] != theirs[name] for name in ours.keys() & theirs) or metric not in left.images
+            or metric not in right.images or len(left.images[metric]) < 2):
         return None
     difference = left.images[metric] - right.images[metric]
     return float(np.std(difference, ddof=1) / len(difference) ** 0.5)
 
 
+def _photos_of(records):
+    """Checksums of the photos' names, by set."""
+    return {record['set']: (record.get('outcomes') or {}).get('photos') for record in records}
+
+
 def main_metrics(summary: RobustnessSummary) -> list[str]:
     """List the metrics by corruption that tables and figures show."""
-    if summary.result.benchmark == 'coco-c':
+    measure, divided = BENCHMARKS[summary.result.benchmark].measure, summary.reference is not None
+    if measure == 'precision':
         return [metric for metric in next(iter(summary.corruptions.values())) if metric.endswith('mAP')]
-    divided = summary.reference is not None
-    if summary.result.benchmark == 'imagenet-c':
-        return ['CE' if divided else 'error']
-    return ['FR', 'T5D'] if divided else ['FP', 'uT5D']
+    if measure == 'flip':
+        return ['FR', 'T5D'] if divided else ['FP', 'uT5D']
+    return ['CE' if divided else 'error']
 
 
 def rows_of(summaries: Sequence[RobustnessSummary], metric: str) -> list[tuple[str, str]]:
@@ -205,7 +233,7 @@ def _check_complete(result, partial):
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"The measurement '{key}' of '{result.name}' on {name} is {value}: measure this set "
                                  'again.')
-    needed = _needed_sets(result.benchmark)
+    needed = BENCHMARKS[result.benchmark].sets()
     missing = [name for name in needed if name not in result.sets]
     if len(missing) == len(needed) or missing and not partial:
         raise ValueError(f"'{result.name}' lacks {len(missing)} of the {len(needed)} sets of {result.benchmark}: "
@@ -213,22 +241,25 @@ def _check_complete(result, partial):
     return {name for name in needed if name in result.sets}
 
 
-def _needed_sets(benchmark):
-    if benchmark == 'imagenet-p':
-        return list(PERTURBATIONS)
-    return [f'{corruption}/{severity}' for corruption in CORRUPTIONS for severity in SEVERITIES]
-
-
 def _summarise(result, reference, measured):
-    if result.benchmark == 'coco-c':
+    form = BENCHMARKS[result.benchmark]
+    if form.measure == 'precision':
         metrics, corruptions = _precision(result)
     else:
-        summarise = _corruption_errors if result.benchmark == 'imagenet-c' else _stability
-        metrics, corruptions = summarise(result.sets, reference)
+        metrics, corruptions = (_errors if form.measure == 'error' else _stability)(result.sets, reference)
     corruptions = {name: corruptions[name] for name in _in_order(corruptions)}
     sets = {name: _reported(entry) for name, entry in result.sets.items()}
     return RobustnessSummary(result, reference and reference['source'], metrics, corruptions, sets, measured,
-                             len(_needed_sets(result.benchmark)), _by_image(result.records, reference))
+                             len(form.sets()), _by_image(result.records, reference))
+
+
+def _errors(sets, reference):
+    """Errors of corruptions at severities, or else of sets of photos, each for itself."""
+    if any('/' in name for name in sets):
+        return _corruption_errors(sets, reference)
+    errors = {name: {'error': 100 * entry['error']} for name, entry in sets.items()}
+    names = {name: 'error' if name in BENCHMARKS else f'{name} error' for name in errors}
+    return {names[name]: value['error'] for name, value in errors.items()}, errors
 
 
 def _corruption_errors(sets, reference):

@@ -35,11 +35,12 @@ def standard_errors(summary: RobustnessSummary, base: RobustnessSummary) -> dict
 def sample_note(summaries: Sequence[RobustnessSummary]) -> str:
     """Say how many photos the numbers come from, and what ± means."""
     photos = {summary.result.name: summary.result.photos for summary in summaries}
+    subset = summaries[0].result.subset and f' ({summaries[0].result.subset})'
     if None in photos.values():
         return 'Number of photos not recorded.'
     if len(set(photos.values())) > 1:
         return f"Measured on different photos: {', '.join(f'{name} on {number}' for name, number in photos.items())}."
-    note = f'Measured on {summaries[0].result.photos} photos.'
+    note = f'Measured on {summaries[0].result.photos} photos{subset}.'
     if len(summaries) > 1 and all(standard_errors(summary, summaries[0]) for summary in summaries[1:]):
         return (f'{note} Differences ± their standard error over photos (paired), without the spread between '
                 'trainings.')
@@ -86,10 +87,11 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
     networks = []
     for summary in summaries:
         result = summary.result
+        base = next(first for first in summaries if first.result.benchmark == result.benchmark)
         entry = {'name': result.name, 'benchmark': result.benchmark, 'divided_by': summary.reference,
                  'sets_measured': summary.measured, 'sets_needed': summary.needed,
-                 'photos': result.photos, 'metrics': _labelled(summary, summary.metrics),
-                 'standard_errors': standard_errors(summary, summaries[0]) if summary is not summaries[0] else {},
+                 'photos': result.photos, 'subset': result.subset, 'metrics': _labelled(summary, summary.metrics),
+                 'standard_errors': standard_errors(summary, base) if summary is not base else {},
                  'corruptions': {name: _labelled(summary, values) for name, values in summary.corruptions.items()},
                  'sets': result.sets, 'unreadable': list(result.unreadable)}
         with contextlib.suppress(ValueError):  # part of the sets makes no reference

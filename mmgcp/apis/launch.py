@@ -24,6 +24,7 @@ from .checks_evaluators import check_evaluators
 from .checks_images import check_images
 from .checks_options import check_optimizer, check_options
 from .checks_schedule import schedule_warning
+from .config_data import kind
 from .preflight import check_data
 
 
@@ -215,10 +216,10 @@ def _use_cpu(cfg: Config) -> None:
         return
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel', 'broadcast_buffers': False,
-        'find_unused_parameters': cfg.get('find_unused_parameters', False), **(cfg.get('model_wrapper_cfg') or {})}
-    if cfg.model_wrapper_cfg.type == 'MMDistributedDataParallel':
-        cfg.model_wrapper_cfg.device_ids = None
+    wrapper = {'type': 'MMDistributedDataParallel', **(cfg.get('model_wrapper_cfg') or {})}
+    if kind(wrapper) == 'MMDistributedDataParallel':
+        wrapper = {'broadcast_buffers': False, 'find_unused_parameters': cfg.get('find_unused_parameters', False),
+                   **wrapper, 'device_ids': None}
+    cfg.model_wrapper_cfg = wrapper
     if get_rank() == 0:
         print('No GPU is visible: running on the CPU, processes connected by gloo.')

@@ -9,13 +9,13 @@ from mmgcp.utils.errors import SetupError
 _NAMES_SHOWN = 3
 
 
-def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None) -> tuple[str, ...]:
+def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None,
+                origin: str | Path = 'the training') -> tuple[str, ...]:
     """List the class folders that several folders share, in label order, and check that none has others.
 
-    ``classes`` are those that the network was trained on, in the order of its outputs. None takes those of the first
-    folder, sorted; but of part of ImageNet's, which has other numbers, no labels are guessed.
+    ``classes`` are those that the network was trained on, in the order of its outputs, or of another ``origin``. None
+    takes those of the first folder, sorted; but of part of ImageNet's, which has other numbers, no labels are guessed.
     """
-    origin = 'the training'
     for folder in folders:
         if not folder.is_dir():
             raise SetupError(f'{folder} does not exist: it must hold one folder per class')

@@ -1,10 +1,12 @@
-"""Write ImageNet-C and ImageNet-P (Hendrycks and Dietterich, ICLR 2019) versions of an image folder.
+"""Write ImageNet-C and ImageNet-P (Hendrycks and Dietterich, ICLR 2019) or COCO-C versions of an image folder.
 
 Each image ``CLASS/NAME.*`` gives
 
     CORRUPTION/SEVERITY/CLASS/NAME.JPEG (or .png)                       ImageNet-C
     PERTURBATION/CLASS/NAME/000.jpg, 001.jpg, ... (or .png), or
     PERTURBATION/CLASS/NAME.mp4                                         ImageNet-P
+
+and each image ``NAME.jpg`` of COCO ``CORRUPTION/SEVERITY/NAME.jpg``, in its own size.
 
 Images are resized, cropped and corrupted as in the pipeline ``LoadImageFromFile, ResizeEdge, CenterCrop,
 mmgcp.Corrupt``, so that PNG files have exactly the same pixels. JPEG of quality 85, as published, and even more MP4
@@ -68,7 +70,7 @@ def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet 
         raise SetupError(f"'{folder}' is in the source folder, where it would count as a class: choose another.")
     for version in sets:
         version.check(recipe)
-    images = source_images(recipe.source)
+    images = source_images(recipe.source, flat=recipe.benchmark == 'coco-c')
     first = next((image for path in images if (image := load_image(path, recipe)) is not None), None)
     if first is None:
         raise SetupError(f"none of the {len(images)} images in '{recipe.source}' can be read.")
@@ -94,20 +96,21 @@ def make_folder(folder: str | Path, recipe: Recipe, sets: Sequence[CorruptedSet 
     return Report(number, present, unreadable)
 
 
-def source_images(source: str | Path) -> list[Path]:
-    """List the images of a folder with a folder per class, sorted.
+def source_images(source: str | Path, flat: bool = False) -> list[Path]:
+    """List the images of a folder with a folder per class, or of a ``flat`` one, sorted.
 
     Raises:
         SetupError: If there are no classes, a class has no images, or two images of a class have the same stem.
     """
-    classes = [entry for entry in _visible(source) if entry.is_dir()]
+    form = 'SOURCE/' if flat else 'SOURCE/CLASS/'
+    classes = [Path(source)] if flat else [entry for entry in _visible(source) if entry.is_dir()]
     if not classes:
-        raise SetupError(f"'{source}' has no class folders: images must be in SOURCE/CLASS/.")
+        raise SetupError(f"'{source}' has no class folders: images must be in {form}.")
     images = []
     for folder in classes:
         found = [path for path in _visible(folder) if path.suffix.lower() in _SUFFIXES]
         if not found:
-            raise SetupError(f"the class folder '{folder}' holds no images: images must be in SOURCE/CLASS/.")
+            raise SetupError(f"'{folder}' holds no images: images must be in {form}.")
         stem, number = Counter(path.stem for path in found).most_common(1)[0]
         if number > 1:
             raise SetupError(f"'{folder}' has {number} images called '{stem}': their versions would have the same "
@@ -147,10 +150,10 @@ def _missing(folder, recipe, sets, images):
     missing, present = [[] for _ in images], 0
     for version in sets:
         place = folder / version.folder
-        classes = place.iterdir() if place.is_dir() else ()
-        there = {(part.name, path.name) for part in classes for path in part.iterdir()}
-        for image, todo in zip(images, missing, strict=True):
-            if (image.parent.name, version.file_name(image.stem, recipe)) in there:
+        targets = [place / version.target(image, recipe) for image in images]
+        there = {path for part in {target.parent for target in targets} if part.is_dir() for path in part.iterdir()}
+        for target, todo in zip(targets, missing, strict=True):
+            if target in there:
                 present += 1
             else:
                 todo.append(version)
@@ -184,7 +187,7 @@ def _write_versions(folder, recipe, task):
         return False
     with tempfile.TemporaryDirectory(dir=folder, prefix='.part-') as workshop:
         for version in sets:
-            target = folder / version.folder / path.parent.name / version.file_name(path.stem, recipe)
+            target = folder / version.folder / version.target(path, recipe)
             part = Path(workshop) / target.name
             version.write(image, image_key(path), recipe, part)
             target.parent.mkdir(parents=True, exist_ok=True)

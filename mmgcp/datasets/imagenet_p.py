@@ -18,6 +18,7 @@ from mmgcp.registry import DATASETS, FUNCTIONS
 from mmgcp.utils.errors import SetupError
 
 from .class_folders import class_names
+from .imagenet_c import check_pipeline
 from .perturbations import check_perturbation, perturbation_folder
 from .unreadable import UnreadableError, check_policy, read_image, read_or_stand_in
 
@@ -55,6 +56,7 @@ class ImageNetP(CustomDataset):
         unreadable (str): ``'stop'`` raises an error for an unreadable or truncated sequence. ``'skip'`` returns the
             next readable one instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms of a loaded frame; the last one packs it.
+        resize_again (bool): Allow the pipeline to resize or crop, as in :class:`ImageNetC`. Default: False.
         **kwargs: Other arguments of ``mmpretrain.CustomDataset``.
 
     Raises:
@@ -64,9 +66,10 @@ class ImageNetP(CustomDataset):
 
     def __init__(self, data_root: str, perturbation: str, difficulty: int = 1,
                  classes: Sequence[str] | str | None = None, unreadable: str = 'stop',
-                 pipeline: Sequence[dict] = (dict(type='PackInputs'),), **kwargs) -> None:
+                 pipeline: Sequence[dict] = (dict(type='PackInputs'),), resize_again: bool = False, **kwargs) -> None:
         check_perturbation(perturbation, difficulty=difficulty)
         check_policy(unreadable)
+        check_pipeline(pipeline, resize_again)
         self.perturbation = perturbation
         self.difficulty = difficulty
         self.unreadable = unreadable

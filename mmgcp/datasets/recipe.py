@@ -1,4 +1,4 @@
-"""Settings for writing corrupted images to files, and the sets of ImageNet-C and ImageNet-P."""
+"""Settings for writing corrupted images to files, and the sets of ImageNet-C, ImageNet-P and COCO-C."""
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from mmgcp.utils.errors import SetupError
 from .corruptions import SMALLEST_SIDE, check_corruption, corrupt_image, image_seed, load_library
 from .perturbations import check_perturbation, perturb_image, perturbation_folder
 
-FORMATS = {'imagenet-c': ('jpeg', 'png'), 'imagenet-p': ('jpeg', 'png', 'mp4')}
+FORMATS = {'imagenet-c': ('jpeg', 'png'), 'imagenet-p': ('jpeg', 'png', 'mp4'), 'coco-c': ('jpeg', 'png')}
+_JPEG = ('.jpg', '.jpeg')
 _FRAMES_PER_SECOND = 10
 
 
@@ -24,8 +25,8 @@ class Recipe:
     Raises:
         SetupError: If the folder does not exist or a value is out of range.
     """
-    source: str  # folder with a folder of images per class
-    benchmark: str  # 'imagenet-c' or 'imagenet-p'
+    source: str  # folder with a folder of images per class; of COCO-C, with the images themselves
+    benchmark: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
     resize: int = 256  # short side in pixels; 0 skips resizing
     backend: str = 'pillow'  # of ResizeEdge, or 'cv2'
     crop: int = 224  # side in pixels of the centre crop; 0 skips cropping
@@ -45,6 +46,9 @@ class Recipe:
             if 0 != getattr(self, name) < SMALLEST_SIDE:
                 raise SetupError(f'{name}={getattr(self, name)} must be at least {SMALLEST_SIDE} pixels, or 0 to '
                                  'leave it out.')
+        if self.benchmark == 'coco-c' and (self.resize or self.crop):
+            raise SetupError('images of COCO-C keep their size, to which the annotations belong: set resize=0 and '
+                             'crop=0.')
         if self.resize and self.crop > self.resize:
             raise SetupError(f'crop={self.crop} must not be more than resize={self.resize}.')
         if not 1 <= self.quality <= 100:
@@ -63,7 +67,7 @@ class Recipe:
 
 
 class CorruptedSet(NamedTuple):
-    """One set of ImageNet-C: a corruption at a severity."""
+    """One set of ImageNet-C or COCO-C: a corruption at a severity."""
     name: str
     severity: int
 
@@ -77,9 +81,14 @@ class CorruptedSet(NamedTuple):
         check_corruption(self.name, self.severity)
         load_library()
 
-    def file_name(self, stem: str, recipe: Recipe) -> str:
-        """Return the name of the file made from image ``stem``."""
-        return stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format]
+    def target(self, path: Path, recipe: Recipe) -> Path:
+        """Return the file made from an image, relative to :attr:`folder`; in COCO-C with the name of the image."""
+        if recipe.benchmark != 'coco-c':
+            return Path(path.parent.name, path.stem + {'jpeg': '.JPEG', 'png': '.png'}[recipe.format])
+        if path.suffix.lower() not in {'jpeg': _JPEG, 'png': ('.png', )}[recipe.format]:
+            raise SetupError(f"'{path}' keeps its name, by which the annotations know it, and cannot become "
+                             f'{recipe.format}: choose the format of the images (--format).')
+        return Path(path.name)
 
     def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
         """Crop, corrupt and write an RGB image, seeded by its :func:`~mmgcp.datasets.corruptions.image_key`."""
@@ -101,9 +110,9 @@ class PerturbedSet(NamedTuple):
         """Raise SetupError if the set does not exist."""
         check_perturbation(self.name, recipe.frames, self.difficulty)
 
-    def file_name(self, stem: str, recipe: Recipe) -> str:
-        """Return the name of the video, or folder of frames, made from image ``stem``."""
-        return f'{stem}.mp4' if recipe.format == 'mp4' else stem
+    def target(self, path: Path, recipe: Recipe) -> Path:
+        """Return the video, or folder of frames, made from an image, relative to :attr:`folder`."""
+        return Path(path.parent.name, f'{path.stem}.mp4' if recipe.format == 'mp4' else path.stem)
 
     def write(self, image: np.ndarray, key: str, recipe: Recipe, path: Path) -> None:
         """Write the sequence of an RGB image, seeded by its ``image_key``, as a video or a folder of frames."""

@@ -1,4 +1,4 @@
-"""Metric for ImageNet-C, see :mod:`mmgcp.robustness.corruptions`."""
+"""Metric for ImageNet-C and other errors of classification, see :mod:`mmgcp.robustness.corruptions`."""
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -6,7 +6,14 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmgcp.registry import METRICS
-from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES, corruption_errors, load_corruption_reference
+from mmgcp.robustness.corruptions import (
+    C_BAR,
+    CORRUPTIONS,
+    SEVERITIES,
+    THREE_D,
+    corruption_errors,
+    load_corruption_reference,
+)
 from mmgcp.robustness.outcomes import pack_errors
 from mmgcp.robustness.reference import is_share
 from mmgcp.utils.errors import SetupError
@@ -19,12 +26,14 @@ class CorruptionError(BaseMetric):
     """Errors on clean and corrupted images, CE, relative CE and their means, all in %.
 
     A sample has ``corruption`` and ``severity`` (``'clean'`` and 0 for a clean image), and ``unreadable=True`` if its
-    image could not be read. Unreadable images are counted, logged, and excluded.
+    image could not be read. Unreadable images are counted, logged, and excluded. If the data set names ``labels`` in
+    its meta information, as :class:`mmgcp.ImageNetC` does for ImageNet-A and -R, scores of other classes are ignored.
 
     The metrics are ``error/{corruption}/{severity}``, ``images/{corruption}/{severity}`` (a count),
     ``unreadable/{corruption}/{severity}`` (a count, if not 0), ``CE/{corruption}``, ``mCE`` and, if the clean error is
-    known, ``relative_CE/{corruption}`` and ``relative_mCE``. The means are over the 15 corruptions at 5 severities;
-    other corruptions get a CE if the reference has them.
+    known, ``relative_CE/{corruption}`` and ``relative_mCE``; without a reference ``mean_error`` instead of ``CE`` and
+    ``mCE``. The means are over the 15 corruptions at 5 severities (10 of ImageNet-C-bar, 12 of ImageNet-3DCC); other
+    corruptions get a CE if the reference has them.
 
     Args:
         reference (str, optional): Argument of :func:`~mmgcp.robustness.corruptions.load_corruption_reference`; None for
@@ -59,8 +68,9 @@ class CorruptionError(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record the set and file of each image, and whether it is misclassified (None if it is unreadable)."""
         sets = [self._set_of(sample) for sample in data_samples]
-        classes = (self.dataset_meta or {}).get('classes')
-        wrong = iter(_wrong(classes, [sample for sample in data_samples if not sample.get('unreadable')]))
+        meta = self.dataset_meta or {}
+        readable = [sample for sample in data_samples if not sample.get('unreadable')]
+        wrong = iter(_wrong(readable, meta.get('classes'), meta.get('labels')))
         # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = None if sample.get('unreadable') else next(wrong)
@@ -102,14 +112,18 @@ class CorruptionError(BaseMetric):
         measured = {corruption: shares for corruption, shares in errors.items()
                     if self.reference is None or corruption in self.reference['errors']}
         ce, mce, relative_ce, relative_mce = corruption_errors(measured, clean, self.reference)
-        metrics |= {f'CE/{corruption}': value for corruption, value in ce.items()}
-        metrics |= {f'relative_CE/{corruption}': value for corruption, value in (relative_ce or {}).items()}
-        means = {'mCE': mce} if clean is None else {'mCE': mce, 'relative_mCE': relative_mce}
+        one, mean = ('CE', 'mCE') if self.reference else ('mean_error', 'mean_error')
+        metrics |= {f'{one}/{corruption}': value for corruption, value in ce.items()}
+        metrics |= {f'relative_{one}/{corruption}': value for corruption, value in (relative_ce or {}).items()}
+        means = {mean: mce} if clean is None else {mean: mce, f'relative_{mean}': relative_mce}
         return metrics | name_means(means, _missing(errors), self.partial)
 
 
-def _wrong(classes: Sequence[str] | None, samples: Sequence[dict]) -> list[bool]:
-    """Whether the class with the highest score, the first of equal ones, is not the label."""
+def _wrong(samples: Sequence[dict], classes: Sequence[str] | None, known: Sequence[int] | None) -> list[bool]:
+    """Whether the class with the highest score, of those that are ``known`` to occur, is not the label.
+
+    Of equal scores, the first counts.
+    """
     if not samples:
         return []
     scores = stack_scores(samples)
@@ -120,13 +134,17 @@ def _wrong(classes: Sequence[str] | None, samples: Sequence[dict]) -> list[bool]
     if labels.max() >= scores.shape[1]:
         raise SetupError(f'the data have the label {int(labels.max())}, but the network knows {scores.shape[1]} '
                          'classes: test on the classes that it was trained on')
+    if known is not None:
+        masked = torch.full_like(scores, -torch.inf)
+        masked[:, known] = scores[:, known]
+        scores = masked
     return (scores.argmax(1) != labels).tolist()
 
 
 def _missing(errors: Mapping[str, Mapping[int, float]]) -> list[str]:
     """Sets of the benchmark that were not measured, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
     missing = []
-    for corruption in CORRUPTIONS:
+    for corruption in next((kinds for kinds in (C_BAR, THREE_D) if set(kinds) & set(errors)), CORRUPTIONS):
         severities = [severity for severity in SEVERITIES if severity not in errors.get(corruption, {})]
         if severities:
             part = f" ({', '.join(map(str, severities))})" if corruption in errors else ''

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from .covariance import centre, covariance_factor
 from .numerics import symmetric_part, zero_below_rounding
+from .solvers import decompose
 from .triu import symmetric_from_triu
 
 
@@ -85,7 +86,7 @@ def _centred(x: Tensor) -> Tensor:
 def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues (B, D), ascending, zero where they are so to rounding, and eigenvectors (B, D, D)."""
     factor = covariance_factor(x.mT)
-    eigenvalues, vectors = torch.linalg.eigh(factor @ factor.mT)
+    eigenvalues, vectors = decompose(torch.linalg.eigh, factor @ factor.mT)
     return zero_below_rounding(eigenvalues), vectors
 
 

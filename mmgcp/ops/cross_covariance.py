@@ -20,6 +20,7 @@ from .compat import autocast_type, is_autocast_enabled, without_autocast
 from .covariance import as_features, unit_factor
 from .numerics import finite_images, zero_as_one
 from .product import product
+from .solvers import decompose
 
 
 def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, normalize: bool = True) -> Tensor:
@@ -64,7 +65,7 @@ def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, 
         pooled = pooled * scale if normalize else pooled * scale * scale
         if out_dtype == torch.float16:
             largest = torch.finfo(out_dtype).max
-            pooled = pooled.clamp(-largest, largest)
+            pooled = torch.where(pooled.isinf(), pooled, pooled.clamp(-largest, largest))
         return pooled.to(out_dtype)
 
 
@@ -119,7 +120,7 @@ class _Root(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
         finite = finite_images(matrix)
-        u, s, vt = torch.linalg.svd(torch.where(finite, matrix, torch.zeros_like(matrix)))
+        u, s, vt = decompose(torch.linalg.svd, torch.where(finite, matrix, torch.zeros_like(matrix)))
         rounding = torch.finfo(s.dtype).eps * s.shape[-1] * s[..., :1]
         root = torch.where(s > rounding, s, torch.zeros_like(s)).sqrt()
         ctx.save_for_backward(u, root, vt)

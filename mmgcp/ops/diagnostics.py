@@ -5,6 +5,7 @@ from torch import Tensor
 from .compat import without_autocast
 from .covariance import as_features, centre, unit_factor
 from .numerics import zero_below_rounding
+from .solvers import decompose
 
 
 @torch.no_grad()
@@ -76,7 +77,7 @@ def _eigenvalues(factor: Tensor) -> Tensor:
     """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
     with without_autocast(factor):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
-    return zero_below_rounding(torch.linalg.eigvalsh(product))
+    return zero_below_rounding(decompose(torch.linalg.eigvalsh, product))
 
 
 def _condition_number(values: Tensor) -> Tensor:

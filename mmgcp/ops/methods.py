@@ -13,6 +13,7 @@ from .gaussian import gaussian_factor
 from .newton_schulz import newton_schulz_pool
 from .numerics import identity_like, signed_power, unit_norm, zero_as_one
 from .pade import pade_pool
+from .polar_express import polar_express_pool
 from .product import product
 from .spectral import Log, Power, spectral_pool
 from .tensor_sketch import draw_sketch, tensor_sketch
@@ -82,6 +83,14 @@ def newton_schulz(features: Tensor, mask: Tensor | None, vector: bool, num_iters
                              f"and pre_norm='trace', got side='{side}' and pre_norm='{pre_norm}'")
         side = 'covariance'
     return newton_schulz_pool(features, mask, num_iters, _smaller(side, features), center, pre_norm, shrinkage, vector)
+
+
+def polar_express(features: Tensor, mask: Tensor | None, vector: bool, center: bool = True,
+                  shrinkage: float = 0.) -> Tensor:
+    """``'polar_express'``: the converged square root by matrix products alone, see :mod:`mmgcp.ops.polar_express`."""
+    factor, scale, trace, shift = _unit_trace(features, mask, center, shrinkage)
+    side = 'covariance' if shrinkage or features.shape[2] > features.shape[1] else 'gram'
+    return _scaled(_as_asked(polar_express_pool(factor, side, center, shift), vector), trace, scale, 0.5)
 
 
 def eigh(features: Tensor, mask: Tensor | None, vector: bool, side: str = 'auto', center: bool = True,
@@ -167,6 +176,7 @@ def dropcov(features: Tensor, mask: Tensor | None, vector: bool, gate: tuple[Ten
 METHODS = {
     'covariance': Method(plain),
     'newton_schulz': Method(newton_schulz),
+    'polar_express': Method(polar_express, forward_mode=False),
     'eigh': Method(eigh, factorises=True),
     'power': Method(power, factorises=True),
     'log': Method(log, factorises=True),

@@ -68,7 +68,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         features (Tensor): (B, C, N), float32 or float64.
         mask (Tensor, optional): (B, 1, N), boolean.
         num_iters (int): Steps, at least 1. The paper uses 5, which do not converge for small eigenvalues: that
-            truncation belongs to the method. With ``pre_norm='trace'``, no more than :func:`most_steps` are taken.
+            truncation belongs to the method. No more than :func:`most_steps` are taken.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
         center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
@@ -80,9 +80,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, where the features
         have no variance.
     """
-    if pre_norm == 'trace':
-        num_iters = min(num_iters, most_steps(features.dtype))
-    settings = Settings(num_iters, side, center, pre_norm, shrinkage, vector)
+    settings = Settings(min(num_iters, most_steps(features.dtype)), side, center, pre_norm, shrinkage, vector)
     if _is_plain(features):
         return _forward(features, mask, settings)[0]
     function = _NewtonSchulzPool if is_compiling() else _NewtonSchulzPoolWithTangent

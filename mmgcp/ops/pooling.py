@@ -31,12 +31,14 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
     Returns:
         Tensor: (B, C, C), symmetric, or with ``vector`` (B, C (C + 1) / 2), unless the method has other sizes. Computed
         in float32, or in float64 for float64 input. It has the input's dtype, but float32 under autocast; values beyond
-        the range of float16 become its largest number. For features without variance, value and gradient are finite.
+        the range of float16 become its largest number, unless they are infinite. For features without variance, value
+        and gradient are finite.
 
     Raises:
         ValueError: If a setting is unknown or out of range, the shape of ``x`` or the mask does not fit, or
             ``check_finite`` found NaN or infinity.
         TypeError: If ``x`` has no real floating dtype, the mask is not boolean, or the method has no such option.
+        torch.linalg.LinAlgError: If LAPACK or cuSOLVER cannot decompose a matrix, see :mod:`mmgcp.ops.solvers`.
 
     Examples:
         >>> x = torch.tensor([[[[1., -1.], [1., -1.]], [[2., -2.], [2., -2.]]]])  # two channels of 2 x 2 pixels
@@ -68,7 +70,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
             pooled = pooled * _isometric_weights(pooled)
         if out_dtype == torch.float16:
             largest = torch.finfo(out_dtype).max
-            pooled = pooled.clamp(-largest, largest)
+            pooled = torch.where(pooled.isinf(), pooled, pooled.clamp(-largest, largest))
         return pooled.to(out_dtype)
 
 

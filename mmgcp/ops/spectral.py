@@ -31,6 +31,7 @@ from torch import Tensor
 from .compat import forward_mode, without_autocast
 from .numerics import finite_images, identity_like, symmetric_part, zero_below_rounding
 from .product import product
+from .solvers import decompose
 
 
 class _ScalarFunction:
@@ -191,7 +192,7 @@ class _MatrixFunction(torch.autograd.Function):
     @staticmethod
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
         finite = finite_images(matrix)
-        eigenvalues, vectors = torch.linalg.eigh(matrix.masked_fill(~finite, 0))
+        eigenvalues, vectors = decompose(torch.linalg.eigh, matrix.masked_fill(~finite, 0))
         vectors = vectors.masked_fill(~finite, torch.nan)  # which value and derivatives are made from
         nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes

@@ -171,7 +171,8 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
         return _total(losses), dict(zip(points, gradients, strict=True))
 
     def norms(vectors: dict[str, Tensor], batched: bool) -> Tensor:
-        squares = sum(value.double().flatten(1 if batched else 0).square().sum(-1) for value in vectors.values())
+        squares = sum(value.double().reshape(len(value) if batched else 1, -1).square().sum(-1)
+                      for value in vectors.values())
         return (squares if place.shared else _total(squares)).sqrt()
 
     def loss_at(point: dict[str, Tensor]) -> Tensor:

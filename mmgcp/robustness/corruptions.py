@@ -15,6 +15,11 @@ CORRUPTIONS = ('gaussian_noise', 'shot_noise', 'impulse_noise', 'defocus_blur', 
                'jpeg_compression')
 # Published for validation beside the fifteen; not included in means.
 EXTRA_CORRUPTIONS = ('speckle_noise', 'gaussian_blur', 'spatter', 'saturate')
+# ImageNet-C-bar and ImageNet-3DCC.
+C_BAR = ('blue_noise_sample', 'brownish_noise', 'caustic_refraction', 'checkerboard_cutout', 'cocentric_sine_waves',
+         'inverse_sparkles', 'perlin_noise', 'plasma_noise', 'single_frequency_greyscale', 'sparkles')
+THREE_D = ('near_focus', 'far_focus', 'bit_error', 'color_quant', 'flash', 'fog_3d', 'h265_abr', 'h265_crf',
+           'iso_noise', 'low_light', 'xy_motion_blur', 'z_motion_blur')
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
@@ -23,7 +28,7 @@ _ALEXNET = Path(__file__).with_name('references') / 'alexnet_imagenet_c.json'
 class CorruptionErrors(NamedTuple):
     """Errors in %, relative to the reference if there is one."""
     ce: dict[str, float]  # corruption error (CE) by corruption
-    mce: float | None  # its mean over the measured ones of the 15 corruptions
+    mce: float | None  # its mean over the measured corruptions, without extra ones
     relative_ce: dict[str, float] | None  # None if the clean error is unknown
     relative_mce: float | None
 
@@ -64,7 +69,7 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]], clean: float | 
             rise = sum(share - clean for share in shares.values())
             # A negative base would flip the sign, and a worse network would look better.
             relative_ce[corruption] = 100 * rise / _positive(relative_base, corruption, 'error beyond its clean one')
-    mce, relative_mce = (mean_or_none(values[name] for name in CORRUPTIONS if name in values)
+    mce, relative_mce = (mean_or_none(values[name] for name in (*CORRUPTIONS, *C_BAR, *THREE_D) if name in values)
                          for values in (ce, relative_ce))
     return CorruptionErrors(ce, mce, relative_ce if clean is not None else None, relative_mce)
 

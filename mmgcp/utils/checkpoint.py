@@ -188,6 +188,8 @@ def _shapes(state_dict: dict[str, Tensor]) -> dict[str, torch.Size]:
 def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
     """Where a checkpoint has the tensors of a module, or those of one of its parts."""
     shapes = _shapes(state_dict)
+    if not shapes:
+        return 'It holds no tensors at all'
     for name, part in (('', module), *module.named_children()):
         expected = _shapes(part.state_dict())
         first = next(iter(expected), '')

@@ -7,7 +7,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from mmgcp.analysis.robustness import (
-    GROUPS,
     RobustnessResult,
     paired_error,
     per_image,
@@ -15,9 +14,10 @@ from mmgcp.analysis.robustness import (
     severity_curve,
     summaries,
 )
-from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_robustness
+from mmgcp.analysis.robustness_figure import draw_corruptions, draw_severities, plot_overview, plot_robustness
 from mmgcp.analysis.robustness_tables import corruption_table, robustness_table, sample_note, write_csv, write_json
 from mmgcp.analysis.table_4 import table_4
+from mmgcp.robustness.catalogue import BENCHMARKS
 from mmgcp.robustness.corruptions import CORRUPTIONS, load_corruption_reference
 from mmgcp.robustness.outcomes import pack_errors, pack_flips
 from mmgcp.robustness.perturbations import PERTURBATIONS
@@ -103,7 +103,7 @@ class TestClassifiers:
         result = RobustnessResult('AlexNet', 'imagenet-c', {'clean': {'error': alexnet['clean']}, **sets})
         metrics = summaries([result], alexnet)[0].metrics
         assert (metrics['mCE'], metrics['relative mCE']) == pytest.approx((100, 100))
-        assert reference_of(result) == {**alexnet, 'source': 'AlexNet on ImageNet-C'}
+        assert reference_of(result) == {**alexnet, 'source': 'AlexNet on imagenet-c'}
 
     def test_severities(self):
         summary, = summaries([classifier('GAP', 0.4, extra=0.9)], REFERENCE)
@@ -156,10 +156,81 @@ class TestDetectors:
         result = detector('GAP', 0.4, 0.3)
         with pytest.raises(ValueError, match='COCO-C has no reference'):
             summaries([result], REFERENCE)
-        with pytest.raises(ValueError, match='COCO-C, which has no reference'):
+        with pytest.raises(ValueError, match='COCO-C has no reference'):
             reference_of(result)
         with pytest.raises(ValueError, match="'GAP' has no mAP that all its sets have"):
             summaries([result._replace(sets={**result.sets, 'clean': {'images': 5}})])
+
+
+def on(benchmark, name, errors):
+    """Errors by set of another benchmark."""
+    return RobustnessResult(name, benchmark, {key: {'error': error, 'images': 10} for key, error in errors.items()})
+
+
+SPARKLES = {f'{kind}/{severity}': 0.5 if kind == 'sparkles' else 0.1 * severity
+            for kind, severity in BENCHMARKS['imagenet-c-bar'].sets().values()}
+
+
+class TestOtherBenchmarks:
+
+    def test_c_bar_has_plain_means(self):
+        summary, = summaries([on('imagenet-c-bar', 'GAP', {'clean': 0.2, **SPARKLES})])
+        assert summary.metrics == pytest.approx({'clean error': 20, 'mean error': (50 + 9 * 30) / 10,
+                                                 'relative mean error': 12})
+        assert summary.corruptions['sparkles'] == pytest.approx({'error': 50, 'relative error': 30})
+        assert [summary.label(name) for name in summary.metrics] == [
+            'clean error', 'C-bar mean error', 'C-bar relative mean error']
+        assert summary.headline.metrics == pytest.approx({'clean error': 20, 'mean error': 32})
+        own = reference_of(summary.result)
+        assert summaries([summary.result], own)[0].metrics['mCE'] == pytest.approx(100)
+        with pytest.raises(ValueError, match="the reference has no errors on 'blue_noise_sample'"):
+            summaries([summary.result], REFERENCE)
+
+    def test_photos_have_an_error_each(self):
+        single, = summaries([on('imagenet-a', 'GAP', {'imagenet-a': 0.9})])
+        assert single.metrics == {'error': 90} and single.label('error') == 'A error'
+        part = {'matched-frequency': 0.3, 'top-images': 0.25}
+        summary, = summaries([on('imagenet-v2', 'GAP', part)], partial=True)
+        assert summary.metrics == {'matched-frequency error': 30, 'top-images error': 25}
+        assert [*map(summary.label, summary.metrics)] == ['V2 matched-frequency error', 'V2 top-images error']
+        assert summary.headline.metrics == {'matched-frequency error': 30}
+        with pytest.raises(ValueError, match='lacks 1 of the 3 sets of imagenet-v2: threshold0.7'):
+            summaries([summary.result])
+        for use in (lambda: summaries([single.result], REFERENCE), lambda: reference_of(single.result)):
+            with pytest.raises(ValueError, match='imagenet-a has no reference: its errors are not divided'):
+                use()
+
+    def test_differences_of_variants_are_paired_by_variant(self):
+        results = []
+        for name, wrong in (('GAP', [1, 1, 0, 0]), ('GCP', [0, 1, 0, 0])):
+            sets = {kind: dict(error=sum(wrong) / 4) for kind in BENCHMARKS['imagenet-v2'].kinds}
+            records = [dict(set=kind, items=4, outcomes=pack_errors([f'{kind}_{i}' for i in range(4)], wrong))
+                       for kind in sets]
+            results.append(RobustnessResult(name, 'imagenet-v2', sets, records=records))
+        first, second = summaries(results)
+        assert paired_error(first, second, 'top-images error') == pytest.approx(np.std([100, 0, 0, 0], ddof=1) / 2)
+
+    def test_all_in_one_table_figure_and_file(self, tmp_path, monkeypatch):
+        everything = [*summaries([GAP, GCP], REFERENCE)]
+        for benchmark, errors in (('imagenet-c-bar', {'clean': 0.2, **SPARKLES}), ('imagenet-a', {'imagenet-a': 0.9})):
+            everything += summaries([on(benchmark, 'GAP', errors),
+                                     on(benchmark, 'GCP', {key: value / 2 for key, value in errors.items()})])
+        table = robustness_table([summary.headline for summary in everything]).splitlines()
+        assert [cell.strip() for cell in table[0].split('|')] == [
+            '', 'network', 'clean error', 'mCE', 'C-bar mean error', 'A error', '']
+        assert [cell.strip() for cell in table[3].split('|')][3:6] == ['60.0 (↓18.7)', '16.0 (↓16.0)', '45.0 (↓45.0)']
+        figures = []
+        monkeypatch.setattr('mmgcp.analysis.robustness_figure.save_figure', lambda figure, *_: figures.append(figure))
+        plot_overview(everything, tmp_path / 'all.png')
+        ax, = figures[0].axes
+        assert heights(ax)['GAP'] == pytest.approx([20, 1180 / 15, 32, 90])
+        assert [label.get_text() for label in ax.get_xticklabels()] == [
+            'clean error', 'mCE', 'C-bar mean error', 'A error']
+        assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ['GAP', 'GCP']
+        write_json(tmp_path / 'all.json', everything)
+        networks = json.loads((tmp_path / 'all.json').read_text())['networks']
+        assert [network['benchmark'] for network in networks] == [
+            name for name in ('imagenet-c', 'imagenet-c-bar', 'imagenet-a') for _ in range(2)]
 
 
 class TestPartial:
@@ -415,7 +486,7 @@ class TestFigure:
         fog = CORRUPTIONS.index('fog')
         assert heights(ax) == {'GAP': pytest.approx([60 if index == fog else 80 for index in range(15)]),
                                'GCP': pytest.approx([60] * 15)}
-        assert [text.get_text() for text in ax.texts] == list(GROUPS)
+        assert [text.get_text() for text in ax.texts] == ['noise', 'blur', 'weather', 'digital']
         assert ax.get_xticklabels()[fog].get_text() == 'fog'
         assert ax.get_ylabel() == 'CE\n(%, lower is better)'
         left, right = (bars[0] for bars in ax.containers)

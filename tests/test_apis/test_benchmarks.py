@@ -66,9 +66,13 @@ def test_sets_on_disk_know_the_classes_and_keep_the_pipelines_ends(tmp_path):
     folders(tmp_path / 'c', *(f'fog/{severity}/{name}' for severity in (1, 2) for name in ('cat', 'dog')))
     benchmark = Benchmark('imagenet-c', str(tmp_path / 'c'), ['fog'], [1, 2], unreadable='skip')
     dataset = benchmark_sets(benchmark, loader(root=tmp_path / 'clean'), {})['fog/2']['loader']['dataset']
-    assert dataset == dict(type='mmgcp.ImageNetC', data_root=str(tmp_path / 'c'), corruptions=['fog'], severities=[2],
-                           classes=['cat', 'dog'], unreadable='skip', pipeline=[LOAD, PACK],
-                           serialize_data=False)
+    assert dataset == dict(
+        type='mmgcp.ImageNetC', benchmark='imagenet-c', data_root=str(tmp_path / 'c'), corruptions=['fog'],
+        severities=[2], classes=['cat', 'dog'], unreadable='skip', pipeline=[LOAD, PACK], resize_again=False,
+        serialize_data=False)
+    benchmark.resize_again = True
+    dataset = benchmark_sets(benchmark, loader(root=tmp_path / 'clean'), {})['fog/2']['loader']['dataset']
+    assert dataset['pipeline'] == [LOAD, CROP, PACK] and dataset['resize_again']
 
 
 def test_sets_that_are_missing(tmp_path):
@@ -99,7 +103,11 @@ def test_sets_of_imagenet_p(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, sentence', [
-    (dict(name='imagenet-a'), "there is no benchmark 'imagenet-a': choose from imagenet-c, imagenet-p, coco-c"),
+    (dict(name='imagenet-x'), "there is no benchmark 'imagenet-x': choose from imagenet-c, imagenet-c-bar, "),
+    (dict(name='imagenet-c-bar', kinds=['fog']), "there is no corruption 'fog' in imagenet-c-bar: choose from blue_"),
+    (dict(name='imagenet-v2', kinds=['best']), "there is no corruption 'best' in imagenet-v2: choose from matched-"),
+    (dict(name='imagenet-c', subset='nowhere.txt'), "'nowhere.txt' is neither rand:N nor a file with an image a line"),
+    (dict(name='coco-c', subset='rand:5'), 'give test_dataloader and test_evaluator a smaller annotation file'),
     (dict(name='imagenet-c', kinds=['rain']), "there is no corruption 'rain'"),
     (dict(name='coco-c', severities=[6]), 'severity=6'),
     (dict(name='imagenet-p', frames=1), 'frames=1'),
@@ -113,8 +121,6 @@ def test_what_there_is_not(arguments, sentence):
 def test_pipelines_that_have_no_place_for_corruptions():
     with pytest.raises(SetupError, match='must read images first and end with PackInputs'):
         benchmark_sets(Benchmark('imagenet-c'), loader((LOAD, CROP)), {})
-    with pytest.raises(SetupError, match='made while the images are read: leave the data root out'):
-        benchmark_sets(Benchmark('coco-c', 'somewhere'), loader(), {})
 
 
 def test_classes(tmp_path):

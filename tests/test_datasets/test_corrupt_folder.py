@@ -11,7 +11,7 @@ from PIL import Image
 import mmgcp.datasets.transforms  # noqa: F401  registers
 from mmgcp.datasets import recipe as recipes
 from mmgcp.datasets.corrupt_folder import load_image, make_folder, source_images
-from mmgcp.datasets.corruptions import image_seed
+from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
 from mmgcp.datasets.recipe import CorruptedSet, PerturbedSet, Recipe
 from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS
@@ -67,6 +67,25 @@ def test_sizes_may_be_left_alone(source, tmp_path):
     recipe = Recipe(source, 'imagenet-c', resize=0, crop=0, format='png')
     make_folder(tmp_path / 'c', recipe, [CorruptedSet('contrast', 1)], log=str)
     assert Image.open(tmp_path / 'c/contrast/1/dog/two.png').size == (70, 90)
+
+
+def test_coco_keeps_names_and_sizes(source, tmp_path):
+    recipe = Recipe(source / 'dog', 'coco-c', resize=0, crop=0, quality=30)
+    with pytest.raises(SetupError, match=r"one.png' keeps its name, by which the annotations know it, and cannot "
+                                         r'become jpeg: choose the format of the images \(--format\)'):
+        make_folder(tmp_path / 'c', recipe, [CorruptedSet('fog', 3)], log=str)
+    (source / 'dog/one.png').unlink()
+    assert make_folder(tmp_path / 'c', recipe, [CorruptedSet('fog', 3)], log=str).written == 1
+    image = np.array(Image.open(source / 'dog/two.JPEG'))
+    expected = tmp_path / 'expected.jpg'
+    Image.fromarray(corrupt_image(image, 'fog', 3, image_seed(0, 'fog', 3, 'dog/two'))).save(
+        expected, 'jpeg', quality=30, optimize=True)
+    assert (tmp_path / 'c/fog/3/two.JPEG').read_bytes() == expected.read_bytes()
+    assert make_folder(tmp_path / 'c', recipe, [CorruptedSet('fog', 3)], log=str).present == 1
+    with pytest.raises(SetupError, match='images of COCO-C keep their size'):
+        Recipe(source / 'dog', 'coco-c')
+    with pytest.raises(SetupError, match="clean' holds no images: images must be in SOURCE/"):
+        make_folder(tmp_path / 'd', Recipe(source, 'coco-c', resize=0, crop=0), [CorruptedSet('fog', 3)], log=str)
 
 
 @pytest.mark.parametrize('perturbation, difficulty, folder', [('shot_noise', 2, 'shot_noise_2'), ('tilt', 2, 'tilt')])
@@ -174,7 +193,7 @@ def test_source_must_be_an_image_folder(source, tmp_path):
     assert [path.name for path in source_images(source)] == ['one.jpg', 'two.png', 'one.png', 'two.JPEG']
     with pytest.raises(SetupError, match='has no class folders'):
         source_images(source / 'cat')
-    with pytest.raises(SetupError, match=r"the class folder '.*clean' holds no images"):
+    with pytest.raises(SetupError, match=r"^'.*clean' holds no images"):
         source_images(source.parent)
     (source / 'cat/one.png').touch()
     with pytest.raises(SetupError, match=r"has 2 images called 'one'"):

@@ -5,10 +5,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import CenterCrop
 from mmengine.runner import Runner
 
-from mmgcp.datasets.imagenet_c import ImageNetC, check_sets, missing_sets
+from mmgcp.datasets.imagenet_c import ImageNetC, check_sets
 from mmgcp.registry import DATASETS
+from mmgcp.robustness.catalogue import wnid_folders
 from mmgcp.utils.errors import SetupError
 
 SETS = [('fog', 1), ('fog', 3), ('snow', 1), ('snow', 3)]
@@ -76,6 +78,45 @@ def test_labels_are_not_guessed_from_part_of_imagenets_classes(root):
     assert build(root, classes=['n02102040', 'n01440764']).metainfo['classes'] == ('n02102040', 'n01440764')
 
 
+def wnid_set(root, *folders):
+    for number, name in enumerate(folders):
+        draw(root / name / 'a.JPEG', number)
+    return root
+
+
+def test_labels_of_imagenet_a_and_r_are_those_of_all_classes(tmp_path):
+    everything, wnids = list(wnid_folders()), list(wnid_folders('imagenet_r'))
+    dataset = build(wnid_set(tmp_path, *wnids), benchmark='imagenet-r', corruptions=None, severities=None)
+    assert [dataset.get_data_info(index)['gt_label'] for index in range(200)] == [everything.index(w) for w in wnids]
+    assert dataset.metainfo['labels'] == tuple(everything.index(wnid) for wnid in wnids)
+    assert dataset.metainfo['classes'] == tuple(everything)
+    sample = dataset[0]['data_samples']
+    assert (sample.corruption, sample.severity) == ('clean', 0)
+    # A network may have its classes in another order.
+    turned = build(tmp_path, benchmark='imagenet-r', corruptions=None, classes=everything[::-1])
+    assert turned.get_data_info(0)['gt_label'] == 999 - everything.index(wnids[0])
+    with pytest.raises(SetupError, match="imagenet-r is for networks with ImageNet's 1,000 classes, but this one lacks "
+                                         r'199 of its classes \(n01484850, n01494475, n01498041, ...\)$'):
+        build(tmp_path, benchmark='imagenet-r', corruptions=None, classes=wnids[:1])
+    (tmp_path / 'pictures').mkdir()
+    shutil.rmtree(tmp_path / wnids[0])
+    with pytest.raises(SetupError, match=r'are not those of imagenet-r: 1 missing \(n01443537\) and 1 unknown \(pict'):
+        build(tmp_path, benchmark='imagenet-r', corruptions=None)
+
+
+def test_labels_of_imagenet_v2_are_numbers(tmp_path):
+    wnid_set(tmp_path, *(f'imagenetv2-top-images-format-val/{label}' for label in range(1000)))
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=16), dict(type='PackInputs')]
+    dataset = build(tmp_path, benchmark='imagenet-v2', corruptions=['top-images'], pipeline=pipeline)
+    for index in range(1000):
+        info = dataset.get_data_info(index)
+        assert str(info['gt_label']) == Path(info['img_path']).parent.name
+    assert dataset.get_data_info(2)['gt_label'] == 10  # folders as they are sorted: 0, 1, 10
+    assert dataset[0]['inputs'].shape == (3, 16, 16)
+    with pytest.raises(SetupError, match='lacks matched-frequency, threshold0.7: put'):
+        build(tmp_path, benchmark='imagenet-v2', corruptions=None)
+
+
 def test_hidden_files_and_folders_are_skipped(root):
     for corruption, severity in SETS:
         folder = root / corruption / str(severity)
@@ -87,14 +128,22 @@ def test_hidden_files_and_folders_are_skipped(root):
 
 def test_transforms_run_on_the_loaded_image(root):
     pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(12, 10)), dict(type='PackInputs')]
-    data = build(root, pipeline=pipeline)[5]
+    data = build(root, pipeline=pipeline, resize_again=True)[5]
     expected = cv2.resize(cv2.imread(str(root / 'fog/3/cat/b.JPEG')), (12, 10))
     np.testing.assert_array_equal(data['inputs'].permute(1, 2, 0), expected)
     assert data['data_samples'].severity == 3
 
 
+@pytest.mark.parametrize('step', ['Resize', 'mmpretrain.ResizeEdge', 'torchvision/CenterCrop', CenterCrop,
+                                  CenterCrop(20)])
+def test_files_are_not_resized_or_cropped_again(root, step):
+    pipeline = [dict(type='LoadImageFromFile'), step if isinstance(step, CenterCrop) else dict(type=step)]
+    with pytest.raises(SetupError, match='(Resize|ResizeEdge|CenterCrop) would change files that were resized and '
+                                         'cropped before .* leave it out of the pipeline, or set resize_again=True'):
+        build(root, pipeline=pipeline)
+
+
 def test_missing_sets_are_all_listed(root):
-    assert missing_sets(root, ['fog', 'frost'], [1, 2]) == ['fog/2', 'frost/1', 'frost/2']
     with pytest.raises(SetupError, match='lacks fog/2, snow/2, frost/1, frost/2:'):
         build(root, corruptions=['fog', 'snow', 'frost'], severities=[1, 2])
     with pytest.raises(SetupError) as error:
@@ -169,6 +218,11 @@ def test_nothing_readable(root):
         path.write_bytes(b'')
     with pytest.raises(SetupError, match='fog/1/cat/b.JPEG cannot be read, nor can any other of the 16'):
         build(root, unreadable='skip')[1]
+
+
+def test_unknown_benchmark(root):
+    with pytest.raises(SetupError, match="there is no benchmark 'imagenet-b': choose from imagenet-c, imagenet-c-bar"):
+        build(root, benchmark='imagenet-b')
 
 
 def test_unknown_policy(root):

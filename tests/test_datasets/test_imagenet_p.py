@@ -84,7 +84,10 @@ def test_videos_and_folders_may_be_mixed(root):
 
 
 def test_transforms_run_on_each_frame(root):
-    item = build(root, pipeline=[dict(type='Resize', scale=(8, 8)), dict(type='PackInputs')])[2]
+    pipeline = [dict(type='Resize', scale=(8, 8)), dict(type='PackInputs')]
+    with pytest.raises(SetupError, match='Resize would change files that were resized and cropped before'):
+        build(root, pipeline=pipeline)
+    item = build(root, pipeline=pipeline, resize_again=True)[2]
     for sample, frame in zip(item, draw(2), strict=True):
         np.testing.assert_array_equal(sample['inputs'].permute(1, 2, 0), cv2.resize(frame, (8, 8)))
 

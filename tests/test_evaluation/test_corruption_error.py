@@ -172,8 +172,9 @@ class TestMetric:
         metrics = evaluate(samples[20:], reference=reference, clean_error=0.25, prefix='c')
         assert [metrics['c/mCE'], metrics['c/relative_mCE']] == pytest.approx([100, 100], abs=1e-10)
         metrics = evaluate(samples[20:], reference=None)
-        assert metrics['mCE'] == pytest.approx(100 * sum(map(sum, wrong.values())) / 75 / 20)
-        assert 'relative_mCE' not in metrics
+        # A mean that AlexNet's errors do not divide is not called mCE.
+        assert metrics['mean_error'] == pytest.approx(100 * sum(map(sum, wrong.values())) / 75 / 20)
+        assert not any('CE' in name or 'relative' in name for name in metrics)
 
     def test_partial_sets(self):
         samples = [*images('clean', 0, 0, 4), *images('fog', 1, 1, 4), *images('fog', 3, 2, 4),
@@ -199,14 +200,14 @@ class TestMetric:
         reference = file(dict(source='', clean=0, errors={'fog': [1] * 5, 'spatter': [0.5] * 5}))
         metrics = evaluate(samples, partial=True, reference=reference)
         assert [metrics[name] for name in ('CE/spatter', 'CE/fog', 'partial_mCE')] == [50, 50, 50]
-        assert evaluate(samples, partial=True, reference=None)['CE/spatter'] == 25
+        assert evaluate(samples, partial=True, reference=None)['mean_error/spatter'] == 25
 
     def test_unreadable_images_are_counted_and_left_out(self):
         lost = [image('fog', 1, [0., 1.], 0, unreadable=True) for _ in range(3)]
         lost.append(DataSample(metainfo=dict(corruption='snow', severity=1, unreadable=True)))
         metrics = evaluate([*lost[:2], *images('fog', 1, 1, 4), *lost[2:]], batch_size=2, reference=None, partial=True)
         assert metrics == {'unreadable/fog/1': 3, 'images/fog/1': 4, 'error/fog/1': 25, 'unreadable/snow/1': 1,
-                           'CE/fog': 25, 'partial_mCE': 25}
+                           'mean_error/fog': 25, 'partial_mean_error': 25}
 
     def test_outcomes_of_each_photo(self):
         samples = [image('fog', 1, [0., 1.], label, img_path=f'{folder}/{label}/{stem}.JPEG')
@@ -231,6 +232,21 @@ class TestMetric:
     def test_of_equal_scores_the_first_class_counts(self, device):
         samples = [image('fog', 1, torch.tensor([0.2, 0.4, 0.4], device=device), label) for label in (1, 1, 1, 2)]
         assert evaluate(samples, reference=None, partial=True)['error/fog/1'] == 25
+
+    def test_scores_of_classes_that_the_data_lack_are_ignored(self, device):
+        scores = torch.tensor([[0.9, 0.5, 0.2, 0.4], [0.9, 0.1, 0.8, 0.3], [0.1, 0.2, 0.3, 0.9]], device=device)
+        samples = [image('clean', 0, row, label) for row, label in zip(scores, (1, 3, 3), strict=True)]
+        evaluator = Evaluator(dict(type='mmgcp.CorruptionError'))
+        evaluator.dataset_meta = dict(classes=tuple('abcd'), labels=(1, 3))
+        # Among b and d: b, d, d; of all four: a, a, d.
+        assert evaluator.offline_evaluate(samples)['error/clean/0'] == 0
+        evaluator.dataset_meta = dict(classes=tuple('abcd'))
+        assert evaluator.offline_evaluate(samples)['error/clean/0'] == pytest.approx(200 / 3)
+
+    def test_sets_of_c_bar_are_named_if_they_are_missing(self):
+        with pytest.warns(UserWarning, match='No mean_error without blue_noise_sample, .*, sparkles .1, 3, 4, 5.: '):
+            metrics = evaluate(images('sparkles', 2, 1, 4), reference=None)
+        assert metrics['mean_error/sparkles'] == 25 and 'mean_error' not in metrics
 
     def test_two_processes_give_what_one_gives(self):
         samples = [sample.to_dict() for sample in (*images('fog', 1, 3, 8), *images('snow', 2, 1, 6))]

@@ -102,3 +102,11 @@ def test_float32_at_real_sizes(shift, device):
         lambda x: pade_pool(x, shift), x.detach().double().requires_grad_(), weight.double())
     assert relative_error(out, expected) < 1e-5
     assert relative_error(grad, expected_grad) < 1e-5
+
+
+@pytest.mark.parametrize('dtype, most', [(torch.float32, 13), (torch.float64, 28)])
+def test_degrees_that_rounding_allows(dtype, most, device):
+    x = factor(2, 12, 9, device=device, dtype=dtype)
+    assert pade_pool(x, degree=most).isfinite().all()
+    with pytest.raises(ValueError, match=f'degree={most + 1} is too high'):
+        pade_pool(x, degree=most + 1)

@@ -48,6 +48,7 @@ def pool(method, **settings):
 REFERENCES = {
     'covariance': reference.covariance,
     'newton_schulz': reference.isqrt_cov,
+    'polar_express': reference.exact_root,
     'eigh': reference.exact_root,
     'power': lambda x: reference.matrix_power(x, 0.3),
     'log': reference.matrix_log,
@@ -194,7 +195,7 @@ def test_without_centring_it_is_the_second_moment(method, shape, device):
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'eigh', 'power', 'pade'])
+@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'polar_express', 'eigh', 'power', 'pade'])
 def test_shrinkage(method, shape, device):
     x = features(2, *shape, device=device, grad=True)
     sigma = reference.shrunk(reference.covariance(x), 0.2)
@@ -240,7 +241,7 @@ def test_rank_one(method, device):
     sigma = direction[:, None] * direction * 5 / 3
     if method in ('covariance', 'dropcov'):
         torch.testing.assert_close(out[0], sigma)
-    elif method in ('eigh', 'power'):
+    elif method in ('eigh', 'power', 'polar_express'):
         torch.testing.assert_close(out[0], sigma / math.sqrt(15))
     elif method == 'newton_schulz':  # its one eigenvalue is the trace: nothing is left to iterate
         torch.testing.assert_close(out[0], sigma / math.sqrt(15))

@@ -9,8 +9,8 @@ from .reference import relative_error, value_and_gradient
 from .test_pooling import SIDED, features, pool
 
 # Of features times s, the result is that of the features times s to this power.
-DEGREES = {'covariance': 2, 'dropcov': 2, 'newton_schulz': 1, 'eigh': 1, 'power': 1, 'pade': 1, 'signed_power': 0,
-           'compact_bilinear': 0}
+DEGREES = {'covariance': 2, 'dropcov': 2, 'newton_schulz': 1, 'polar_express': 1, 'eigh': 1, 'power': 1, 'pade': 1,
+           'signed_power': 0, 'compact_bilinear': 0}
 VANISHING = sorted(set(METHODS) - {'log', 'gaussian'})  # where features have no variance
 
 
@@ -26,7 +26,7 @@ def test_constant_channels_are_zero(scale, side, method, device):
         assert not out.any() and not grad.any()
 
 
-@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'eigh', 'power', 'pade'])
+@pytest.mark.parametrize('method', ['covariance', 'newton_schulz', 'polar_express', 'eigh', 'power', 'pade'])
 def test_shrinkage_of_zeros_is_zero(method, device):
     x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
     x[0] = 0
@@ -111,7 +111,7 @@ def test_an_image_that_is_not_finite_is_so_alone(side, method, value, device):
     grad, = torch.autograd.grad(out, leaf, weight)
     assert out[1].isnan().any() and not grad[1].isfinite().all()
     assert out[::2].isfinite().all() and grad[::2].isfinite().all()
-    if method in ('eigh', 'power', 'log', 'pade', 'gaussian', 'newton_schulz'):
+    if method in ('eigh', 'power', 'log', 'pade', 'gaussian', 'newton_schulz', 'polar_express'):
         assert out[1].isnan().all()
     expected = value_and_gradient(function, x[::2].clone().requires_grad_(), weight[::2])
     torch.testing.assert_close((out[::2].detach(), grad[::2]), expected, rtol=1e-2, atol=1e-3)
@@ -126,6 +126,32 @@ def test_many_newton_schulz_steps_give_the_root(side, shape, dtype, num_iters, d
     out, grad = value_and_gradient(pool('newton_schulz', num_iters=num_iters, side=side), x, weight)
     assert relative_error(out, pool('eigh')(x.double())) < 1e-3
     assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('side', ['gram', 'covariance'])
+def test_many_steps_without_pre_normalisation(side, device):
+    x = features(2, 12, 3, 3, device=device, dtype=torch.float32, grad=True)
+    out, grad = value_and_gradient(pool('newton_schulz', num_iters=60, pre_norm='none', side=side), x,
+                                   torch.randn(2, 12, 12, device=device))
+    assert relative_error(out, pool('eigh')(x.double())) < 1e-3
+    assert grad.isfinite().all()
+
+
+@pytest.mark.parametrize('dtype, num_iters', [(torch.float32, 60), (torch.float32, 100), (torch.float64, 150)])
+def test_many_steps_of_the_gradient_of_pade(num_iters, dtype, device):
+    x = features(2, 6, 4, 4, device=device, dtype=dtype, grad=True)
+    weight = torch.randn(2, 6, 6, device=device, dtype=dtype)
+    _, grad = value_and_gradient(pool('pade', num_iters=num_iters), x, weight)
+    _, expected = value_and_gradient(pool('pade', num_iters=30), x.detach().double().requires_grad_(), weight)
+    assert relative_error(grad, expected) < 1e-4
+
+
+@pytest.mark.parametrize('method', ['covariance', 'signed_power'])
+def test_infinite_features_give_no_finite_half_precision(method, device):
+    x = torch.ones(2, 3, 2, 2, dtype=torch.float16, device=device)
+    x[1] = torch.inf
+    out = pool(method, center=False)(x)
+    assert out[0].isfinite().all() and not out[1].isfinite().any()
 
 
 @pytest.mark.parametrize('vector', [False, True])

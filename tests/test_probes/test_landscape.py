@@ -297,3 +297,12 @@ def test_networks_that_save_memory_by_checkpointing(at):
     assert all(layer.with_cp for layer in layers)
     for a, b in zip(found, expected, strict=True):
         assert a == pytest.approx(b)
+
+
+def test_the_loss_itself_is_a_place():
+    """L = x, whose gradient is 1 everywhere."""
+    model, data = classifier(), images(4, 32)
+    with undisturbed(model):
+        found = measure_landscape(model, data, find_place(model, 'head.loss_module'), ETAS)
+    assert found.losses == pytest.approx([found.loss + eta for eta in ETAS])
+    assert (found.gradient_norm, found.distances) == (1, [0] * len(ETAS))

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from mmgcp.experiments import read_plan
 from mmgcp.experiments.jobs import jobs_of
@@ -42,6 +43,19 @@ def test_schedules_are_those_of_the_configs(pooling, lr):
     assert cfg.model.neck.type == ('mmgcp.GlobalCovariancePooling' if covariance else 'GlobalAveragePooling')
     assert downsample == {'gap': 'stride', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}.get(pooling, 'none')
     assert downsample == 'stride' or cfg.model.backbone.type == 'mmgcp.GCPResNet'
+
+
+@pytest.mark.parametrize('network', ['resnet18', 'resnet50'])
+def test_variations_fit_their_classifiers(network):
+    small = ('64-channels', '128-channels', '8-heads', '16-heads', 'moment')
+    for training in imagenette.variations(network):
+        cfg = Config.fromfile(configs_folder() / training.config)
+        cfg.merge_from_dict(training.options)
+        if training.variant.pooling != 'gap':
+            width = MODELS.build(cfg.model.neck).out_channels
+            assert width == cfg.model.head.in_channels
+            assert (width < 10000) == (training.variant.variation in (*small, 'compact_bilinear'))
+        assert training.seeds == ((0, 1, 2) if training.variant.variation in ('', *small) else (0, ))
 
 
 def test_plans_of_the_leaderboard():

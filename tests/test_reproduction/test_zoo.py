@@ -1,6 +1,7 @@
 """Metafiles and tables agree with the configs, with the paper, and with what the libraries read."""
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,18 @@ def silent(_: str) -> None:
 
 
 def test_repository_is_up_to_date():
-    """Of detectors the parameters, once for GCP_D and GCP_M: their FLOPs take minutes, and one is tested below."""
+    """Of detectors the parameters, once for GCP_D and GCP_M: their FLOPs take minutes, and one is tested below.
+
+    Networks of timm are not counted where it is missing.
+    """
     pytest.importorskip('mmdet')
 
     def measure(cfg):
+        recorded = MODELS[Path(cfg.filename).stem]['Metadata']
+        if cfg.model.backbone.type == 'TIMMBackbone' and not find_spec('timm'):
+            return Complexity(recorded['Parameters'], recorded['FLOPs'])
         if cfg.default_scope == 'mmpretrain':
             return complexity(cfg)
-        recorded = MODELS[Path(cfg.filename).stem]['Metadata']
         if cfg.model.backbone.conv5_downsample == 'max_pool':
             return Complexity(recorded['Parameters'], recorded['FLOPs'])
         return Complexity(parameter_count(build_network(cfg))[''], recorded['FLOPs'])

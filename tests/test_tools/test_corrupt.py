@@ -69,3 +69,6 @@ def test_mistakes_end_in_one_sentence(run, capsys):
     with pytest.raises(SystemExit):
         run('c', '--frames', '3')
     assert '--frames does not belong to imagenet-c' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run('c', '--benchmark', 'coco-c', '--crop', '32')
+    assert '--crop does not belong to coco-c' in capsys.readouterr().err

@@ -115,7 +115,8 @@ def test_it_parses_and_its_files_exist(words, monkeypatch):
 
 
 @pytest.mark.parametrize('words', COMMANDS)
-def test_it_is_run_here_or_needs_what_a_test_lacks(words, workplace):
+def test_it_is_run_here_or_needs_what_a_test_lacks(words, workplace, tmp_path, monkeypatch):
+    monkeypatch.setattr(workplace, 'folder', tmp_path)  # commands of several pages write the same files
     text = ' '.join(words)
     tool, arguments = tool_of(words)
     if not re.search(RUN, text):
@@ -123,6 +124,7 @@ def test_it_is_run_here_or_needs_what_a_test_lacks(words, workplace):
     elif words[0] == 'mmgcp':
         command_line.main(words[1:])
     else:
+        (workplace.folder / 'my_gcp.py').unlink(missing_ok=True)  # several pages write it
         arguments = [str(ROOT / word) if (ROOT / word).is_file() else word for word in arguments]
         workplace.run(tool.removeprefix('tools/'), *arguments)
 

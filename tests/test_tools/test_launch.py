@@ -132,6 +132,7 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     (dict(model_wrapper_cfg=dict(find_unused_parameters=True)), dict(find_unused_parameters=True)),
     (dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', broadcast_buffers=True, static_graph=True)),
      dict(broadcast_buffers=True, static_graph=True)),
+    (dict(model_wrapper_cfg=dict(type='mmengine.MMDistributedDataParallel')), dict(broadcast_buffers=False)),
 ])
 def test_settings_of_ddp_count_on_the_cpu(settings, expected, monkeypatch):
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
@@ -139,8 +140,16 @@ def test_settings_of_ddp_count_on_the_cpu(settings, expected, monkeypatch):
     cfg = Config(dict(settings, launcher='pytorch'))
     launch._use_cpu(cfg)
     wrapper = cfg.model_wrapper_cfg.to_dict()
-    assert wrapper['type'] == 'MMDistributedDataParallel' and wrapper['device_ids'] is None
+    assert wrapper['type'].endswith('MMDistributedDataParallel') and wrapper['device_ids'] is None
     assert {name: wrapper[name] for name in expected} == expected
+
+
+def test_other_wrappers_get_no_settings_of_ddp(monkeypatch):
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(launch, 'get_rank', lambda: 1)
+    cfg = Config(dict(launcher='pytorch', model_wrapper_cfg=dict(type='MyWrapper', size=3)))
+    launch._use_cpu(cfg)
+    assert cfg.model_wrapper_cfg == dict(type='MyWrapper', size=3)
 
 
 def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatch):

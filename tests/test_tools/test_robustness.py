@@ -1,7 +1,9 @@
 """Robustness of trained networks, by the real tool on drawn images."""
+import errno
 import json
 import runpy
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import pytest
 import torch
 import torchvision
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 
 from mmgcp.analysis.robustness import per_image
+from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
@@ -152,6 +155,70 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
         shutil.move(corrupted.with_name('away'), corrupted)
 
 
+# Runs the tool and ends it, as nothing can prevent, when it opens so many files of the work or data folder.
+VICTIM = f'''
+import os, runpy, signal, sys
+
+left = int(sys.argv.pop(1))
+
+def count(event, arguments):
+    global left
+    if event == 'open' and any(part in str(arguments[0]) for part in ('killed', 'data/shapes')):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(count)
+runpy.run_path({str(ROOT / 'tools/test_robustness.py')!r}, run_name='__main__')
+'''
+
+
+def test_a_run_that_is_killed_ten_times_gives_the_same_table(measure, trained, corrupted):
+    expected = tables(measure('uncut', *SETS, '--data-root', corrupted))
+    (trained.folder / 'victim.py').write_text(VICTIM)
+    arguments = [*NETWORK, '--work-dirs', 'killed', '--labels', 'network', '--out', 'killed/figure.png', *SETS,
+                 '--data-root', str(corrupted), '--cfg-options', 'test_dataloader.num_workers=0',
+                 'test_dataloader.persistent_workers=False']
+    sets = []
+    for moment in np.random.default_rng(0).integers(1, 45, 10):
+        code, output = trained.start(trained.folder / 'victim.py', str(moment), *arguments).wait()
+        assert code == signal.SIGKILL, output[-3000:]
+        found = [*(trained.folder / 'killed').glob('robustness/*.json')]
+        sets.append(len(read_records(found[0]).records) if found else 0)
+    assert sets == sorted(sets) and 0 < sets[-1] < 5  # what was measured stays, and something was left to do
+    assert tables(trained.run('test_robustness.py', *arguments)) == expected
+    assert measured(trained.folder / 'killed') == measured(trained.folder / 'uncut')
+
+
+def append_half(path, record):
+    with Path(path).open('a') as file:
+        file.write(json.dumps(record)[:40])
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def write_half(self, text, **kwargs):
+    self.write_bytes(text.encode()[:40])
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.mark.parametrize('function, broken', [
+    ('mmgcp.apis.robustness.benchmark_loop.append_record', append_half),
+    ('pathlib.Path.write_text', write_half),
+])
+def test_a_full_disk_costs_at_most_one_set(measure, trained, corrupted, monkeypatch, function, broken):
+    expected, name = tables(measure('roomy', *SETS, '--data-root', corrupted)), f'full_{broken.__name__}'
+    measure(name, *SETS[:3], 'fog', *SETS[5:], '--data-root', corrupted)
+    file = trained.folder / name / 'robustness/imagenet-c_epoch_3.json'
+    lines = file.read_text().splitlines()
+    with monkeypatch.context() as patch:
+        patch.setattr(function, broken)
+        with pytest.raises(SystemExit, match='No space left on device'):
+            measure(name, *SETS, '--data-root', corrupted)
+    assert file.read_text().splitlines()[:len(lines)] == lines
+    assert tables(measure(name, *SETS, '--data-root', corrupted)) == expected
+    assert measured(trained.folder / name) == measured(trained.folder / 'roomy')
+
+
 def test_two_processes_measure_the_same(trained, corrupted, measure):
     measure('one', *SETS, '--data-root', corrupted)
     trained.run('test_robustness.py', *NETWORK, '--work-dirs', 'two', '--out', 'two/figure.png', *SETS, '--data-root',
@@ -213,12 +280,34 @@ def test_detectors_on_corrupted_coco(measure, trained):
     assert set(found) == {'clean', 'contrast/5'} and 'coco/bbox_mAP' in found['clean']
     assert 'bbox_mAP P' in out and 'partial bbox_mAP mPC (1 of 75 sets)' in out
 
+    trained.run('dataset_tools/corrupt.py', 'data/shapes/coco/val2017', 'data/coco-c', '--benchmark', 'coco-c',
+                '--corruptions', 'contrast', '--severities', '5', '--format', 'png', '--workers', '0')
+    measure('stored', '--benchmark', 'coco-c', '--partial', '--data-root', 'data/coco-c',
+            network=(DETECTOR, 'detector.pth'))
+    assert measured(trained.folder / 'stored', 'coco-c') == found
+    # The same pixels, of one photo after the other.
+    cfg = Config.fromfile(DETECTOR)
+    made, stored = (DATASETS.build(benchmark_sets(
+        Benchmark('coco-c', root, ['contrast'], [5]), cfg.test_dataloader, cfg.test_evaluator)['contrast/5']['loader'][
+            'dataset']) for root in (None, 'data/coco-c'))
+    assert len(made) == len(stored) == 3
+    for one, two in zip(made, stored, strict=True):
+        assert Path(two['data_samples'].img_path).parent == trained.folder / 'data/coco-c/contrast/5'
+        assert one['data_samples'].img_id == two['data_samples'].img_id and torch.equal(one['inputs'], two['inputs'])
+    for arguments, sentence in (
+            (('--data-root', 'data/coco-c'), 'lacks gaussian_noise/1, '),
+            (('--data-root', 'nowhere'), 'data root nowhere does not exist'),
+            (('--data-root', 'data/shapes'), 'has no folder of coco-c, such as data/shapes/gaussian_noise/1[.]$'),
+            (('--data-root', 'data/coco-c', '--partial', '--skip-unreadable'), 'nor of COCO: replace those')):
+        with pytest.raises(SystemExit, match=sentence):
+            measure('bad', '--benchmark', 'coco-c', *arguments, network=(DETECTOR, 'detector.pth'))
+
 
 @pytest.mark.parametrize('arguments, sentence', [
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
     (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions are not in the mean: add one of'),
-    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read: replace those'),
+    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read, nor of COCO: replace'),
     (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
     ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
     (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are not published"),
@@ -270,6 +359,9 @@ def test_sets_of_other_sizes_are_refused(measure, trained, corrupted):
     with pytest.raises(SystemExit, match="'impulse_noise/2' has 23 images and 'clean' has 24: all sets"):
         measure('smaller', *SETS, '--data-root', smaller)
     assert set(measured(trained.folder / 'smaller')) == {'clean', 'fog/2', 'fog/5'}
+    # Also where the subset is smaller than both.
+    with pytest.raises(SystemExit, match="'impulse_noise/2' has 23 images and 'fog/2' has 24: all sets|'clean' has 24"):
+        measure('smaller', *SETS, '--data-root', smaller, '--subset', 'rand:9')
 
 
 def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrupted):
@@ -286,6 +378,12 @@ def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrup
     assert f"Unreadable and left out of 'fog/2': {image}\n" in logs
     whole = measured(trained.folder / 'stopped')
     assert whole['fog/2']['images/fog/2'] == 23 and whole['fog/5']['images/fog/5'] == 24
+
+    with pytest.raises(SystemExit):
+        measure('mended', *SETS, '--data-root', broken)
+    shutil.copy(corrupted / image.relative_to(broken), image)
+    assert tables(measure('mended', *SETS, '--data-root', broken)) == tables(
+        measure('never_broken', *SETS, '--data-root', corrupted))
 
 
 def test_pretrained_weights_are_those_that_the_config_names(measure, trained, photos):

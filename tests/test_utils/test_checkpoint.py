@@ -203,6 +203,7 @@ def test_tensors_under_another_prefix_are_found():
          "They are there under the prefix 'model.'"),
         (model, bare, '', 'It holds the backbone, without a prefix, but not the whole'),
         (model.backbone, {'0.weight': torch.zeros(3, 2)}, 'backbone', 'It belongs to another architecture'),
+        (model.backbone, {}, '', 'It holds no tensors at all'),
     ]:
         with pytest.raises(SetupError, match=sentence):
             checkpoint.assert_fits(module, tensors, 'file', prefix)

@@ -1,4 +1,4 @@
-"""Make ImageNet-C or ImageNet-P from an image folder SOURCE/CLASS/IMAGE.
+"""Make ImageNet-C or ImageNet-P from an image folder SOURCE/CLASS/IMAGE, or COCO-C from SOURCE/IMAGE.
 
 Existing files are skipped. JPEG and MP4 are lossy; PNG files have exactly the pixels of mmgcp.Corrupt.
 """
@@ -14,7 +14,7 @@ from mmgcp.utils.reported import reported
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('source', help='folder with one folder of images per class')
+    parser.add_argument('source', help='folder with one folder of images per class; of COCO-C, with the images')
     parser.add_argument('out', help='folder to write')
     parser.add_argument('--benchmark', choices=tuple(FORMATS), default='imagenet-c', help='benchmark to make')
     parser.add_argument('--resize', type=int, default=256, help='short side to resize to; 0 skips resizing')
@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='number of processes; 0 uses this one')
     parser.add_argument('--skip-unreadable', action='store_true', help='leave out images that cannot be read')
-    group = parser.add_argument_group('ImageNet-C')
+    group = parser.add_argument_group('ImageNet-C and COCO-C')
     group.add_argument('--corruptions', nargs='+', default=CORRUPTIONS, metavar='NAME')
     group.add_argument('--extra', action='store_true', help=f"also {', '.join(EXTRA_CORRUPTIONS)}")
     group.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES, metavar='N')
@@ -38,11 +38,14 @@ def parse_args() -> argparse.Namespace:
     group.add_argument('--frames', type=int, help='length of a sequence; as published, 41 of translate and else 31, '
                        'if not given')
     args = parser.parse_args()
-    unused = (('perturbations', 'difficulty', 'frames') if args.benchmark == 'imagenet-c' else
-              ('corruptions', 'extra', 'severities'))
-    for name in unused:
+    unused = {'imagenet-c': ('perturbations', 'difficulty', 'frames'),
+              'imagenet-p': ('corruptions', 'extra', 'severities'),
+              'coco-c': ('perturbations', 'difficulty', 'frames', 'resize', 'crop')}
+    for name in unused[args.benchmark]:
         if getattr(args, name) != parser.get_default(name):
             parser.error(f'--{name} does not belong to {args.benchmark}')
+    if args.benchmark == 'coco-c':
+        args.resize = args.crop = 0
     if args.workers < 0:
         parser.error(f'--workers {args.workers} must be at least 0')
     return args

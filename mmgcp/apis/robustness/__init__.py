@@ -1,4 +1,4 @@
-"""Test networks on ImageNet-C, ImageNet-P and COCO-C."""
+"""Test the robustness of networks, see :mod:`mmgcp.robustness.catalogue`."""
 from .benchmark_loop import BenchmarkLoop
 
 __all__ = ['BenchmarkLoop']

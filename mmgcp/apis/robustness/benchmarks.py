@@ -1,22 +1,26 @@
 """Build the data sets of a robustness benchmark from the settings of the clean test data."""
 import copy
-import itertools
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mmengine.registry import DATASETS
+from torch.utils.data import Dataset
+
 from mmgcp.apis import config_data
 from mmgcp.datasets.class_folders import class_names, subfolders
-from mmgcp.datasets.corruptions import check_corruption, load_library
-from mmgcp.datasets.imagenet_c import check_sets, missing_sets
+from mmgcp.datasets.corruptions import load_library
+from mmgcp.datasets.imagenet_c import check_sets, check_wnids
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
-from mmgcp.robustness.corruptions import CORRUPTIONS, SEVERITIES
-from mmgcp.robustness.perturbations import PERTURBATIONS
+from mmgcp.datasets.subset import random_size, take_subset
+from mmgcp.robustness.catalogue import BENCHMARKS, Form, form_of, wnid_folders
+from mmgcp.robustness.corruptions import SEVERITIES
 from mmgcp.utils.errors import SetupError
 
-PACK = {'imagenet-c': 'PackInputs', 'imagenet-p': 'PackInputs', 'coco-c': 'PackDetInputs'}
+ALL = tuple(name for name, form in BENCHMARKS.items() if form.measure != 'precision')
 META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
 
 
@@ -25,30 +29,42 @@ class Benchmark:
     """Robustness benchmark and the part of it to test on.
 
     Raises:
-        SetupError: If there is no such benchmark, corruption, perturbation, severity or difficulty.
+        SetupError: If there is no such benchmark, corruption, perturbation, severity, difficulty or subset.
     """
-    name: str  # 'imagenet-c', 'imagenet-p' or 'coco-c'
-    data_root: str | None = None  # folder of the corrupted images; None corrupts the clean images on the fly
+    name: str  # a key of mmgcp.robustness.catalogue.BENCHMARKS
+    data_root: str | None = None  # folder of the images; None corrupts the clean images on the fly
     kinds: Sequence[str] = ()  # corruptions, or perturbations of ImageNet-P; all if empty
-    severities: Sequence[int] = SEVERITIES  # of ImageNet-C and COCO-C
+    severities: Sequence[int] = SEVERITIES  # of corruptions
     difficulty: int = 1  # of ImageNet-P, 1 to 3
     frames: int | None = None  # per sequence generated on the fly; None takes the published number
-    seed: int = 0  # of images generated on the fly
+    seed: int = 0  # of images generated on the fly, and of the subset
     unreadable: str = 'stop'  # or 'skip', see mmgcp.datasets.ImageNetC
     partial: bool = False  # leave out the sets that are missing from data_root
+    subset: str | None = None  # 'rand:N' or a file, see mmgcp.datasets.subset
+    resize_again: bool = False  # resize and crop corrupted files like clean ones
 
     def __post_init__(self) -> None:
-        if self.name not in PACK:
-            raise SetupError(f"there is no benchmark '{self.name}': choose from {', '.join(PACK)}")
-        self.kinds = tuple(self.kinds) or (PERTURBATIONS if self.name == 'imagenet-p' else CORRUPTIONS)
-        for kind in self.kinds:
+        self.kinds = tuple(self.kinds) or self.form.kinds
+        for kind, severity in self.form.sets(self.kinds, self.severities).values():
             if self.name == 'imagenet-p':
                 check_perturbation(kind, self.frames, self.difficulty)
-            else:
-                for severity in self.severities:
-                    check_corruption(kind, severity)
-        if not {*CORRUPTIONS, *PERTURBATIONS} & set(self.kinds):
-            raise SetupError(f"extra corruptions are not in the mean: add one of {', '.join(CORRUPTIONS)}")
+            elif kind not in self.form.kinds + self.form.extra:
+                raise SetupError(f"there is no corruption '{kind}' in {self.name}: choose from "
+                                 f"{', '.join(self.form.kinds + self.form.extra)}")
+            elif severity not in (*SEVERITIES, *([] if self.form.severities else [0])):
+                raise SetupError(f'severity={severity!r} of {kind} must be an integer from 1 to {SEVERITIES[-1]}')
+        if not set(self.form.kinds) & set(self.kinds):
+            raise SetupError(f"extra corruptions are not in the mean: add one of {', '.join(self.form.kinds)}")
+        if self.subset and self.name == 'coco-c':
+            raise SetupError('a subset is for classifiers: of COCO, give test_dataloader and test_evaluator a smaller '
+                             'annotation file')
+        if self.subset and random_size(self.subset) is None and not Path(self.subset).is_file():
+            raise SetupError(f"the subset '{self.subset}' is neither rand:N nor a file with an image a line")
+
+    @property
+    def form(self) -> Form:
+        """Entry of the catalogue."""
+        return form_of(self.name)
 
     @property
     def items(self) -> str:
@@ -58,9 +74,15 @@ class Benchmark:
     @property
     def sets(self) -> list[str]:
         """Names of all sets, including those that may be missing from ``data_root``."""
+        return [*(['clean'] if self.form.severities else []), *self.form.sets(self.kinds, self.severities)]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folders of the sets in ``data_root``."""
         if self.name == 'imagenet-p':
-            return list(self.kinds)
-        return ['clean', *(f'{kind}/{severity}' for kind in self.kinds for severity in self.severities)]
+            return {kind: Path(self.data_root, perturbation_folder(kind, self.difficulty)) for kind in self.kinds}
+        return {name: self.form.path(self.data_root, *pair)
+                for name, pair in self.form.sets(self.kinds, self.severities).items()}
 
     @property
     def whole(self) -> bool:
@@ -77,7 +99,38 @@ class Benchmark:
         elif not self.data_root:
             with suppress(PackageNotFoundError):
                 made['imagecorruptions'] = version('imagecorruptions-imaug')
+        if self.subset:
+            made['subset'] = self.subset_title
+        if self.resize_again:
+            made['resize_again'] = True
         return dict(benchmark=self.name, **made)
+
+    @property
+    def subset_title(self) -> str:
+        """The subset as tables state it: ``'rand:5000, seed 0'``, or name and CRC-32 of the file; empty if all."""
+        if not self.subset:
+            return ''
+        if random_size(self.subset) is not None:
+            return f'{self.subset}, seed {self.seed}'
+        return f'{Path(self.subset).name}, CRC-32 {zlib.crc32(Path(self.subset).read_bytes()):08x}'
+
+
+def all_benchmarks(data_root: str | None, partial: bool = False, **settings) -> list[Benchmark]:
+    """List all benchmarks of classifiers, each in the folder of ``data_root`` that has its name.
+
+    Raises:
+        SetupError: If a folder is missing, unless ``partial`` leaves out those benchmarks, or a subset is a list.
+    """
+    if not data_root:
+        raise SetupError('all benchmarks need a data root (--data-root) with a folder each: ' + ', '.join(ALL))
+    if settings.get('subset') and random_size(settings['subset']) is None:
+        raise SetupError('the benchmarks have different images, which no one list names: give --subset rand:N')
+    missing = [name for name in ALL if not Path(data_root, name).is_dir()]
+    if missing and (not partial or len(missing) == len(ALL)):
+        raise SetupError(f'{data_root} lacks the folders {", ".join(missing)}: put them there, or leave these '
+                         'benchmarks out by --partial')
+    return [Benchmark(name, str(Path(data_root, name)), partial=partial, **settings)
+            for name in ALL if name not in missing]
 
 
 def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dict) -> dict[str, dict]:
@@ -92,11 +145,18 @@ def benchmark_sets(benchmark: Benchmark, dataloader: dict, evaluator: list | dic
     if benchmark.name == 'imagenet-p':
         return _perturbed_sets(benchmark, dataloader)
     sets = {}
-    for name, dataset in _corrupted_sets(benchmark, clean):
+    for name, dataset in _image_sets(benchmark, clean):
         error = dict(type='mmgcp.CorruptionError', reference=None, partial=True, clean=name == 'clean')
         sets[name] = dict(loader=dict(dataset=dataset),
                           evaluator=copy.deepcopy(evaluator) if benchmark.name == 'coco-c' else error)
     return sets
+
+
+def build_set(benchmark: Benchmark, dataset: dict) -> tuple[Dataset, int]:
+    """Build the data set of a set, with the images of the benchmark's subset; return also its size without a subset."""
+    built = DATASETS.build(dataset)
+    size = len(built)
+    return take_subset(built, benchmark.subset, benchmark.seed) if benchmark.subset else built, size
 
 
 def class_folders(dataset: dict) -> list[str] | None:
@@ -122,11 +182,13 @@ def corrupted(dataset: dict, corruption: str, severity: int, seed: int, pack: st
 
 
 def check_classes(cfg: dict, benchmark: Benchmark) -> None:
-    """Raise SetupError if a network has another number of classes than its clean test images."""
+    """Raise SetupError if a network has other classes than its clean test images, or lacks some of the benchmark's."""
     folders, classes = class_folders(cfg.test_dataloader.dataset), number_of_classes(cfg)
     if benchmark.name != 'coco-c' and folders and classes and len(folders) != classes:
         raise SetupError(f'the network has {classes} classes, but the clean images of test_dataloader have '
                          f'{len(folders)} class folders: test on the data that it was trained on')
+    if benchmark.form.classes:
+        check_wnids(benchmark.name, folders or (wnid_folders() if classes in (None, 1000) else ()))
 
 
 def number_of_classes(cfg: dict) -> int | None:
@@ -137,32 +199,44 @@ def number_of_classes(cfg: dict) -> int | None:
 
 def _check_folders(benchmark, classes):
     """Check that the data of all sets, or the library that makes them, exist before hours of testing start."""
-    if benchmark.data_root and benchmark.name == 'coco-c':
-        raise SetupError('COCO-C is made while the images are read: leave the data root out')
-    if not benchmark.data_root and benchmark.name != 'imagenet-p':
-        if benchmark.unreadable == 'skip':
-            raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not of '
-                             'test images that are corrupted while they are read: replace those')
-        load_library()
-    elif benchmark.data_root and not benchmark.partial:
-        if benchmark.name == 'imagenet-c':
-            check_sets(benchmark.data_root, benchmark.kinds, benchmark.severities, classes)
-        else:
-            class_names(_perturbations(benchmark, *benchmark.kinds), classes)
+    name, root = benchmark.name, benchmark.data_root
+    if benchmark.unreadable == 'skip' and (name == 'coco-c' or not root and name != 'imagenet-p'):
+        raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not of '
+                         'test images that are corrupted while they are read, nor of COCO: replace those')
+    if not root and (not benchmark.form.made or benchmark.resize_again):
+        raise SetupError(f'{name} cannot be made from clean images: give the folder of its files (--data-root)'
+                         if not benchmark.form.made else
+                         'images are corrupted after they were resized and cropped: only files can be resized again')
+    if not root:
+        return None if name == 'imagenet-p' else load_library()
+    if Path(root).is_dir() and not any(folder.is_dir() for folder in benchmark.folders.values()):
+        others = [other for other, form in BENCHMARKS.items() if form.measure == 'error' and not form.classes
+                  and any(form.path(root, *pair).is_dir() for pair in form.sets().values())]
+        raise SetupError(f'{root} has no folder of {name}, such as {next(iter(benchmark.folders.values()))}'
+                         + (f': it is of {", ".join(others)}' if others else ''))
+    if name == 'imagenet-p' and not benchmark.partial:
+        class_names([*benchmark.folders.values()], classes)
+    elif not benchmark.partial:
+        check_sets(root, benchmark.kinds, benchmark.severities, classes, name)
 
 
-def _corrupted_sets(benchmark, clean):
-    """Yield the clean data set, then one per corruption and severity."""
-    yield 'clean', clean
-    pack = PACK[benchmark.name]
-    for kind, severity in itertools.product(benchmark.kinds, benchmark.severities):
+def _image_sets(benchmark, clean):
+    """Yield the names and data sets of clean, corrupted and other images."""
+    if benchmark.form.severities:
+        yield 'clean', clean
+    pack = 'PackDetInputs' if benchmark.name == 'coco-c' else 'PackInputs'
+    for name, (kind, severity) in benchmark.form.sets(benchmark.kinds, benchmark.severities).items():
         if not benchmark.data_root:
-            yield f'{kind}/{severity}', corrupted(clean, kind, severity, benchmark.seed, pack)
-        elif not (benchmark.partial and missing_sets(benchmark.data_root, [kind], [severity])):
-            pipeline, last = _split(clean, pack)
-            yield f'{kind}/{severity}', dict(
-                type='mmgcp.ImageNetC', data_root=benchmark.data_root, corruptions=[kind], severities=[severity],
-                classes=class_folders(clean), unreadable=benchmark.unreadable, pipeline=[pipeline[0], last],
+            yield name, corrupted(clean, kind, severity, benchmark.seed, pack)
+        elif benchmark.partial and not benchmark.folders[name].is_dir():
+            continue
+        elif benchmark.name == 'coco-c':
+            yield name, dict(clean, data_prefix=dict(img=f'{benchmark.folders[name].resolve()}/'))
+        else:
+            yield name, dict(
+                type='mmgcp.ImageNetC', benchmark=benchmark.name, data_root=benchmark.data_root, corruptions=[kind],
+                severities=[severity], classes=class_folders(clean), unreadable=benchmark.unreadable,
+                pipeline=_file_pipeline(benchmark, clean), resize_again=benchmark.resize_again,
                 serialize_data=False)  # serialising runs the garbage collector, which takes longer than opening a set
 
 
@@ -174,11 +248,11 @@ def _perturbed_sets(benchmark, dataloader):
         if not benchmark.data_root:
             dataset = dict(shared, type='mmgcp.PerturbedDataset', dataset=clean, frames=benchmark.frames,
                            seed=benchmark.seed)
-        elif benchmark.partial and not _perturbations(benchmark, kind)[0].is_dir():
+        elif benchmark.partial and not benchmark.folders[kind].is_dir():
             continue
         else:
             dataset = dict(shared, type='mmgcp.ImageNetP', data_root=benchmark.data_root, classes=class_folders(clean),
-                           pipeline=[_split(clean, 'PackInputs')[1]])
+                           pipeline=_file_pipeline(benchmark, clean)[1:], resize_again=benchmark.resize_again)
         frames = sequence_length(kind, benchmark.frames)
         loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))
@@ -186,9 +260,10 @@ def _perturbed_sets(benchmark, dataloader):
     return sets
 
 
-def _perturbations(benchmark, *kinds):
-    """Folders of perturbations."""
-    return [Path(benchmark.data_root, perturbation_folder(kind, benchmark.difficulty)) for kind in kinds]
+def _file_pipeline(benchmark, clean):
+    """Pipeline of files: without the steps in between, if they were resized and cropped before they were corrupted."""
+    pipeline, pack = _split(clean, 'PackInputs')
+    return [*(pipeline if benchmark.form.classes or benchmark.resize_again else pipeline[:1]), pack]
 
 
 def _split(dataset, pack):

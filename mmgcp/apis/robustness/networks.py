@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.launch import build_runner
+from mmgcp.robustness.catalogue import BENCHMARKS
 from mmgcp.utils.checkpoint import resolved
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
 from mmgcp.utils.versions import library_versions
 
-from .benchmarks import Benchmark, benchmark_sets, check_classes, number_of_classes
+from .benchmarks import Benchmark, benchmark_sets, build_set, check_classes, number_of_classes
 
 PRETRAINED = 'pretrained'  # instead of a checkpoint: the weights named by the config itself
 
@@ -21,7 +23,9 @@ def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
     """Return the file in the work directory that holds the measurements of a checkpoint."""
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
     made = '' if benchmark.data_root or benchmark.name == 'coco-c' else '_made'
-    return Path(cfg.work_dir, 'robustness', f'{benchmark.name}{made}{hard}_{Path(resolved(checkpoint)).stem}.json')
+    part = f"_{Path(benchmark.subset).stem.replace(':', '')}" if benchmark.subset else ''
+    return Path(cfg.work_dir, 'robustness',
+                f'{benchmark.name}{made}{hard}{part}_{Path(resolved(checkpoint)).stem}.json')
 
 
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
@@ -48,7 +52,10 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
         raise SetupError('the config has no test_dataloader: the clean images come from there')
     checksum(cfg, checkpoint)
     check_classes(cfg, benchmark)
-    benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
+    sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
+    if benchmark.subset:
+        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        build_set(benchmark, next(iter(sets.values()))['loader']['dataset'])
 
 
 def checksum(cfg: Config, checkpoint: str) -> int | str:
@@ -88,12 +95,12 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
     """Read the measurements of a network's sets under a name; other arguments as of :func:`test_network`."""
     records = read_records(measurements(cfg, checkpoint, benchmark)).records
     return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
-                     benchmark.difficulty)
+                     benchmark.difficulty)._replace(subset=benchmark.subset_title)
 
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
     """Convert the records of :class:`mmgcp.apis.robustness.BenchmarkLoop`, one per set, to a result."""
-    read = {'imagenet-c': _errors, 'imagenet-p': _stability, 'coco-c': dict}[benchmark]
+    read = {'error': _errors, 'flip': _stability, 'precision': dict}[BENCHMARKS[benchmark].measure]
     sets = {record['set']: read(record['metrics']) for record in records}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]

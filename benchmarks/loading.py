@@ -1,0 +1,144 @@
+"""What reading images takes, part by part, and what the options of MMCV and PyTorch change.
+
+    python -m benchmarks.loading [--config FILE] [--batch 64] [--workers 2] [--photos 300] [--repeats 5]
+                                 [--save results/benchmarks]
+
+Reads the drawn photos of :mod:`benchmarks.training` by the training pipeline of a config. Prints three Markdown tables:
+the steps of the pipeline; others in one process; settings of the data loader, each an epoch from its start.
+What is compared takes turns. With --save they are written as CSV files, too.
+"""
+import argparse
+import copy
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from benchmarks.measure import Tables, add_save_option, in_turns, ratio_in_turns
+from benchmarks.training import CONFIGS, draw_photos
+
+# Changes of a step of the pipeline.
+WAYS = {
+    'default': (0, {}),
+    'decoded by Pillow': (0, dict(imdecode_backend='pillow')),
+    'decoded by turbojpeg': (0, dict(imdecode_backend='turbojpeg')),
+    'decoded at half size': (0, dict(color_type=cv2.IMREAD_REDUCED_COLOR_2)),
+    'resized by OpenCV': (1, dict(backend='cv2')),
+}
+LOADERS = {
+    'as configured': {},
+    'without persistent_workers': dict(persistent_workers=False),
+    'prefetch_factor 8': dict(prefetch_factor=8),
+    'one worker': dict(num_workers=1),
+    'no worker': dict(num_workers=0, persistent_workers=False),
+}
+
+
+def has_turbojpeg() -> bool:
+    """Whether PyTurboJPEG and its library are there. MMCV's backend of that name works only once it was chosen."""
+    try:
+        mmcv.use_backend('turbojpeg')
+    except (ImportError, RuntimeError):
+        return False
+    mmcv.use_backend('cv2')
+    return True
+
+
+def loader(cfg: Config, way: tuple[int, dict], **settings) -> torch.utils.data.DataLoader:
+    """The training loader of a config with a step of its pipeline changed, and other settings."""
+    settings = {**copy.deepcopy(cfg.train_dataloader), **settings}
+    step, change = way
+    settings['dataset']['pipeline'][step].update(change)
+    return Runner.build_dataloader(settings, seed=0)
+
+
+def transform_seconds(dataset: torch.utils.data.Dataset) -> list[float]:
+    """Seconds that each step of the pipeline takes for all images."""
+    seconds = [0.] * len(dataset.pipeline.transforms)
+    for index in range(len(dataset)):
+        image = dataset.get_data_info(index)
+        for i, transform in enumerate(dataset.pipeline.transforms):
+            start = time.perf_counter()
+            image = transform(image)
+            seconds[i] += time.perf_counter() - start
+    return seconds
+
+
+def timed_epoch(batches: Iterable) -> float:
+    """Seconds of an epoch."""
+    start = time.perf_counter()
+    for _ in batches:
+        pass
+    return time.perf_counter() - start
+
+
+def images(dataset: torch.utils.data.Dataset, number: int = 8) -> torch.Tensor:
+    """The first images, with the same random crops whatever the way."""
+    random.seed(0)
+    np.random.seed(0)
+    return torch.stack([dataset[i]['inputs'] for i in range(number)]).float()
+
+
+def compared(functions: list[Callable[[], float]], args: argparse.Namespace) -> list[list[str]]:
+    """Images per second and times the first, of functions that return the seconds for all photos."""
+    seconds = in_turns(functions, args.repeats)
+    return [[f'{args.photos / statistics.median(times):.0f}', ratio_in_turns(seconds[0], times)] for times in seconds]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--config', default=CONFIGS[0], help='of a classifier')
+    parser.add_argument('--batch', type=int, default=64, help='images a batch')
+    parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes that read images')
+    parser.add_argument('--photos', type=int, default=300, help='photos of an epoch')
+    parser.add_argument('--repeats', type=int, default=5, help='timed turns')
+    parser.add_argument('--threads', type=int, default=1, help='CPU threads')
+    add_save_option(parser)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    tables = Tables('loading', parser, args)
+    cfg = Config.fromfile(args.config)
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    with tempfile.TemporaryDirectory() as folder:
+        draw_photos(Path(folder), args.photos, args.photos)
+        cfg.train_dataloader.dataset.data_root = folder
+        cfg.train_dataloader.update(
+            batch_size=args.batch, num_workers=args.workers, persistent_workers=args.workers > 0)
+        show(cfg, tables, args)
+
+
+def show(cfg: Config, tables: Tables, args: argparse.Namespace) -> None:
+    """Measure and print."""
+    ways = {name: way for name, way in WAYS.items() if 'turbojpeg' not in name or has_turbojpeg()}
+    datasets = [loader(cfg, way, num_workers=0, persistent_workers=False).dataset for way in ways.values()]
+    seconds = transform_seconds(datasets[0])
+    tables.show('parts', ['step', 'ms per image', 'of the whole'], [
+        [type(transform).__name__, f'{1e3 * s / args.photos:.2f}', f'{100 * s / sum(seconds):.0f} %']
+        for transform, s in zip(datasets[0].pipeline.transforms, seconds, strict=True)])
+    rows = compared([lambda data=data: timed_epoch(map(data.__getitem__, range(len(data)))) for data in datasets], args)
+    default = images(datasets[0])
+    tables.show('ways', ['images', 'images/s of a process', 'times the default (range)',
+                         'mean difference of a pixel, of 255'],
+                [[name, *row, f'{(images(data) - default).abs().mean():.2f}']
+                 for name, row, data in zip(ways, rows, datasets, strict=True)])
+    if not args.workers:
+        return
+    loaders = [loader(cfg, WAYS['default'], **change) for change in LOADERS.values()]
+    rows = compared([lambda batches=batches: timed_epoch(batches) for batches in loaders], args)
+    tables.show('loaders', [f'loader, of {args.workers} workers', 'images/s', 'times the first (range)'],
+                [[name, *row] for name, row in zip(LOADERS, rows, strict=True)])
+
+
+if __name__ == '__main__':
+    main()

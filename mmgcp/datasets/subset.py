@@ -1,0 +1,57 @@
+"""Part of a set's images: drawn at random by their names, or listed in a file."""
+import re
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mmgcp.utils.errors import SetupError
+
+from .class_folders import some
+from .corruptions import image_key
+
+_Dataset = TypeVar('_Dataset')
+
+
+def take_subset(dataset: _Dataset, subset: str, seed: int = 0) -> _Dataset:
+    """Reduce a data set in place: all sets that are made of the same images keep the same ones.
+
+    Args:
+        dataset: ``BaseDataset`` of images or sequences, or a wrapper with one in ``dataset``.
+        subset (str): ``'rand:N'``, or a text file with an image ``CLASS/NAME`` per line; suffixes do not matter.
+        seed (int): Seed of the random choice.
+
+    Raises:
+        SetupError: If there are fewer than N images, or listed ones do not exist.
+    """
+    images = getattr(dataset, 'dataset', dataset)
+    infos = map(images.get_data_info, range(len(images)))
+    keys = [info.get('sequence') or image_key(info['img_path']) for info in infos]  # folders of frames have no suffix
+    chosen = _drawn(keys, random_size(subset), seed) if random_size(subset) is not None else _listed(keys, subset)
+    images.get_subset_([index for index, key in enumerate(keys) if key in chosen])
+    return dataset
+
+
+def random_size(subset: str) -> int | None:
+    """Return N of ``'rand:N'``; None for a file.
+
+    >>> random_size('rand:5000')
+    5000
+    """
+    match = re.fullmatch(r'rand:(\d+)', subset)
+    return int(match[1]) if match else None
+
+
+def _drawn(keys, number, seed):
+    if not 0 < number <= len(keys):
+        raise SetupError(f'the subset rand:{number} must have 1 to {len(keys)} images, which is the size of the set')
+    return set(np.random.default_rng(seed).permutation(sorted(keys))[:number].tolist())
+
+
+def _listed(keys, path):
+    chosen = {image_key(line) for line in Path(path).read_text(encoding='utf-8').splitlines() if line.strip()}
+    missing = chosen.difference(keys)
+    if missing or not chosen:
+        raise SetupError(f"{len(missing)} of the {len(chosen)} images that '{path}' lists are not in the data "
+                         f'({some(missing)}): list them as CLASS/NAME, one a line')
+    return chosen
