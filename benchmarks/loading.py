@@ -38,10 +38,10 @@ WAYS = {
 }
 LOADERS = {
     'as configured': {},
-    'without persistent_workers': dict(persistent_workers=False),
+    'persistent_workers': dict(persistent_workers=True),
     'prefetch_factor 8': dict(prefetch_factor=8),
     'one worker': dict(num_workers=1),
-    'no worker': dict(num_workers=0, persistent_workers=False),
+    'no worker': dict(num_workers=0),
 }
 
 
@@ -117,15 +117,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         draw_photos(Path(folder), args.photos, args.photos)
         cfg.train_dataloader.dataset.data_root = folder
-        cfg.train_dataloader.update(
-            batch_size=args.batch, num_workers=args.workers, persistent_workers=args.workers > 0)
+        cfg.train_dataloader.update(batch_size=args.batch, num_workers=args.workers)
         show(cfg, tables, args)
 
 
 def show(cfg: Config, tables: Tables, args: argparse.Namespace) -> None:
     """Measure and print."""
     ways = {name: way for name, way in WAYS.items() if 'turbojpeg' not in name or has_turbojpeg()}
-    datasets = [loader(cfg, way, num_workers=0, persistent_workers=False).dataset for way in ways.values()]
+    datasets = [loader(cfg, way, num_workers=0).dataset for way in ways.values()]
     seconds = transform_seconds(datasets[0])
     tables.show('parts', ['step', 'ms per image', 'of the whole'], [
         [type(transform).__name__, f'{1e3 * s / args.photos:.2f}', f'{100 * s / sum(seconds):.0f} %']

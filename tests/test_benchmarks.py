@@ -1,5 +1,6 @@
 import argparse
 import csv
+import inspect
 import json
 import re
 import sys
@@ -163,6 +164,28 @@ def test_a_step_of_an_option_trains_like_a_plain_one(option):
     # bfloat16 has 8 bits; parts of two images have batch statistics of their own.
     tolerance = dict(bfloat16=0.2, accumulation=1.3).get(option, 1e-4)
     assert (update - expected).norm() < tolerance * expected.norm()
+
+
+def test_fused_sgd_resumes_bit_by_bit():
+    if 'fused' not in inspect.signature(torch.optim.SGD).parameters:
+        pytest.skip('this torch has no fused SGD')
+
+    def train(resumed):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(30, 20)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
+        for step in range(6):
+            if step == 3 and resumed:
+                state = optimizer.state_dict()
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            model(torch.randn(8, 30)).square().mean().backward()
+            optimizer.step()
+        assert optimizer.param_groups[0]['fused']  # of the checkpoint
+        return model.weight
+
+    assert torch.equal(train(resumed=True), train(resumed=False))
 
 
 def test_rounding_of_operands():
