@@ -29,10 +29,13 @@ BENCHMARKS = {
     'networks': ('', '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
     f'networks {FAST}': (None, '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
     'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
+    'options --options compile': (None, '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
+    'detection': ('--repeats 3', '', '--height 64 --width 96 --repeats 1'),
+    'robustness': ('', '', '--images 12 --size 32 --workers 0 --repeats 1'),
     'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
     'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
     'loading': ('', '', '--photos 8 --batch 4 --repeats 1 --workers 0'),
-    'training': ('', '--batch 256 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
+    'training': ('', '--batch 256 --steps 20 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
                  '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
 }
 
@@ -44,7 +47,7 @@ def command(name: str, args: argparse.Namespace, folder: Path) -> list[str] | No
     if settings is None:
         return None
     module, *options = name.split()
-    device = [] if module in ('loading', 'precision') else ['--device', str(args.device)]
+    device = [] if module in ('loading', 'precision', 'robustness') else ['--device', str(args.device)]
     return [sys.executable, '-m', f'benchmarks.{module}', *options, *(tiny if args.tiny else settings).split(), *device,
             '--save', str(folder)]
 
@@ -82,8 +85,11 @@ def main() -> None:
                 continue
             print(f'\n== {name} ==', flush=True)
             start = time.monotonic()
-            if subprocess.run(line, env=dict(os.environ, PYTHONUNBUFFERED='1')).returncode:
-                failed.append(name)
+            try:
+                if subprocess.run(line, env=dict(os.environ, PYTHONUNBUFFERED='1')).returncode:
+                    failed.append(name)
+            except KeyboardInterrupt:
+                sys.exit(f'\nStopped: interrupted in {name}. Tables so far: {args.save or "above"}.')
             print(f'({time.monotonic() - start:.0f} s)', flush=True)
             if args.save:
                 (folder / 'summary.md').write_text(page(folder, args.device))

@@ -1,6 +1,7 @@
 """Time, memory and arithmetic of PyTorch functions, and the tables that they are told in."""
 import argparse
 import json
+import os
 import shlex
 import statistics
 import sys
@@ -22,6 +23,34 @@ def needs_device(parser: argparse.ArgumentParser, device: torch.device) -> None:
     """End the program with a sentence where the device is not there."""
     if device.type == 'cuda' and not torch.cuda.is_available():
         parser.error(f'--device {device}: no CUDA device is visible to torch {torch.__version__}')
+
+
+def needs_memory(parser: argparse.ArgumentParser, args: argparse.Namespace,
+                 step: Callable[[argparse.Namespace], Callable[[], object]], few: int = 2) -> None:
+    """End the program with a sentence where memory does not hold a step: what steps on few images save, continued."""
+    small, large = (saved_bytes(step(argparse.Namespace(**{**vars(args), 'batch': batch}))) for batch in (few, 2 * few))
+    an_image, there = (large - small) / few, memory(args.device)
+    needed = large + (args.batch - 2 * few) * an_image
+    if needed > there:
+        most = max(0, int(args.batch - (needed - there) / an_image))
+        parser.error(f'--batch {args.batch} takes at least {needed / 2**30:.1f} GiB, and {args.device} has '
+                     f'{there / 2**30:.1f}: take {most} or fewer')
+
+
+def saved_bytes(step: Callable[[], object]) -> int:
+    """Bytes that forward passes save for their backward passes."""
+    sizes = {}
+    with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: sizes.update({_pointer(t): t.untyped_storage().nbytes()}) or t, lambda t: t):
+        step()
+    return sum(sizes.values())
+
+
+def memory(device: torch.device) -> int:
+    """Bytes of a CPU's memory; those free on a GPU."""
+    if device.type == 'cuda':
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
 
 
 def synchronize(device: torch.device) -> None:

@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, peak_bytes, ratio_in_turns
+from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, needs_memory, peak_bytes, ratio_in_turns
 from benchmarks.networks import Network, Step, build
 from mmgcp.ops import METHODS
 
@@ -53,6 +53,8 @@ def main() -> None:
     torch.manual_seed(0)
     print(f'{"bfloat16 autocast" if args.amp else "float32"}, batch {args.batch}, {args.size} px, {args.device}, '
           f'{args.threads} threads, torch {torch.__version__}, medians of {args.repeats}', flush=True)
+    needs_memory(parser, args, lambda args: Step(
+        Network(build('resnet18', 'GCP_M', args.classes, method='pade'), args), args, 3, args.size, args.size))
     tables = Tables('methods', parser, args, apart=['device', 'amp', 'size'])
     tables.show('steps', ['variant', 'numbers in the representation', 'step (ms)', 'times GAP (range of the turns)',
                           'peak memory (MiB)', 'times GAP'], measure(args))

@@ -23,6 +23,7 @@ from benchmarks.measure import (
     in_turns,
     median_and_range,
     needs_device,
+    needs_memory,
     peak_bytes,
     ratio_in_turns,
     synchronize,
@@ -140,6 +141,9 @@ def main() -> None:
           f'medians of {args.repeats}\n', flush=True)
     rows, parts = [], []
     for network in args.networks:
+        needs_memory(parser, args, lambda args, network=network: Step(
+            Network(build(network, 'GCP_M' if network == 'mobilenet_v2' else 'GCP w/o DS'), args), args, 3, args.size,
+            args.size))
         new_rows, new_parts = measure(network, args)
         rows += new_rows
         parts += new_parts

@@ -8,6 +8,7 @@ eigendecomposition, its arithmetic, and with --methods every other method at eve
 they are written as CSV files, too.
 """
 import argparse
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -21,6 +22,7 @@ from benchmarks.measure import (
     matrix_flops,
     matrix_rate,
     needs_device,
+    needs_memory,
     peak_bytes,
 )
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
@@ -34,6 +36,12 @@ def inputs(channels: int, side: int, args) -> tuple:
     """Features like those behind a ReLU, and a gradient for the vector."""
     x = torch.randn(args.batch, channels, side, side, device=args.device).relu().requires_grad_()
     return x, torch.randn(args.batch, channels * (channels + 1) // 2, device=args.device)
+
+
+def largest_step(args: argparse.Namespace) -> Callable[[], list[float]]:
+    """The published iteration at the size that takes most memory."""
+    channels, side = max(SIZES, key=lambda size: size[0]**2 + size[0] * size[1]**2)
+    return partial(forward_and_backward, isqrt_cov_vector, *inputs(channels, side, args))
 
 
 def relative_errors(x, weight) -> list[float]:
@@ -119,6 +127,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f'float32, batch {args.batch}, {args.device}, {args.threads} threads, torch {torch.__version__}, medians of '
           f'{args.repeats}', flush=True)
+    needs_memory(parser, args, largest_step)
     tables = Tables('operator', parser, args, apart=['device'])
     against_textbook(args, tables)
     arithmetic(args, tables)

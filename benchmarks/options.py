@@ -29,6 +29,7 @@ from benchmarks.measure import (
     add_save_option,
     in_turns,
     needs_device,
+    needs_memory,
     peak_bytes,
     ratio_in_turns,
     synchronize,
@@ -120,6 +121,7 @@ def main() -> None:
     torch.manual_seed(0)
     print(f'{args.config}, batch {args.batch}, {args.size} px, {args.device}, {args.threads} threads, '
           f'torch {torch.__version__}, medians of {args.repeats}', flush=True)
+    needs_memory(parser, args, lambda args: steps(['plain'], args)[0], few=PARTS)
     measured = steps(options, args)
     seconds = in_turns(measured, args.repeats)
     peaks = [peak_bytes(step, args.device) for step in measured]

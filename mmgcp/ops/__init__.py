@@ -10,7 +10,7 @@ Examples:
     >>> layer(x).shape, layer.out_channels
     (torch.Size([2, 36]), 36)
     >>> list(METHODS)[:4]
-    ['covariance', 'newton_schulz', 'eigh', 'power']
+    ['covariance', 'newton_schulz', 'polar_express', 'eigh']
 """
 from .cross_covariance import CrossCovariancePooling, cross_covariance_pool
 from .diagnostics import covariance_diagnostics
