@@ -17,6 +17,7 @@ _KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 
          'annotations': ('id', 'image_id', 'category_id', 'bbox', 'area')}
 _EVALUATED = ('iscrowd', )
 _NUMBERS = {'width', 'height', 'bbox', 'area', 'category_id'}
+_CROWD = 'are crowds'
 
 
 def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
@@ -38,7 +39,12 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
         _check_heads(cfg.get('model', {}), classes)
         if split == 'train':
             boxes, note = _trained_on(file, content, classes)
+            least = (dataset.get('filter_cfg') or {}).get('min_size', 0)
+            small = sum(min(image['width'], image['height']) < least for image in content['images'])
             notes += note
+            if small:
+                notes.append(f"{small} of {len(content['images'])} images in {file} are not trained on: a side is "
+                             f'below filter_cfg.min_size={least}')
         bare = sum(not box.get('segmentation') for box in boxes)
         if bare and any(step.get('with_mask') for step in dataset.get('pipeline', ())):
             raise SetupError(f'{bare} of {len(boxes)} boxes in {file} have no outline (segmentation), which masks '
@@ -98,11 +104,12 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
     empty = there - trained - {None}
     if empty:
         raise SetupError(f'no box of {some(empty)} in {file} can be trained on: of all classes, {told}; set area to '
-                         'the width times the height of the box, or to that of its outline')
+                         'the width times the height of the box, or to that of its outline, and iscrowd to 0')
     if not kept:
         raise SetupError(f'{file} has no box to train on' + (f': of {len(boxes)}, {told}' if told else ''))
     unseen = set(classes) - there
-    notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': told,
+    by_mistake = set(reasons) - {'', _CROWD}  # crowds are there to be left out
+    notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': by_mistake,
              f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
     return kept, [note for note, applies in notes.items() if applies]
 
@@ -115,6 +122,8 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
         return 'name an image or a category that the file does not have'
     if box.get('ignore'):
         return 'are marked to be ignored'
+    if box.get('iscrowd'):
+        return _CROWD
     if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
         return 'lie outside their image'
     return 'have area 0, or a side below 1 pixel' if box['area'] <= 0 or min(width, height) < 1 else ''

@@ -23,7 +23,7 @@ def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None,
         if classes is None:
             if not found:
                 raise SetupError(f'{folder} holds no class folders')
-            if len(found) != 1000 and all(re.fullmatch(r'n\d{8}', name) for name in found):
+            if len(found) != 1000 and any(re.fullmatch(r'n\d{8}', name) for name in found):
                 raise SetupError(f"{folder} holds {len(found)} of ImageNet's 1,000 class folders, and labels cannot be "
                                  'told from them: set classes to those that the network was trained on, in label order')
             classes, origin = found, folder

@@ -38,8 +38,9 @@ def checkout_commit(root: Path) -> str | None:
     if not (root / '.git').exists() or not setup.is_file() or 'name = mmgcp\n' not in setup.read_text():
         return None
     with suppress(OSError):  # git may be missing
-        described = subprocess.run(['git', 'describe', '--always', '--dirty=+', '--abbrev=12'], capture_output=True,
-                                   text=True, cwd=root)
+        # As options, because GIT_DIR is set where git runs this, as from a hook.
+        described = subprocess.run(['git', f'--git-dir={root / ".git"}', f'--work-tree={root}', 'describe', '--always',
+                                    '--dirty=+', '--abbrev=12'], capture_output=True, text=True, cwd=root)
         return described.stdout.strip() or None
     return None
 

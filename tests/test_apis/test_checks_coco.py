@@ -140,7 +140,19 @@ def test_boxes_that_are_left_out(check, tmp_path):
 def test_a_class_whose_boxes_are_all_left_out(check):
     with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on: of all classes, 1 have area 0'):
         check(content(boxes=[BOX, dict(BOX, area=0), BOX]))
+    with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on: of all classes, 1 are crowds'):
+        check(content(boxes=[BOX, dict(BOX, iscrowd=1), BOX]))
+    assert check(content(boxes=[BOX, BOX, BOX, dict(BOX, iscrowd=1, category_id=2)])) == []
     assert check(content(boxes=[BOX]))[0].endswith('has no box of 2 of 3 classes: bee, cat')
+
+
+def test_images_that_are_too_small_are_counted(tmp_path):
+    images = [dict(id=1, file_name='1.jpg', height=50, width=50), dict(id=2, file_name='2.jpg', height=31, width=50)]
+    (tmp_path / 'ann.json').write_text(json.dumps(content(images=images)))
+    dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'ann.json'), metainfo=dict(classes=NAMES),
+                   filter_cfg=dict(filter_empty_gt=True, min_size=32))
+    note, = check_coco_files(Config(dict(train_dataloader=dict(dataset=dataset))), ['train'])
+    assert note.startswith('1 of 2 images in ') and note.endswith('a side is below filter_cfg.min_size=32')
 
 
 def test_another_order_would_give_boxes_the_labels_of_others(check, tmp_path):

@@ -121,6 +121,9 @@ def test_labels_are_not_guessed_from_part_of_imagenets_classes(root):
     (root / 'tilt/dog').rename(root / 'tilt/n02102040')
     with pytest.raises(SetupError, match="2 of ImageNet's 1,000 class folders"):
         build(root)
+    (root / 'tilt/misc').mkdir()  # a folder beside them does not make them others
+    with pytest.raises(SetupError, match="3 of ImageNet's 1,000 class folders"):
+        build(root)
 
 
 def test_hidden_files_and_folders_are_skipped(root):

@@ -190,6 +190,10 @@ def test_resumed_from_a_checkpoint_of_another_training(tmp_path):
     train(tmp_path / 'other', hook, [61., 0., 0.], resume=True, load_from=str(tmp_path / 'source/epoch_2.pth'))
     # The checkpoint knows the first of its validations.
     assert hook.values == {1: 50, 3: 61} and hook.matching_epoch == 3
+    # Nor do older logs count when it is resumed once more, from a checkpoint of its own.
+    hook = MatchingEpochHook(target=60)
+    train(tmp_path / 'other', hook, [62., 0., 0., 0.], resume=True)
+    assert hook.values == {1: 50, 3: 61, 4: 62} and hook.matching_epoch == 3
 
 
 def test_stopped_training_ends_at_once_when_resumed(tmp_path):

@@ -40,9 +40,14 @@ def test_operators_that_do_not_work_say_why(monkeypatch):
     assert environment()['mmcv operators'] == 'none: recompile them'
 
 
-def test_commit_of_a_checkout(repository):
+def test_commit_of_a_checkout(repository, tmp_path_factory, monkeypatch):
     shutil.copy(ROOT / 'setup.cfg', repository)
-    assert len(checkout_commit(repository).rstrip('+')) == 12
+    commit = checkout_commit(repository)
+    assert len(commit) == 12
+    other = tmp_path_factory.mktemp('other')
+    subprocess.run(['git', 'init', '-q'], cwd=other, check=True)
+    monkeypatch.setenv('GIT_DIR', str(other / '.git'))  # as where a hook of git runs this
+    assert checkout_commit(repository) == commit
 
 
 def test_commit_of_another_repository_is_not_recorded(repository, monkeypatch):

@@ -58,7 +58,9 @@ class MatchingEpochHook(Hook):
         if self.reference is not None:
             self.target = on_main_process(self._final_of_reference)
         key = f'matching_epoch/{self.metric}'
-        values = {**runner.message_hub.get_info(key, {}), **on_main_process(self._logged, runner)}
+        begin = self._begin(runner, f'{key}/begin')
+        logged = on_main_process(self._logged, runner) if self._step(runner) > begin else {}
+        values = {**runner.message_hub.get_info(key, {}), **{s: value for s, value in logged.items() if s > begin}}
         self.values = {step: value for step, value in values.items() if step <= self._step(runner)}
         runner.message_hub.update_info(key, self.values)  # every checkpoint saves it
         if self.matching_epoch is not None:
@@ -108,12 +110,15 @@ class MatchingEpochHook(Hook):
                              'reference, or give target')
         return final
 
+    def _begin(self, runner, key):
+        """Return the last step that this work directory did not train, where older logs are of another training."""
+        source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
+        if source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve():
+            runner.message_hub.update_info(key, self._step(runner))  # every checkpoint saves it
+        return runner.message_hub.get_info(key, 0)
+
     def _logged(self, runner):
         """Return the validations in the log of a resumed training, if there is one."""
-        source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
-        elsewhere = source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve()
-        if not self._step(runner) or elsewhere:  # the log is of another training
-            return {}
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)
         except ValueError as error:  # resumed from another work directory, or not validated before
