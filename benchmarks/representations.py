@@ -9,6 +9,7 @@ turns. Prints a Markdown table, with --save written as a CSV file, too.
 import argparse
 
 import torch
+from mmengine.analysis import parameter_count
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -16,7 +17,6 @@ from torch import nn
 import mmgcp.models  # noqa: F401
 from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, ratio_in_turns
 from benchmarks.networks import Step
-from mmgcp.apis.complexity import count_parameters
 
 # Settings of the neck; the first is what the others are compared with.
 NECKS = {
@@ -60,7 +60,7 @@ def main() -> None:
     built = networks(args.in_channels, args.classes)
     shape = (args.in_channels, args.size, args.size)
     seconds = in_turns([Step(network, args, *shape) for network in built.values()], args.repeats)
-    rows = [[name, f'{network[1].in_features:,}', f'{count_parameters(network) / 1e6:.2f}',
+    rows = [[name, f'{network[1].in_features:,}', f"{parameter_count(network)[''] / 1e6:.2f}",
              ratio_in_turns(second, seconds[0])]
             for (name, network), second in zip(built.items(), seconds, strict=True)]
     tables = Tables('representations', parser, args, apart=['device', 'amp', 'size', 'in_channels', 'classes'])
