@@ -37,13 +37,14 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
-    """Check whether all sets of a benchmark have been measured."""
+    """Check whether all sets of a benchmark have been measured, of a partial one those that are there."""
     path = measurements(cfg, checkpoint, benchmark)
     if not cfg.get('test_dataloader') or not path.is_file():
         return False
-    known = read_records(path)
+    known, folders = read_records(path), benchmark.folders if benchmark.partial and benchmark.data_root else {}
+    needed = [name for name in benchmark.sets if name not in folders or folders[name].is_dir()]
     return (known.settings == settings_of(cfg, checkpoint, benchmark)
-            and {record['set'] for record in known.records}.issuperset(benchmark.sets))
+            and {record['set'] for record in known.records}.issuperset(needed))
 
 
 def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
