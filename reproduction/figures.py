@@ -24,13 +24,13 @@ CURVES = {  # panels of each network by what they show
 }
 
 
-def make_figures(measured: Measured, folder: Path) -> None:
-    """Draw the figures of which there are results: convergence, landscape, robustness."""
+def make_figures(measured: Measured, folder: Path, plan: str) -> None:
+    """Draw the figures of which there are results, ``PLAN_convergence.png``, ``_landscape`` and ``_robustness``."""
     panels = {NETWORKS[network] + suffix: _runs(measured, network, variants)
               for network in measured.networks for suffix, variants in CURVES.items()}
     panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
     if panels:
-        plot_curves(panels, folder / 'results_convergence.png', target='GAP, LR_norm')
+        plot_curves(panels, folder / f'{plan}_convergence.png', target='GAP, LR_norm')
     landscapes = {}
     # GAP first, in the looks of the other figures.
     for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
@@ -38,10 +38,10 @@ def make_figures(measured: Measured, folder: Path) -> None:
             named = replace(landscape, name=training.short_title)
             landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', []).append(named)
     if landscapes:
-        plot_landscape(landscapes, folder / 'results_landscape.png', log=True, formats=())
+        plot_landscape(landscapes, folder / f'{plan}_landscape.png', log=True, formats=())
     averaged = averaged_robustness(measured, 'robustness_c')
     if averaged:
-        plot_robustness(summaries(averaged, partial=True), folder / 'results_robustness.png', formats=())
+        plot_robustness(summaries(averaged, partial=True), folder / f'{plan}_robustness.png', formats=())
 
 
 def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, metric: str = 'accuracy/top1',

@@ -39,7 +39,7 @@ def write_tables(plan: PaperPlan, results: Path, root: Path) -> None:
         raise SetupError(f'{results / plan.name} holds no results of a training: run the plan first')
     save_tables(make_tables(measured), results / plan.name)
     if plan.judged:
-        make_figures(measured, root / 'docs' / 'figures')
+        make_figures(measured, root / 'docs' / 'figures', plan.name)
 
 
 def fill_pages(results: Path, root: Path) -> list[Path]:

@@ -37,20 +37,26 @@ def read_records(path: str | Path) -> Records:
     return Records(lines[0]['settings'], lines[1:])
 
 
-def open_records(path: str | Path, settings: dict) -> list[dict]:
-    """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
-
-    Missing folders are created. Returned are the measurements that are in the file already; if they were taken with
-    other settings, a ValueError names these.
-    """
+def matching_records(path: str | Path, settings: dict) -> list[dict]:
+    """Read the measurements of a file, of which there are none if it is missing; a ValueError names other settings."""
     path = Path(path)
     known = read_records(path) if path.is_file() and path.stat().st_size else Records(settings, [])
     if known.records and known.settings != json.loads(json.dumps(settings)):
         changed = [key for key in {*settings, *known.settings} if settings.get(key) != known.settings.get(key)]
         raise ValueError(f"'{path}' holds measurements with other settings ({', '.join(sorted(changed))}): move it "
                          'away, or measure with the same ones.')
-    write_records(path, settings, known.records)
     return known.records
+
+
+def open_records(path: str | Path, settings: dict) -> list[dict]:
+    """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
+
+    Missing folders are created. Returned are the measurements that are in the file already; if they were taken with
+    other settings, a ValueError names these.
+    """
+    records = matching_records(path, settings)
+    write_records(path, settings, records)
+    return records
 
 
 def write_records(path: str | Path, settings: dict, records: Iterable[dict]) -> None:

@@ -45,8 +45,8 @@ plan = PaperPlan(
         *sizes('resnet18', (64, )),
     ],
     measurements=[
-        robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M, GCP_D, f'{GAP}_augmix', f'{GCP_M}_augmix')),
-        robustness('imagenet-p', 39, (GAP, GCP_M)),
+        robustness('imagenet-c', 16, ('resnet18_gap_lr-norm', GAP, GCP_M, GCP_D, f'{GAP}_augmix', f'{GCP_M}_augmix')),
+        robustness('imagenet-p', 78, (GAP, GCP_M)),
         gradients((GCP_M, )),
     ],
 )

@@ -35,7 +35,7 @@ def test_report_is_made_from_results_alone(plan, results, root):
     assert fill_pages(results, root) == [root / 'README.md', root / 'docs/x.md']
     assert '| ResNet-18, GCP_M, LR_adju |      2 |     3 | 76.0 ± 1.0 |' in (root / 'README.md').read_text()
     assert (root / 'docs/x.md').read_text().count('| holds ') == 2
-    for name in ('results_convergence', 'results_robustness'):
+    for name in ('small_convergence', 'small_robustness'):
         assert (root / f'docs/figures/{name}.png').stat().st_size > 10000
     assert fill_pages(results, root) == []
 

@@ -350,6 +350,10 @@ def test_a_folder_that_lacks_sets_is_refused_or_called_partial(measure, corrupte
     with pytest.raises(SystemExit, match=r'holds measurements with other settings \(clean_images\)'):
         measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options',
                 'test_dataloader.dataset.data_root=data/shapes/imagenet/.')
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(clean_images\)'):
+        measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options', 'test_dataloader.drop_last=True')
+    with pytest.raises(SystemExit, match=r'holds measurements with other settings \(hooks\)'):
+        measure('lacking', *SETS, '--data-root', corrupted, '--cfg-options', "custom_hooks=[{'type': 'EMAHook'}]")
 
 
 def test_sets_of_other_sizes_are_refused(measure, trained, corrupted):

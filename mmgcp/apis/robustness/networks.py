@@ -11,7 +11,7 @@ from mmgcp.apis.launch import build_runner
 from mmgcp.robustness.catalogue import BENCHMARKS
 from mmgcp.utils.checkpoint import resolved
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.records import read_records
+from mmgcp.utils.records import matching_records, read_records
 from mmgcp.utils.versions import library_versions
 
 from .benchmarks import Benchmark, benchmark_sets, build_set, check_classes, number_of_classes
@@ -31,9 +31,13 @@ def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
 def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
     """Return the settings that measurements must share to be combined, as JSON values."""
     fp16 = (cfg.get('test_cfg') or {}).get('fp16', False)
-    parts = dict(clean_images=cfg.test_dataloader.dataset, model=cfg.model, preprocessor=cfg.get('data_preprocessor'))
+    images = {key: cfg.test_dataloader.get(key) for key in ('dataset', 'drop_last', 'num_batch_per_epoch')}
+    parts = Config(dict(
+        clean_images=images, model=cfg.model, preprocessor=cfg.get('data_preprocessor'),
+        hooks=cfg.get('custom_hooks'),  # EMAHook tests other weights
+        evaluator=cfg.get('test_evaluator') if benchmark.name == 'coco-c' else None)).to_dict()
     return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
-                **{name: zlib.crc32(repr(part and part.to_dict()).encode()) for name, part in parts.items()})
+                **{name: zlib.crc32(repr(part).encode()) for name, part in parts.items()})
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
@@ -48,10 +52,15 @@ def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
 
 
 def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
-    """Raise SetupError if the checkpoint, data or a part of the config is missing, or the classes do not match."""
+    """Check a network before a test.
+
+    Raises:
+        SetupError: If the checkpoint, data or a part of the config is missing, or the classes do not match.
+        ValueError: If there are measurements with other settings.
+    """
     if not cfg.get('test_dataloader'):
         raise SetupError('the config has no test_dataloader: the clean images come from there')
-    checksum(cfg, checkpoint)
+    matching_records(measurements(cfg, checkpoint, benchmark), settings_of(cfg, checkpoint, benchmark))
     check_classes(cfg, benchmark)
     sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
     if benchmark.subset:
