@@ -124,9 +124,10 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
         return 'are marked to be ignored'
     if box.get('iscrowd'):
         return _CROWD
-    if min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0):
-        return 'lie outside their image'
-    return 'have area 0, or a side below 1 pixel' if box['area'] <= 0 or min(width, height) < 1 else ''
+    if box['area'] <= 0 or min(width, height) < 1:
+        return 'have area 0, or a side below 1 pixel'
+    outside = min(x + width, image['width']) <= max(x, 0) or min(y + height, image['height']) <= max(y, 0)
+    return 'lie outside their image' if outside else ''
 
 
 def _classes(dataset: dict) -> tuple[str, ...]:

@@ -127,13 +127,14 @@ def test_outlines(split, box, check):
 
 def test_boxes_that_are_left_out(check, tmp_path):
     further = [dict(BOX, category_id=2, area=0), dict(BOX, category_id=2, area=0.), dict(BOX, bbox=[60, 1, 9, 9]),
-               dict(BOX, bbox=[1, 1, 9, .5]), dict(BOX, ignore=1), dict(BOX, category_id=8), dict(BOX, image_id=7)]
+               dict(BOX, bbox=[1, 1, 9, .5]), dict(BOX, bbox=[1, 1, 0, 9]),
+               dict(BOX, ignore=1), dict(BOX, category_id=8), dict(BOX, image_id=7)]
     written = content(boxes=[BOX, BOX, BOX, *(dict(dict(category_id=1), **box) for box in further)])
     note, = check(written)
     assert note.partition('ann.json ')[2] == (
-        'are not trained on: 3 have area 0, or a side below 1 pixel, 1 lie outside their image, 1 are marked to be '
+        'are not trained on: 4 have area 0, or a side below 1 pixel, 1 lie outside their image, 1 are marked to be '
         'ignored, 2 name an image or a category that the file does not have')
-    assert note.startswith('7 of 10 boxes in ') and len(labels(tmp_path)) == 3
+    assert note.startswith('8 of 11 boxes in ') and len(labels(tmp_path)) == 3
     assert check(written, 'val') == []
 
 
