@@ -46,12 +46,13 @@ LOADERS = {
 
 
 def has_turbojpeg() -> bool:
-    """Whether PyTurboJPEG and its library are there. MMCV's backend of that name works only once it was chosen."""
+    """Whether MMCV can decode by PyTurboJPEG; its global backend stays OpenCV."""
     try:
         mmcv.use_backend('turbojpeg')
     except (ImportError, RuntimeError):
         return False
-    mmcv.use_backend('cv2')
+    finally:
+        mmcv.use_backend('cv2')  # also after a failure, which leaves the other one set
     return True
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from types import SimpleNamespace
 
+import mmcv
 import pytest
 import torch
 
@@ -275,6 +276,7 @@ def test_loading(monkeypatch, capsys, tmp_path):
     assert cells['decoded at half size'][2] == 'other crops' and 0.1 < float(cells['resized by OpenCV'][2]) < 5
     assert cells['as configured'][1] == SAME and set(loading.LOADERS) < set(cells)
     assert names(tmp_path) == {'loading_parts.csv', 'loading_ways.csv', 'loading_loaders.csv', 'loading.json'}
+    assert mmcv.image.io.imread_backend == 'cv2'  # as before
 
 
 def run_all(monkeypatch, *arguments):

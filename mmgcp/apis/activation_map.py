@@ -23,7 +23,7 @@ from mmgcp.ops import CovariancePooling, CrossCovariancePooling
 from mmgcp.utils.errors import SetupError
 
 # Degree alpha of homogeneity in the covariance, by method; 'pade' has the gradient of the root that it approximates.
-DEGREES = {'covariance': 1, 'dropcov': 1, 'newton_schulz': 0.5, 'eigh': 0.5}
+DEGREES = {'covariance': 1, 'dropcov': 1, 'newton_schulz': 0.5, 'polar_express': 0.5, 'eigh': 0.5}
 
 
 def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor:
