@@ -83,8 +83,10 @@ def _rows_done(array: Path, record: Path, settings: dict, rows: int) -> int:
 
 def _compute(backbone, images, done, array, record, half, loading):
     total = len(images)
+    # In place: in MMEngine 0.10.7, get_subset() copies by a memo that outlives the call, and may take in other objects.
+    images.get_subset_(list(range(done, total)))
     loader = Runner.build_dataloader(dict(
-        dataset=images.get_subset(list(range(done, total))), sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=images, sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=dict(type='default_collate'), persistent_workers=False, **loading))
     bar, store = ProgressBar(total - done), None
     for batch in loader:
