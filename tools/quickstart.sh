@@ -26,7 +26,8 @@ tool() { "$PYTHON" -W ignore "tools/$1" "${@:2}" | grep --line-buffered -v '^Cou
 # quietly NAME COMMAND...: write the output of a command to a log, and show its progress.
 quietly() {
   local log=$OUT/$1.log; shift
-  "$@" >"$log" 2>&1 &
+  : >"$log"  # else tail may start before the file is there
+  "$@" >>"$log" 2>&1 &
   local process=$!
   tail --pid=$process -n +1 -f "$log" | progress || true
   wait $process || { tail -n 5 "$log" >&2; stop "the command '$*' failed, see $log"; }
