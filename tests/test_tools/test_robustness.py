@@ -390,6 +390,15 @@ def test_unreadable_images_stop_the_test_or_are_counted(measure, trained, corrup
         measure('never_broken', *SETS, '--data-root', corrupted))
 
 
+def test_networks_within_a_second_have_logs_of_their_own(tool, trained, monkeypatch):
+    monkeypatch.setattr('time.strftime', lambda *_: '20240101_000000')
+    tool('test_robustness', *NETWORK, *NETWORK, '--work-dirs', 'quick/first', 'quick/second', '--labels', 'A', 'B',
+         '--out', 'quick.png', '--benchmark', 'imagenet-c', '--corruptions', 'fog', '--severities', '1')
+    for name in ('first', 'second'):
+        log, = (trained.folder / 'quick' / name).glob('*/*.log')
+        assert 'resnet18_gcp_m_shapes' in log.read_text()
+
+
 def test_pretrained_weights_are_those_that_the_config_names(measure, trained, photos):
     alexnet = torchvision.models.alexnet(num_classes=12).eval()
     torch.save(alexnet.state_dict(), 'alexnet.pth')

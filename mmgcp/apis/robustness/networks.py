@@ -95,6 +95,8 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     settings = settings_of(cfg, checkpoint, benchmark)
     cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=settings['fp16'], benchmark=vars(benchmark),
                         path=str(measurements(cfg, checkpoint, benchmark)), settings=settings)
+    # MMEngine tells runs apart by name and second: networks within one second would share the log of the first.
+    cfg.experiment_name = str(cfg.work_dir)
     runner = build_runner(cfg, ['test'], whole_model=True)
     if checkpoint == PRETRAINED:
         getattr(runner.model, 'module', runner.model).init_weights()
