@@ -28,10 +28,10 @@ def size(pixels: int) -> dict:
     }
 
 
-def landscape(**settings) -> dict:
-    """Settings that measure the landscape while training, see :class:`mmgcp.engine.LandscapeHook`."""
-    return {f'default_hooks.landscape.{key}': value for key, value in dict(
-        type='mmgcp.LandscapeHook', **settings).items()}
+def landscape(at: str = 'stem', **settings) -> dict:
+    """Settings that measure the landscape at a place while training, see :class:`mmgcp.engine.LandscapeHook`."""
+    return {f'default_hooks.landscape_{at}.{key}': value for key, value in dict(
+        type='mmgcp.LandscapeHook', at=at, **settings).items()}
 
 
 def training(network: str, pooling: str, schedule: str, variation: str = '', options: Mapping = (),
@@ -118,11 +118,12 @@ def robustness(benchmark: str, step: int, of: Sequence[str]) -> Measurement:
         keep=f'robustness/{benchmark}_*.json', of=of)
 
 
-def curvature(of: Sequence[str]) -> Measurement:
-    """Largest eigenvalue and trace of the Hessian, on 32 training images."""
+def curvature(of: Sequence[str], every: int = 1) -> Measurement:
+    """Largest eigenvalue and trace of the Hessian at every n-th checkpoint that is kept, on 32 training images."""
     return Measurement(
         'curvature', 'analysis_tools/measure_curvature.py',
-        ('{config}', '--work-dirs', '{work_dir}', '--out', '{work_dir}/curvature.png', '--tolerance', '0.01',
+        ('{config}', '--work-dirs', '{work_dir}', '--every', str(every), '--out', '{work_dir}/curvature.png',
+         '--tolerance', '0.01',
          '--cfg-options', 'resume=False', 'train_dataloader.batch_size=32'), keep='curvature.json', of=of)
 
 

@@ -59,9 +59,9 @@ class Measured:
         return self._read({job.seed: self.folder / job.result for job in jobs_of(self.plan) if job.measurement
                            and job.measurement.name == measurement and job.training.name == name})
 
-    def landscapes(self, name: str) -> dict[int, LandscapeLog]:
-        """Landscapes along a training, by seed."""
-        found = self._read({job.seed: self.folder / job.landscape for job in jobs_of(self.plan)
+    def landscapes(self, name: str, at: str = 'stem') -> dict[int, LandscapeLog]:
+        """Landscapes along a training at a place of the network, by seed."""
+        found = self._read({job.seed: self.folder / job.landscape(at) for job in jobs_of(self.plan)
                             if not job.measurement and job.training.name == name})
         return {seed: landscape_of(records.settings['measured'], records.records, f'{name} seed {seed}')
                 for seed, records in found.items()}

@@ -37,6 +37,7 @@ class LandscapeLog:
     step_sizes: np.ndarray  # (k,), ascending, in the unit of learning rates
     iters: np.ndarray  # (n,) int64, ascending: iterations trained before each measurement
     loss: np.ndarray  # (n,): L(X) itself
+    gradient_norm: np.ndarray  # (n,): ||g||
     losses: np.ndarray  # (n, k): Eq. 3
     distances: np.ndarray  # (n, k): Eq. 4
     smoothness: np.ndarray  # (n, k): distances over lengths of the steps
@@ -110,7 +111,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
 def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> LandscapeLog:
     """Combine the settings that the hook records first, and its measurements, at least one."""
     arrays = {key: np.array([record[key] for record in records], dtype=np.float64)
-              for key in ('loss', 'losses', 'distances', 'smoothness', 'seconds')}
+              for key in ('loss', 'gradient_norm', 'losses', 'distances', 'smoothness', 'seconds')}
     return LandscapeLog(name, *(settings[key] for key in ('at', 'layer', 'direction')), settings.get('images'),
                         np.array(settings['step_sizes'], dtype=np.float64),
                         np.array([record['iter'] for record in records], dtype=np.int64), **arrays)
@@ -225,7 +226,7 @@ def _common_settings(settings):
 
 
 def _check(record, number, place):
-    missing = {'iter', 'loss', 'losses', 'distances', 'smoothness', 'seconds'} - set(record)
+    missing = {'iter', 'loss', 'gradient_norm', 'losses', 'distances', 'smoothness', 'seconds'} - set(record)
     if missing:
         raise ValueError(f"{place} is no measurement of a landscape: it lacks {', '.join(sorted(missing))}.")
     for key in ('losses', 'distances', 'smoothness'):

@@ -44,10 +44,9 @@ class Job:
         end = f'_{self.measurement.name}' if self.measurement else ''
         return Path(self.plan.name, self.training.name, f'seed_{self.seed}{end}.jsonl')
 
-    @property
-    def landscape(self) -> Path:
-        """File of the measurements by ``LandscapeHook``, relative to the folder of results."""
-        return self.result.with_name(f'{self.result.stem}_landscape.jsonl')
+    def landscape(self, at: str) -> Path:
+        """File of the measurements by ``LandscapeHook`` at a place, relative to the folder of results."""
+        return self.result.with_name(f'{self.result.stem}_landscape_{at}.jsonl')
 
     @property
     def needs(self) -> 'Job | None':

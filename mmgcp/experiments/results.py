@@ -17,7 +17,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
     A training's result is its log, a line per training record and per validation; measurements by ``LandscapeHook`` go
-    to a file beside it.
+    to a file beside it for each place.
 
     Raises:
         SetupError: If the measurement left no file, or several.
@@ -36,10 +36,12 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         return f'{len(measured.records)} records'
     run = read_run(job.work_dir)
     write_records(results / job.result, settings, [*run.train, *run.val])
-    landscapes = [read_records(path) for path in sorted(job.work_dir.glob('*/landscape/*.json'))]
-    if landscapes:
-        merged = {record['iter']: record for part in landscapes for record in part.records}
-        write_records(results / job.landscape, {**settings, 'measured': landscapes[-1].settings},
+    landscapes = {}  # by place; the folders of the starts of a training are named after their times
+    for path in sorted(job.work_dir.glob('*/landscape/*.json')):
+        landscapes.setdefault(path.stem, []).append(read_records(path))
+    for place, parts in landscapes.items():
+        merged = {record['iter']: record for part in parts for record in part.records}
+        write_records(results / job.landscape(place), {**settings, 'measured': parts[-1].settings},
                       [merged[i] for i in sorted(merged)])
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
     return f'{name} {run.final(name):.4g}'

@@ -92,10 +92,10 @@ def test_one_corruption_alone_proves_nothing(results):
 def landscapes(results, name, high, seeds=(0, 1, 2), steps=(0.1, 75)):
     """Ranges of the loss by measurement, a little different for each seed; those of the gradient are all 0.5."""
     for seed in seeds:
-        records = [dict(iter=10 * i, loss=1., losses=[1., 1. + value * (1 + 0.01 * seed * (i + 1))],
+        records = [dict(iter=10 * i, loss=1., gradient_norm=1., losses=[1., 1. + value * (1 + 0.01 * seed * (i + 1))],
                         distances=[0.5, 1. + 0.01 * seed * len(name)], smoothness=[1., 2.], seconds=1)
                    for i, value in enumerate(high)]
-        write(results / 'small' / name / f'seed_{seed}_landscape.jsonl', dict(
+        write(results / 'small' / name / f'seed_{seed}_landscape_stem.jsonl', dict(
             environment=ENVIRONMENT, measured=dict(at='stem', layer='x', direction='ascent', step_sizes=steps,
                                                    images=64)), records)
 

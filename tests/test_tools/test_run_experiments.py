@@ -20,7 +20,10 @@ plan = Plan(
         Training('resnet18_gcp_m_lr-adju', 'quickstart/resnet18_gcp_m_shapes.py', {
             'model.neck.in_channels': 64, 'model.neck.reduced_channels': 16, 'model.head.in_channels': 136,
             'default_hooks.landscape.type': 'mmgcp.LandscapeHook', 'default_hooks.landscape.step_range': [0.1, 10],
-            'default_hooks.landscape.num_steps': 2, 'default_hooks.landscape.interval': 4}),
+            'default_hooks.landscape.num_steps': 2, 'default_hooks.landscape.interval': 4,
+            'default_hooks.weights.type': 'mmgcp.LandscapeHook', 'default_hooks.weights.step_range': [0.1, 0.1],
+            'default_hooks.weights.num_steps': 1, 'default_hooks.weights.interval': 6,
+            'default_hooks.weights.at': 'weights'}),
     ],
     measurements=[Measurement(
         'robustness_c', 'test_robustness.py',
@@ -56,7 +59,8 @@ def test_plan_is_carried_out(workplace, plan):
     assert {'torch', 'mmengine', 'hardware', 'threads'} <= set(settings['environment'])
     assert settings['command'].startswith('python tools/train.py configs/')  # wherever it ran
     assert '--work-dir work_dirs/shapes/' in settings['command']
-    assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape.jsonl')[1]] == [0, 4, 8]
+    assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape_stem.jsonl')[1]] == [0, 4, 8]
+    assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape_weights.jsonl')[1]] == [0, 6]
     assert [record['set'] for record in read(results / GCP / 'seed_0_robustness_c.jsonl')[1]] == ['clean', 'fog/1']
     assert re.search(r'\| resnet18_gcp_m_lr-adju +\| +1 \| +\d+\.\d{3} \|', printed)
 
@@ -69,7 +73,7 @@ def test_what_is_done_is_not_done_again(workplace, plan):
 def test_a_repeated_run_and_one_that_was_cut_off_are_the_same(workplace, plan):
     """Bit for bit, with as many threads."""
     result = workplace.folder / 'results' / GCP / 'seed_0.jsonl'
-    landscape = result.with_name('seed_0_landscape.jsonl')
+    landscape = result.with_name('seed_0_landscape_stem.jsonl')
     expected = read(result)[1], read(landscape)[1]
     work_dir = workplace.folder / 'work_dirs' / GCP / 'seed_0'
     (work_dir / 'epoch_2.pth').unlink()
