@@ -7,29 +7,20 @@ Example:
     python tools/probe.py configs/gap/resnet50_gap_imagenet.py workdir://resnet50_gap_imagenet --data data/birds
 """
 import argparse
-import json
 import shlex
-import statistics
 import sys
-import time
 from pathlib import Path
 
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmgcp.analysis.probes import plot_probes
-from mmgcp.analysis.tables import markdown_table, save_table
+from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.launch import load_config
-from mmgcp.apis.probing.backbone import frozen_backbone
-from mmgcp.apis.probing.cache import cached_features
-from mmgcp.apis.probing.photos import photo_loaders
-from mmgcp.apis.probing.saving import save_probe
-from mmgcp.apis.probing.training import PROBES, compare
-from mmgcp.datasets.class_folders import subfolders
+from mmgcp.apis.probing.comparison import HEADER, compare_probes
+from mmgcp.apis.probing.training import PROBES
 from mmgcp.experiments.environment import environment
 from mmgcp.utils.reported import reported
-
-HEADER = ('probe', 'numbers', 'parameters', 'learning rate', 'held out (%)', 'accuracy (%)', 'spread', 'minutes')
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,40 +46,23 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')  # without each initialised weight of each probe
+    settings = {key: getattr(args, key) for key in ('half', 'seeds', 'lrs', 'epochs', 'fraction', 'channels', 'heads')}
+    made = dict(command=shlex.join(['python', 'tools/probe.py', *sys.argv[1:]]), environment=environment())
     with reported(ValueError, OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)
-        backbone = frozen_backbone(cfg, args.checkpoint)
-        loaders = photo_loaders(cfg, args.data)
-        classes = subfolders(Path(args.data, 'train'))
         cache, out = (given or Path(cfg.work_dir, name) for given, name in ((args.cache, 'features'),
                                                                            (args.out, 'probes')))
-        features = {split: cached_features(backbone, loader['dataset'], cache / split, args.half,
-                                           loader.get('batch_size', 64), loader.get('num_workers', 1))
-                    for split, loader in loaders.items()}
-        made = dict(command=shlex.join(['python', 'tools/probe.py', *sys.argv[1:]]), environment=environment())
-        rows, results = [], {}
-        for name in args.probes:
-            start = time.perf_counter()
-            settings = {key: getattr(args, key) for key in ('seeds', 'lrs', 'epochs', 'fraction', 'channels', 'heads')}
-            result = results[name] = compare(name, *features.values(), backbone.extra_tokens, **settings)
-            spread = statistics.stdev(result.accuracies) if len(result.accuracies) > 1 else 0
-            rows.append([name, f"{result.probe.layers['head']['in_channels']:,}", f'{parameters(result):,}',
-                         f'{result.lr:g}', f'{result.held_out:.2f}', f'{statistics.mean(result.accuracies):.2f}',
-                         f'{spread:.2f}', f'{(time.perf_counter() - start) / 60:.1f}'])
-            print(f'{name}: {rows[-1][5]} %', flush=True)
-            save_table(HEADER, rows, out / 'probes.csv')
-            (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
-            save_probe(result.probe, backbone, cfg, loaders['val'], classes, out)
+        rows, results = [], []
+        for result, row in compare_probes(cfg, args.checkpoint, args.data, args.probes, cache, out, made, **settings):
+            results.append(result)
+            rows.append(row)
+            print(f"{result.probe.name}: {row[HEADER.index('accuracy (%)')]} %", flush=True)
         print(f'\n{markdown_table(HEADER, rows)}\n')
-        plot_probes({name: (parameters(r), r.accuracies) for name, r in results.items()}, out / 'probes.png')
-        best = max(results.values(), key=lambda result: result.held_out)
+        plot_probes({r.probe.name: (r.parameters, r.accuracies) for r in results}, out / 'probes.png')
+        best = max(results, key=lambda result: result.held_out)
         saved = out / best.probe.name
         print(f'Best on held-out photos: {best.probe.name}. {best.accuracies[0]:.2f} % with seed {args.seeds[0]}: '
               f'python -m mmgcp test {saved}.py {saved}.pth')
-
-
-def parameters(result) -> int:
-    return sum(parameter.numel() for parameter in result.probe.parameters())
 
 
 if __name__ == '__main__':

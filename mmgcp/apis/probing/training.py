@@ -73,6 +73,11 @@ class Result(NamedTuple):
     held_out: float
     accuracies: list[float]
 
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.probe.parameters())
+
 
 def draw_rows(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Draw a share of each class, at least one of its rows."""
