@@ -11,10 +11,11 @@ from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
 from mmgcp.analysis.figure_2 import plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.style import label_ends, looks_of, save_figure, step_axis, use_style
+from mmgcp.analysis.style import COLORS, label_ends, looks_of, save_figure, step_axis, use_style
 from mmgcp.utils.logs import Run
 
 from .measured import Measured
+from .smoothness import Ratio, ratios
 from .tables import averaged_robustness
 from .trainings import NETWORKS, Variant
 
@@ -25,7 +26,7 @@ CURVES = {  # panels of each network by what they show
 
 
 def make_figures(measured: Measured, folder: Path, plan: str) -> None:
-    """Draw the figures of which there are results, ``PLAN_convergence.png``, ``_landscape`` and ``_robustness``."""
+    """Draw the figures of which there are results: ``PLAN_convergence.png``, ``_landscape``, ``_smoothness``, ..."""
     panels = {NETWORKS[network] + suffix: _runs(measured, network, variants)
               for network in measured.networks for suffix, variants in CURVES.items()}
     panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
@@ -39,6 +40,9 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
             landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', []).append(named)
     if landscapes:
         plot_landscape(landscapes, folder / f'{plan}_landscape.png', log=True, formats=())
+    compared = ratios(measured)
+    if compared:
+        plot_ratios(compared, folder / f'{plan}_smoothness.png')
     averaged = averaged_robustness(measured, 'robustness_c')
     if averaged:
         plot_robustness(summaries(averaged, partial=True), folder / f'{plan}_robustness.png', formats=())
@@ -73,6 +77,37 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
             label_ends(ax, lines)
         axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+        return save_figure(figure, path, formats=())
+
+
+def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
+    """Draw ratios of GCP to GAP with their intervals, a row each: left of 1 GCP is smoother.
+
+    Args:
+        compared (Sequence[Ratio]): The ratios, at least one.
+        path (Path): The PNG file to write.
+
+    Returns:
+        list[Path]: The files written.
+    """
+    with use_style():
+        figure = Figure(figsize=(7.2, 1.2 + 0.28 * len(compared)))  # inches
+        ax = figure.subplots()
+        rows = np.arange(len(compared))
+        for offset, name, color, marker in ((-0.14, 'same_step', COLORS[0], 'o'), (0.14, 'same_loss', COLORS[1], 's')):
+            mean, low, high = np.exp([getattr(ratio, name)[:3] for ratio in compared]).T
+            told = np.isfinite(high)
+            ax.hlines(rows[told] + offset, low[told], high[told], color=color)
+            ax.plot(mean, rows + offset, color=color, marker=marker, linestyle='none',
+                    label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
+        ax.axvline(1, color='#808080', linewidth=0.8)
+        networks = {ratio.network for ratio in compared}
+        ax.set_yticks(rows, [', '.join([ratio.network] * (len(networks) > 1) + [f'{ratio.place}: {ratio.quantity}'])
+                             for ratio in compared])
+        ax.invert_yaxis()
+        ax.set_xscale('log')
+        ax.set_xlabel('GCP w/o DS over GAP, LR_norm (mean and 95 % interval over the seeds)')
+        figure.legend(loc='outside upper right', ncols=2)
         return save_figure(figure, path, formats=())
 
 

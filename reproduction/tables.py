@@ -19,6 +19,7 @@ from mmgcp.experiments.results import mean_and_spread
 
 from .claims import Finding, findings
 from .measured import BENCHMARKS, Measured, photos_and_sets
+from .smoothness import ratios
 from .trainings import PaperTraining, Variant
 from .verdict import REVERSED, WORDS
 
@@ -49,6 +50,7 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         'variants': variant_table(measured),
         'landscape': landscape_table(measured),
         'curvature': curvature_table(measured),
+        'smoothness': smoothness_table(measured),
         'gradients': gradients_table(measured),
         'robustness_c': robustness_table(measured, 'robustness_c'),
         'corruptions': corruption_table(measured, 'robustness_c', 'error'),
@@ -191,6 +193,23 @@ def curvature_table(measured: Measured) -> Table:
     return _table(['training', 'seed', *shown], [
         [training.title, seed, *_last_row(curvature_rows([curvature]), shown)] for training in measured.trainings
         for seed, curvature in measured.curvatures(training.name).items()])
+
+
+def smoothness_table(measured: Measured) -> Table:
+    """GCP over GAP by all notions of smoothness, with verdicts."""
+
+    def cells(effect, verdict):
+        word, p = verdict
+        mean, low, high = (f'{math.exp(min(value, 700)):.2g}' for value in effect[:3])
+        return [f'{mean} [{low}, {high}]' if math.isfinite(effect.high) else mean,
+                word if math.isnan(p) else f'{word} (p {p:.2g})'] if effect.seeds else ['', word]
+
+    return _table(['network', 'where', 'quantity', 'seeds', 'untrained', 'at equal iterations [95 % interval]',
+                   'verdict', 'at equal loss [95 % interval]', 'verdict at equal loss'], [
+        [ratio.network, ratio.place, ratio.quantity, ratio.same_step.seeds,
+         '' if math.isnan(ratio.untrained) else f'{math.exp(ratio.untrained):.2g}',
+         *cells(ratio.same_step, ratio.verdicts[0]), *cells(ratio.same_loss, ratio.verdicts[1])]
+        for ratio in ratios(measured)])
 
 
 def gradients_table(measured: Measured) -> Table:

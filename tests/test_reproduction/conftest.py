@@ -7,13 +7,14 @@ from reproduction.trainings import PaperPlan, PaperTraining, Variant
 from ..test_experiments.conftest import CONFIG, results  # noqa: F401
 
 
+def training(variant, config=CONFIG, network='resnet18', **more) -> PaperTraining:
+    """A training by the fields of its variant."""
+    return PaperTraining(network=network, variant=Variant(*variant), config=config, **more)
+
+
 def small_plan(**settings) -> PaperPlan:
     """GAP and GCP_M under two schedules, a detector, and a test of robustness."""
     gcp_m = 'imagenette/resnet18_gcp_m_imagenette.py'
-
-    def training(variant, config=CONFIG, network='resnet18', **more):
-        return PaperTraining(network=network, variant=Variant(*variant), config=config, **more)
-
     return PaperPlan(**{**dict(
         title='A plan',
         name='small',

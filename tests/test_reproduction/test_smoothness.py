@@ -1,0 +1,102 @@
+"""Notions of smoothness: ratios at equal iterations and at equal loss, against values by hand."""
+import math
+
+import numpy as np
+import pytest
+
+from mmgcp.experiments import Measurement
+from reproduction.figures import plot_ratios
+from reproduction.measured import Measured
+from reproduction.smoothness import Course, at_equal_loss, at_equal_steps, ratios
+from reproduction.tables import make_tables
+
+from ..test_experiments.conftest import ENVIRONMENT, write
+from .conftest import small_plan, training
+
+GAP, GCP = 'resnet18_gap_lr-norm', 'resnet18_gcp_lr-norm'
+
+
+def plan(**settings):
+    return small_plan(
+        **settings, trainings=[training(('gap', 'norm')), training(('gcp', 'norm'))],
+        measurements=[Measurement('curvature', 't.py', (), '*', (GAP, GCP))])
+
+
+def measured_landscape(results, name, seed, losses, range_of, length_of, at='stem'):
+    """A landscape whose range of the loss and whose gradient are functions of the loss; untrained, a hundredfold."""
+    records = []
+    for i, loss in enumerate(losses):
+        factor = 1 if i else 100
+        rise = factor * range_of(loss) * (1 + 0.001 * seed)
+        records.append(dict(iter=10 * i, loss=loss, gradient_norm=length_of(loss), losses=[loss, loss + rise],
+                            distances=[0.1, 0.1 + rise], smoothness=[1., 2. * factor], seconds=1))
+    write(results / 'small' / name / f'seed_{seed}_landscape_{at}.jsonl', dict(
+        environment=ENVIRONMENT,
+        measured=dict(at=at, layer='x', direction='ascent', step_sizes=[1, 2], images=64)), records)
+
+
+def measured_curvature(results, name, seed, losses, eigenvalue):
+    records = [dict(step=i + 1, unit='epoch', loss=loss, eigenvalues=[eigenvalue / loss], trace=trace)
+               for i, (loss, trace) in enumerate(zip(losses, (-3., 8., 8.), strict=True))]
+    write(results / 'small' / name / f'seed_{seed}_curvature.jsonl', dict(
+        environment=ENVIRONMENT, measured=dict(eigenvalues=1)), records)
+
+
+def test_a_network_that_only_learns_faster_differs_at_equal_iterations_alone(results):
+    """Ranges grow with the square root of the loss; GCP has half the loss of GAP at each iteration."""
+    for seed in (0, 1, 2):
+        measured_landscape(results, GAP, seed, [2.3, 2., 1., .5], lambda loss: loss ** .5, lambda loss: loss)
+        measured_landscape(results, GCP, seed, [2.3, 1., .5, .25], lambda loss: loss ** .5, lambda loss: loss)
+    by_quantity = {ratio.quantity: ratio for ratio in ratios(Measured(plan(), results))}
+    loss = by_quantity['range of the loss, Eq. 3']
+    assert loss.untrained == pytest.approx(0) and loss.same_step.mean == pytest.approx(math.log(.5) / 2)
+    assert loss.same_loss.mean == pytest.approx(0, abs=1e-8) and loss.same_step.seeds == 3
+    over = by_quantity['that over the squared length']
+    assert over.same_step.mean == pytest.approx(1.5 * math.log(2)) and over.same_loss.mean == pytest.approx(0, abs=1e-8)
+    assert by_quantity['squared length of the gradient'].same_step.mean == pytest.approx(-2 * math.log(2))
+    assert by_quantity['effective beta-smoothness'].same_step.mean == pytest.approx(0)
+
+
+def test_verdicts_are_corrected_for_all_comparisons(results, tmp_path):
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        for name, factor in ((GAP, 1.), (GCP, 0.1)):
+            noise = 1 + 0.02 * rng.standard_normal()
+            measured_landscape(results, name, seed, [2.3, 2., 1., .5], lambda _, rise=noise * factor: rise,
+                               lambda _, length=noise: length)
+    measured = Measured(plan(seeds=range(5)), results)
+    found = ratios(measured)
+    words = {ratio.quantity: ratio.verdicts for ratio in found}
+    assert words['range of the loss, Eq. 3'][0][0] == words['range of the gradient, Eq. 4'][1][0] == 'smaller'
+    assert words['squared length of the gradient'][0][0] == 'cannot be told'
+    # Twelve comparisons: the smallest p-value counts twelve times.
+    smallest = min(effect.p for ratio in found for effect in (ratio.same_step, ratio.same_loss))
+    assert min(p for ratio in found for _, p in ratio.verdicts) == pytest.approx(12 * smallest)
+    rows = {row[2]: row for row in make_tables(measured)['smoothness'].rows}
+    assert rows['range of the loss, Eq. 3'][5].startswith('0.1 [') and rows['range of the loss, Eq. 3'][3] == '5'
+    assert plot_ratios(found, tmp_path / 'ratios.png')[0].stat().st_size > 10_000
+
+
+def test_two_seeds_are_too_few(results):
+    for seed in (0, 1):
+        for name in (GAP, GCP):
+            measured_landscape(results, name, seed, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1., at='last_conv')
+    found = ratios(Measured(plan(), results))
+    assert {word for ratio in found for word, _ in ratio.verdicts} == {'too few seeds'}
+    assert {ratio.place for ratio in found} == {'last convolution'}
+
+
+def test_curvature_counts_from_the_first_checkpoint_on_where_it_is_positive(results):
+    for seed in (0, 1, 2):
+        measured_curvature(results, GAP, seed, [2., 1., .5], 10.)
+        measured_curvature(results, GCP, seed, [1., .5, .25], 5.)
+    largest, trace = ratios(Measured(plan(), results))
+    assert math.isnan(largest.untrained) and largest.same_step.mean == pytest.approx(0, abs=1e-8)
+    assert largest.same_loss.mean == pytest.approx(math.log(.5)) and trace.same_step.mean == pytest.approx(0)
+
+
+def test_losses_that_do_not_overlap_compare_nothing():
+    early = Course(np.array([1, 2]), np.array([3., 2.]), np.array([1., 1.]))
+    late = Course(np.array([1, 2]), np.array([1., .5]), np.array([1., np.inf]))
+    assert len(at_equal_loss(early, late)) == 0
+    assert at_equal_steps(early, late).tolist() == [0]
