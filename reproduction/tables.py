@@ -54,6 +54,7 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         'gradients': gradients_table(measured),
         'robustness_c': robustness_table(measured, 'robustness_c'),
         'corruptions': corruption_table(measured, 'robustness_c', 'error'),
+        'augmix': augmix_table(measured),
         'robustness_p': robustness_table(measured, 'robustness_p'),
         'perturbations': corruption_table(measured, 'robustness_p', 'FP'),
         'detection': detection_table(measured),
@@ -154,6 +155,25 @@ def robustness_table(measured: Measured, kind: str) -> Table:
                   [[summary.result.name, photos_and_sets(summary),
                     *(f'{summary.metrics[metric]:.{digits_of(metric)}f}' for metric in metrics)]
                    for summary in numbers])
+
+
+def augmix_table(measured: Measured) -> Table:
+    """Accuracy and mean error on corrupted photos without and with AugMix, means over the seeds that have both."""
+    rows = []
+    for training in measured.trainings:
+        base = varied(measured, training)
+        if base is None or training.variant.variation != 'augmix':
+            continue
+        tested = [measured.robustness('robustness_c', name) for name in (base.name, training.name)]
+        seeds = sorted(tested[0].keys() & tested[1].keys())
+        if seeds:
+            finals = [fmean(measured.final(name)[seed] for seed in seeds) for name in (base.name, training.name)]
+            errors = [fmean(summaries([found[seed]], partial=True)[0].metrics['mean error'] for seed in seeds)
+                      for found in tested]
+            rows.append([base.title, len(seeds), *(f'{value:.1f}' for value in (*finals, *errors)),
+                         f'{errors[1] - errors[0]:+.1f}'])
+    return _table(['training', 'seeds', 'top-1', 'top-1 with AugMix', 'mean error', 'mean error with AugMix',
+                   'difference'], rows)
 
 
 def corruption_table(measured: Measured, kind: str, metric: str) -> Table:

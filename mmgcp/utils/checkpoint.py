@@ -31,11 +31,23 @@ def settle_resume(cfg: Config) -> None:
     With ``resume='auto'``, or ``resume=True`` and no ``load_from``, it resumes from the last checkpoint of its work
     directory. Where there is none, this is its first start: ``resume`` becomes False and ``load_from`` counts, which
     MMEngine's own tools drop.
+
+    Raises:
+        SetupError: If the work directory holds checkpoints of a training but does not say which is the last one.
     """
     if cfg.get('resume') == 'auto' or (cfg.get('resume') is True and not cfg.get('load_from')):
-        latest = on_main_process(latest_checkpoint, cfg.work_dir)
+        latest = on_main_process(_checkpoint_to_resume, cfg.work_dir)
         cfg.resume = latest is not None
         cfg.load_from = latest or cfg.get('load_from')
+
+
+def _checkpoint_to_resume(folder):
+    latest = latest_checkpoint(folder)
+    saved = sorted(path.name for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(folder).glob(pattern))
+    if saved and not latest:
+        raise ValueError(f"{folder} holds {', '.join(saved)}, but not the file last_checkpoint, which says where to "
+                         f'resume: give the checkpoint, as in --resume {folder}/{saved[-1]}, or another work directory')
+    return latest
 
 
 def workdir_checkpoint(name: str) -> str:

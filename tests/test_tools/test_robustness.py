@@ -402,10 +402,11 @@ def test_networks_within_a_second_have_logs_of_their_own(tool, trained, monkeypa
 def test_pretrained_weights_are_those_that_the_config_names(measure, trained, photos):
     alexnet = torchvision.models.alexnet(num_classes=12).eval()
     torch.save(alexnet.state_dict(), 'alexnet.pth')
-    out = measure('alexnet', '--benchmark', 'imagenet-p', '--perturbations', 'scale', '--frames', '2', '--cfg-options',
-                  'model.backbone.num_classes=12', 'model.backbone.init_cfg.checkpoint=alexnet.pth',
-                  'test_dataloader.dataset.data_root=data/shapes/imagenet', 'test_dataloader.num_workers=0',
-                  network=('configs/robustness/alexnet_imagenet.py', 'pretrained'))
+    arguments = ('alexnet', '--benchmark', 'imagenet-p', '--perturbations', 'scale', '--frames', '2', '--cfg-options',
+                 'model.backbone.num_classes=12', 'model.backbone.init_cfg.checkpoint=alexnet.pth',
+                 'test_dataloader.dataset.data_root=data/shapes/imagenet', 'test_dataloader.num_workers=0')
+    network = ('configs/robustness/alexnet_imagenet.py', 'pretrained')
+    out = measure(*arguments, network=network)
     distances = []
     for _, _, image in photos:
         large = np.array(Image.fromarray(image).resize((256, 256), Image.BILINEAR))
@@ -419,6 +420,9 @@ def test_pretrained_weights_are_those_that_the_config_names(measure, trained, ph
     found = measured(trained.folder / 'alexnet', 'imagenet-p')['scale']
     assert found['top5/scale'] == pytest.approx(np.mean(distances))
     assert 'mean uT5D' in out
+    torch.save(torchvision.models.alexnet(num_classes=12).state_dict(), 'alexnet.pth')
+    with pytest.raises(SystemExit, match='checkpoint'):  # other weights under the same name
+        measure(*arguments, network=network)
 
 
 def test_a_config_without_weights_is_not_pretrained(measure):

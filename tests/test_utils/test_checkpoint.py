@@ -215,8 +215,13 @@ def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(sa
         checkpoint.settle_resume(cfg)
         return cfg.get('resume'), cfg.get('load_from')
 
+    with pytest.raises(SetupError, match=rf'{tmp_path} holds epoch_1.pth, but not the file last_checkpoint, .*'
+                                         rf'--resume {saved}, or another work directory'):
+        settled(resume='auto')  # as in a copied folder: a training from the start would replace it
+    hidden = saved.rename(tmp_path / 'weights.pth')
     assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
     assert settled(resume='auto') == settled(resume=True) == (False, None)
+    hidden.rename(saved)
     (tmp_path / 'last_checkpoint').write_text('/where/it/was/trained/epoch_1.pth')
     assert settled(resume='auto', load_from='a.pth') == settled(resume=True) == (True, str(saved))
     # As MMEngine takes it: resume from this file.

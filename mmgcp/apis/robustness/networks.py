@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.model import PretrainedInit
 from mmengine.registry import init_default_scope
 
 from mmgcp.analysis.robustness import RobustnessResult
@@ -69,18 +70,34 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 
 def checksum(cfg: Config, checkpoint: str) -> int | str:
-    """Compute the CRC-32 of a checkpoint file, which has to exist; URLs and ``'pretrained'`` are returned unchanged."""
+    """Compute the CRC-32 of a checkpoint file, which has to exist, or of those that ``'pretrained'`` stands for.
+
+    URLs are returned unchanged, and so is ``'pretrained'`` where the config names URLs alone.
+    """
     if checkpoint == PRETRAINED:
-        if "'Pretrained'" not in repr(cfg.model) and not cfg.model.get('pretrained'):
+        named = _pretrained(cfg.model.to_dict())
+        if not named:
             raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
                              'none: give a checkpoint file')
-        return checkpoint
+        files = [name for name in named if '://' not in resolved(name)]
+        return ' '.join([PRETRAINED, *(str(checksum(cfg, name)) for name in files)])
     path = resolved(checkpoint)
     if '://' in path:
         return path
     if not Path(path).is_file():
         raise SetupError(f'the checkpoint {checkpoint} does not exist')
     return zlib.crc32(Path(path).read_bytes())
+
+
+def _pretrained(model) -> list[str]:
+    """Checkpoints that a config of a model names, also of its parts."""
+    if isinstance(model, (list, tuple)):
+        return [name for part in model for name in _pretrained(part)]
+    if not isinstance(model, dict):
+        return []
+    key = 'checkpoint' if model.get('type') in ('Pretrained', PretrainedInit) else 'pretrained'
+    own = [model[key]] if isinstance(model.get(key), str) else []
+    return own + _pretrained(list(model.values()))
 
 
 def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
