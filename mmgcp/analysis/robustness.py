@@ -44,6 +44,7 @@ class RobustnessResult(NamedTuple):
     difficulty: int = 1  # of ImageNet-P, 1 to 3
     records: Sequence[Mapping] = ()  # of the sets, for per_image()
     subset: str = ''  # of the photos, as text; empty for all
+    origin: str = ''  # how the images were made, as text; empty for the published files
 
     @property
     def photos(self) -> int | None:
@@ -123,14 +124,15 @@ def reference_of(result: RobustnessResult) -> dict:
     """
     check_divisible(result.benchmark)
     _check_complete(result, partial=False)
+    made = {'source': f'{result.name} on {result.benchmark}', 'subset': result.subset, 'origin': result.origin}
     if result.benchmark == 'imagenet-p':
-        return {'source': f'{result.name} on {result.benchmark}', 'difficulty': result.difficulty,
+        return {**made, 'difficulty': result.difficulty,
                 **{key: {name: entry[key] for name, entry in result.sets.items()} for key in ('flip', 'top5')}}
     if 'clean' not in result.sets:
         raise ValueError(f"'{result.name}' was not measured on clean images: a reference needs their error.")
     errors = {name: [share for _, share in sorted(by_severity.items())]
               for name, by_severity in _by_corruption(result.sets, 'error').items() if len(by_severity) == 5}
-    return {'source': f'{result.name} on {result.benchmark}', 'clean': result.sets['clean']['error'], 'errors': errors}
+    return {**made, 'clean': result.sets['clean']['error'], 'errors': errors}
 
 
 def check_divisible(benchmark: str) -> None:

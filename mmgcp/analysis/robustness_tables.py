@@ -90,7 +90,8 @@ def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None
         base = next(first for first in summaries if first.result.benchmark == result.benchmark)
         entry = {'name': result.name, 'benchmark': result.benchmark, 'divided_by': summary.reference,
                  'sets_measured': summary.measured, 'sets_needed': summary.needed,
-                 'photos': result.photos, 'subset': result.subset, 'metrics': _labelled(summary, summary.metrics),
+                 'photos': result.photos, 'subset': result.subset, 'origin': result.origin,
+                 'metrics': _labelled(summary, summary.metrics),
                  'standard_errors': standard_errors(summary, base) if summary is not base else {},
                  'corruptions': {name: _labelled(summary, values) for name, values in summary.corruptions.items()},
                  'sets': result.sets, 'unreadable': list(result.unreadable)}

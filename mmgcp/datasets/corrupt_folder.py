@@ -39,7 +39,7 @@ from mmgcp.utils.records import write_whole
 
 from .corruptions import SMALLEST_SIDE, image_key
 from .perturbations import DEFINITION
-from .recipe import CorruptedSet, PerturbedSet, Recipe
+from .recipe import RECIPE_FILE, CorruptedSet, PerturbedSet, Recipe
 from .unreadable import UnreadableError, read_image
 
 _SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -126,7 +126,7 @@ def _visible(folder):
 
 def _keep_settings(folder, recipe):
     """Write the settings of a folder, or compare them with those that it was made with."""
-    path, settings = folder / 'settings.json', asdict(recipe)
+    path, settings = folder / RECIPE_FILE, asdict(recipe)
     if recipe.benchmark == 'imagenet-p':
         settings['definition'] = DEFINITION
     if path.is_file():
@@ -140,7 +140,7 @@ def _keep_settings(folder, recipe):
             raise SetupError(f"'{folder}' was made with {', '.join(changed)}: choose another folder, or the same "
                              'settings.')
     elif folder.exists() and any(folder.iterdir()):
-        raise SetupError(f"'{folder}' holds something else (it has no settings.json): choose an empty folder.")
+        raise SetupError(f"'{folder}' holds something else (it has no {RECIPE_FILE}): choose an empty folder.")
     else:
         write_whole(path, json.dumps(settings, indent=2) + '\n')
 

@@ -13,6 +13,7 @@ from mmgcp.utils.errors import SetupError
 from .corruptions import SMALLEST_SIDE, check_corruption, corrupt_image, image_seed, load_library
 from .perturbations import check_perturbation, perturb_image, perturbation_folder
 
+RECIPE_FILE = 'settings.json'
 FORMATS = {'imagenet-c': ('jpeg', 'png'), 'imagenet-p': ('jpeg', 'png', 'mp4'), 'coco-c': ('jpeg', 'png')}
 _JPEG = ('.jpg', '.jpeg')
 _FRAMES_PER_SECOND = 10
@@ -20,7 +21,7 @@ _FRAMES_PER_SECOND = 10
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings that determine the pixels of a folder, stored there as ``settings.json``.
+    """Settings that determine the pixels of a folder, stored there in :data:`RECIPE_FILE`.
 
     Raises:
         SetupError: If the folder does not exist or a value is out of range.

@@ -3,8 +3,10 @@ import json
 import os
 import shutil
 import sys
+import zlib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
 from mmengine.config import Config
@@ -73,10 +75,22 @@ class Job:
             identity |= dict(tool=self.measurement.tool, arguments=list(self.measurement.arguments))
         return json.loads(json.dumps(identity))
 
+    def inputs(self) -> dict[str, int]:
+        """CRC-32 of what else decides the result: config, with its bases, and needed checkpoint, if that is there."""
+        start = self.needs.checkpoint() if self.needs else None
+        return dict(config=_config_crc(configs_folder() / self.training.config),
+                    **({'checkpoint': zlib.crc32(Path(start).read_bytes())} if start and Path(start).is_file() else {}))
+
+    def mark_ended(self) -> None:
+        """Note that the training has ended: a hook may have stopped it before its last epoch."""
+        self._ended.write_text(json.dumps(self.identity()))
+
     def checkpoint(self) -> str | None:
         """Path of the training's last checkpoint; None until it has ended."""
         latest = latest_checkpoint(self.work_dir)
-        return latest if latest and Path(latest).stem == f'epoch_{self._epochs()}' else None
+        if not latest or Path(latest).stem == self._last():
+            return latest
+        return latest if self._ended.is_file() and json.loads(self._ended.read_text()) == self.identity() else None
 
     def is_begun(self) -> bool:
         """Whether there is a checkpoint to resume from."""
@@ -85,7 +99,11 @@ class Job:
     def is_done(self, results: Path) -> bool:
         """Whether the folder of results holds its result, made with the same settings."""
         path = results / self.result
-        return path.is_file() and read_records(path).settings.get('identity') == self.identity()
+        if not path.is_file():
+            return False
+        known = read_records(path).settings
+        return known.get('identity') == self.identity() and all(
+            known.get('inputs', {}).get(name, value) == value for name, value in self.inputs().items())
 
     def clear(self) -> None:
         """Delete its files in the work directory, so that it starts anew."""
@@ -111,10 +129,15 @@ class Job:
         """Whether the name of its training or measurement matches a pattern with ``*`` for any part."""
         return any(fnmatchcase(name, pattern) for name in self.names)
 
-    def _epochs(self) -> int:
-        if 'train_cfg.max_epochs' in self.options:
-            return self.options['train_cfg.max_epochs']
-        return Config.fromfile(configs_folder() / self.training.config).train_cfg.max_epochs
+    @property
+    def _ended(self) -> Path:
+        return self.work_dir / 'ended.json'
+
+    def _last(self) -> str:
+        """Name of the checkpoint after the last epoch, or iteration."""
+        settings = dict(Config.fromfile(configs_folder() / self.training.config).train_cfg)
+        settings |= {key.removeprefix('train_cfg.'): value for key, value in self.options.items()}
+        return f"iter_{settings['max_iters']}" if settings.get('max_iters') else f"epoch_{settings['max_epochs']}"
 
 
 def jobs_of(plan: Plan) -> list[Job]:
@@ -147,6 +170,11 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
             raise SetupError(f'no job of the plan has seed {seed}')
     return [job for job in jobs if (not patterns or any(map(job.is_called, patterns)))
             and (not seeds or job.seed in seeds)]
+
+
+@lru_cache
+def _config_crc(path: Path) -> int:
+    return zlib.crc32(repr(Config.fromfile(path).to_dict()).encode())
 
 
 def _text(value) -> str:

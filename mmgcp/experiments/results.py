@@ -24,8 +24,8 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         ValueError: If its files cannot be read.
     """
     command = ['python', *job.command(root=Path())[1:]]  # the same wherever it ran
-    settings = dict(identity=job.identity(), seed=job.seed, command=shlex.join(command), seconds=round(seconds, 1),
-                    environment=environment(threads))
+    settings = dict(identity=job.identity(), inputs=job.inputs(), seed=job.seed, command=shlex.join(command),
+                    seconds=round(seconds, 1), environment=environment(threads))
     if job.measurement:
         files = sorted(job.work_dir.glob(job.measurement.keep))
         if len(files) != 1:
@@ -34,8 +34,9 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
         measured = read_records(files[0])
         write_records(results / job.result, {**settings, 'measured': measured.settings}, measured.records)
         return f'{len(measured.records)} records'
+    job.mark_ended()
     run = read_run(job.work_dir)
-    write_records(results / job.result, settings, [*run.train, *run.val])
+    write_records(results / job.result, {**settings, 'unit': run.unit}, [*run.train, *run.val])
     landscapes = {}  # by place; the folders of the starts of a training are named after their times
     for path in sorted(job.work_dir.glob('*/landscape/*.json')):
         landscapes.setdefault(path.stem, []).append(read_records(path))
@@ -59,7 +60,8 @@ def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
 def as_run(log: Records, name: str) -> Run:
     """Convert the log of a training to a :class:`~mmgcp.utils.logs.Run`."""
     train = tuple(record for record in log.records if 'iter' in record)
-    return Run(name, 'epoch', train, tuple(record for record in log.records if 'iter' not in record))
+    val = tuple(record for record in log.records if 'iter' not in record)
+    return Run(name, log.settings.get('unit', 'epoch'), train, val)
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
+from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from torch import Tensor, nn
 
@@ -48,6 +49,16 @@ def _checkpoint_to_resume(folder):
         raise ValueError(f"{folder} holds {', '.join(saved)}, but not the file last_checkpoint, which says where to "
                          f'resume: give the checkpoint, as in --resume {folder}/{saved[-1]}, or another work directory')
     return latest
+
+
+def named_checkpoints(model: object) -> list[str]:
+    """Checkpoints that the settings of a model, a dict, name for it or its parts by ``init_cfg`` or ``pretrained``."""
+    if isinstance(model, (list, tuple)):
+        return [name for part in model for name in named_checkpoints(part)]
+    if not isinstance(model, dict):
+        return []
+    name = model.get('checkpoint' if model.get('type') in ('Pretrained', PretrainedInit) else 'pretrained')
+    return ([name] if isinstance(name, str) else []) + named_checkpoints(list(model.values()))
 
 
 def workdir_checkpoint(name: str) -> str:

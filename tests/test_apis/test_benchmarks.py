@@ -1,10 +1,13 @@
 """The data sets of a benchmark, as settings; that they are evaluated is tested with the tool."""
+import json
+
 import pytest
 from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset, PackInputs
 
 from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets, check_classes, class_folders, corrupted
 from mmgcp.apis.robustness.networks import default_reference, read_result
+from mmgcp.apis.robustness.report import check_reference
 from mmgcp.robustness.corruptions import CORRUPTIONS
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
@@ -141,6 +144,31 @@ def test_classes(tmp_path):
     assert default_reference([cfg], published) == 'alexnet'
     assert default_reference([cfg], Benchmark('imagenet-c')) == 'none'
     assert default_reference([cfg], Benchmark('imagenet-p')) == 'none'
+    assert default_reference([cfg], Benchmark('imagenet-c', str(tmp_path), resize_again=True)) == 'none'
+    (tmp_path / 'settings.json').write_text('{}')  # as corrupt.py leaves it: not the files that AlexNet was tested on
+    assert default_reference([cfg], Benchmark('imagenet-c', str(tmp_path))) == 'none'
+
+
+def test_measurements_depend_on_the_recipe_of_a_folder(tmp_path):
+    benchmark = Benchmark('imagenet-c', str(tmp_path))
+    published = benchmark.identity()
+    (tmp_path / 'settings.json').write_text('{"seed": 0}')
+    first = benchmark.identity()
+    (tmp_path / 'settings.json').write_text('{"seed": 1}')
+    assert len({str(identity) for identity in (published, first, benchmark.identity())}) == 3
+
+
+def test_a_reference_of_other_images_is_refused(tmp_path):
+    errors = dict(source='AlexNet', clean=0.4, errors={name: [0.5] * 5 for name in CORRUPTIONS})
+    (tmp_path / 'old.json').write_text(json.dumps(errors))
+    check_reference(str(tmp_path / 'old.json'), [], Benchmark('imagenet-c'))  # does not say of which images
+    (tmp_path / 'files.json').write_text(json.dumps(dict(errors, subset='', origin='')))
+    check_reference(str(tmp_path / 'files.json'), [], Benchmark('imagenet-c', str(tmp_path)))
+    for benchmark, sentence in (
+            (Benchmark('imagenet-c'), r'origin: none; here: made on the fly, seed 0\)'),
+            (Benchmark('imagenet-c', str(tmp_path), subset='rand:5'), r'subset: none; here: rand:5, seed 0\)')):
+        with pytest.raises(SetupError, match=sentence):
+            check_reference(str(tmp_path / 'files.json'), [], benchmark)
 
 
 def test_results_are_read_in_shares(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 
 from mmgcp.experiments.jobs import choose, jobs_of
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import read_records
 
-from .conftest import small_plan
+from .conftest import small_plan, write
 
 
 def by_name(plan):
@@ -60,6 +61,52 @@ def test_a_checkpoint_counts_when_it_is_that_of_the_last_epoch(plan, tmp_path, m
     measuring = by_name(plan)['robustness_c resnet18_gap_lr-adju seed 0']
     assert measuring.command()[2:] == ['work_dirs/small/resnet18_gap_lr-adju/seed_0/resnet18_gap_imagenette.py',
                                        'work_dirs/small/resnet18_gap_lr-adju/seed_0/epoch_2.pth', '--amp']
+
+
+def test_a_training_that_a_hook_stopped_has_ended(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = by_name(plan)['resnet18_gap_lr-norm seed 0']
+    job.work_dir.mkdir(parents=True)
+    (job.work_dir / 'last_checkpoint').write_text('epoch_1.pth')
+    assert job.checkpoint() is None
+    job.mark_ended()
+    assert job.checkpoint() == str(job.work_dir / 'epoch_1.pth')
+    longer = by_name(small_plan(options={'train_cfg.max_epochs': 5}))['resnet18_gap_lr-norm seed 0']
+    assert longer.checkpoint() is None  # and goes on
+
+
+def test_a_training_by_iterations_ends_at_its_last_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = by_name(small_plan(options={'train_cfg.max_iters': 30}))['resnet18_gap_lr-norm seed 0']
+    job.work_dir.mkdir(parents=True)
+    for name, is_last in (('iter_20.pth', False), ('iter_30.pth', True)):
+        (job.work_dir / 'last_checkpoint').write_text(name)
+        assert (job.checkpoint() is not None) == is_last
+
+
+def test_a_measurement_of_another_checkpoint_does_not_count(plan, results, tmp_path, monkeypatch):
+    """As after run_experiments.py --again of the training alone."""
+    monkeypatch.chdir(tmp_path)
+    job = by_name(plan)['robustness_c resnet18_gap_lr-adju seed 0']
+    job.work_dir.mkdir(parents=True)
+    checkpoint = job.work_dir / 'epoch_2.pth'
+    checkpoint.write_bytes(b'first')
+    (job.work_dir / 'last_checkpoint').write_text(str(checkpoint))
+    made = read_records(results / job.result)
+    write(results / job.result, {**made.settings, 'inputs': job.inputs()}, made.records)
+    assert job.is_done(results)
+    checkpoint.write_bytes(b'second')
+    assert not job.is_done(results)
+    checkpoint.unlink()
+    assert job.is_done(results)  # nothing to compare with
+
+
+def test_a_result_of_another_config_does_not_count(plan, results):
+    job = by_name(plan)['resnet18_gap_lr-norm seed 0']
+    made = read_records(results / job.result)
+    for crc, done in ((job.inputs()['config'], True), (1, False)):
+        write(results / job.result, {**made.settings, 'inputs': dict(config=crc)}, made.records)
+        assert job.is_done(results) == done
 
 
 def test_a_result_counts_when_it_was_made_with_the_same_settings(plan, results):

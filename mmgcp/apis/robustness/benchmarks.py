@@ -15,6 +15,7 @@ from mmgcp.datasets.class_folders import class_names, subfolders
 from mmgcp.datasets.corruptions import load_library
 from mmgcp.datasets.imagenet_c import check_sets, check_wnids
 from mmgcp.datasets.perturbations import DEFINITION, check_perturbation, perturbation_folder, sequence_length
+from mmgcp.datasets.recipe import RECIPE_FILE
 from mmgcp.datasets.subset import random_size, take_subset
 from mmgcp.robustness.catalogue import BENCHMARKS, Form, form_of, wnid_folders
 from mmgcp.robustness.corruptions import SEVERITIES
@@ -89,9 +90,21 @@ class Benchmark:
         """Whether all sets that enter the means are tested."""
         return not self.partial and set(Benchmark(self.name).sets) <= set(self.sets)
 
+    @property
+    def origin(self) -> str:
+        """How the images were made, as text; empty for the published files, as which folders without a recipe count."""
+        if not self.data_root:
+            frames = f', {self.frames} frames' if self.frames else ''
+            return '' if self.form.classes or self.name == 'coco-c' else f'made on the fly, seed {self.seed}{frames}'
+        recipe = Path(self.data_root, RECIPE_FILE)
+        made = f'made by a recipe of CRC-32 {zlib.crc32(recipe.read_bytes()):08x}' if recipe.is_file() else ''
+        return ', '.join(filter(None, (made, 'resized again' if self.resize_again else '')))
+
     def identity(self) -> dict:
         """Return the settings that all sets of a table must share."""
         made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
+        if self.data_root and self.origin:
+            made['origin'] = self.origin
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
             if not self.data_root:
@@ -101,8 +114,6 @@ class Benchmark:
                 made['imagecorruptions'] = version('imagecorruptions-imaug')
         if self.subset:
             made['subset'] = self.subset_title
-        if self.resize_again:
-            made['resize_again'] = True
         return dict(benchmark=self.name, **made)
 
     @property

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.model import PretrainedInit
 from mmengine.registry import init_default_scope
 
 from mmgcp.analysis.robustness import RobustnessResult
 from mmgcp.apis.launch import build_runner
 from mmgcp.robustness.catalogue import BENCHMARKS
-from mmgcp.utils.checkpoint import resolved
+from mmgcp.utils.checkpoint import named_checkpoints, resolved
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import matching_records, read_records
 from mmgcp.utils.versions import library_versions
@@ -75,7 +74,7 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
     URLs are returned unchanged, and so is ``'pretrained'`` where the config names URLs alone.
     """
     if checkpoint == PRETRAINED:
-        named = _pretrained(cfg.model.to_dict())
+        named = named_checkpoints(cfg.model.to_dict())
         if not named:
             raise SetupError(f"'{PRETRAINED}' stands for the weights that the config names in init_cfg, and it names "
                              'none: give a checkpoint file')
@@ -87,17 +86,6 @@ def checksum(cfg: Config, checkpoint: str) -> int | str:
     if not Path(path).is_file():
         raise SetupError(f'the checkpoint {checkpoint} does not exist')
     return zlib.crc32(Path(path).read_bytes())
-
-
-def _pretrained(model) -> list[str]:
-    """Checkpoints that a config of a model names, also of its parts."""
-    if isinstance(model, (list, tuple)):
-        return [name for part in model for name in _pretrained(part)]
-    if not isinstance(model, dict):
-        return []
-    key = 'checkpoint' if model.get('type') in ('Pretrained', PretrainedInit) else 'pretrained'
-    own = [model[key]] if isinstance(model.get(key), str) else []
-    return own + _pretrained(list(model.values()))
 
 
 def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
@@ -124,7 +112,7 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
     """Read the measurements of a network's sets under a name; other arguments as of :func:`test_network`."""
     records = read_records(measurements(cfg, checkpoint, benchmark)).records
     return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
-                     benchmark.difficulty)._replace(subset=benchmark.subset_title)
+                     benchmark.difficulty)._replace(subset=benchmark.subset_title, origin=benchmark.origin)
 
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
@@ -141,7 +129,7 @@ def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
 
     AlexNet was measured on the published files: images that are corrupted here are not the same.
     """
-    published = benchmark.name == 'imagenet-c' and benchmark.data_root
+    published = benchmark.name == 'imagenet-c' and not benchmark.origin
     return 'alexnet' if published and {number_of_classes(cfg) for cfg in cfgs} == {1000} else 'none'
 
 

@@ -16,7 +16,8 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
     """Check the reference, an argument of :func:`summarise`, before networks of some names are tested.
 
     Raises:
-        SetupError: If it cannot be read, is a network of a partial test, or does not belong to the benchmark.
+        SetupError: If it cannot be read, is a network of a partial test, does not belong to the benchmark, or was
+            measured on other images.
         ValueError: If the benchmark has no reference.
     """
     if reference == 'none':
@@ -27,8 +28,13 @@ def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) 
     if reference == 'alexnet' and benchmark.name in ('imagenet-c-bar', 'imagenet-3dcc'):
         raise SetupError(f"AlexNet's errors are known on imagenet-c, not on {benchmark.name}: take plain means, or one "
                          'of the networks by its label')
-    if reference not in names:
-        _load(reference, benchmark.name)
+    if reference in names:
+        return
+    measured = _load(reference, benchmark.name)
+    for key, ours in (('subset', benchmark.subset_title), ('origin', benchmark.origin)):
+        if measured.get(key, ours) != ours:
+            raise SetupError(f"the reference '{reference}' was measured on other images ({key}: "
+                             f"{measured[key] or 'none'}; here: {ours or 'none'}): measure it on these")
 
 
 def summarise(results: Sequence[RobustnessResult], reference: str, partial: bool) -> list[RobustnessSummary]:
