@@ -12,9 +12,10 @@ def table_4(paths: Sequence[str | Path]) -> str:
     Differences are to the first network of the file in which a network comes first: GCP to GAP, by architecture.
 
     Raises:
-        ValueError: If a file is missing or of another kind, or two files differ in a number.
+        ValueError: If a file is missing or of another kind, or two files differ in a number, or in the reference or
+            images of a metric.
     """
-    rows, firsts, errors = {}, {}, {}
+    rows, firsts, errors, conditions = {}, {}, {}, {}
     for path in paths:
         networks = _read_networks(path)
         for network in networks:
@@ -24,10 +25,22 @@ def table_4(paths: Sequence[str | Path]) -> str:
                 errors.setdefault(name, {}).update(network.get('standard_errors', {}))
             row = rows.setdefault(name, {})
             for metric, value in metrics.items():
+                _check_same(metric, network, path, conditions)
                 if row.setdefault(metric, value) != value:
                     raise ValueError(f"'{path}' has another '{metric}' of '{name}' than the files before: give each "
                                      'network its own name with --labels.')
     return table_of_means(rows, firsts, errors)
+
+
+def _check_same(metric, network, path, conditions):
+    """Refuse a metric of other images, or with another reference, than the first network that has it."""
+    keys = ['subset'] if metric == 'clean error' else ['divided_by', 'subset', 'origin']
+    own = {key: network.get(key) or 'none' for key in keys}
+    first, known = conditions.setdefault(metric, (path, own))
+    differing = [f'{key}: {known[key]} and {own[key]}' for key in keys if known[key] != own[key]]
+    if differing:
+        raise ValueError(f"'{metric}' of '{first}' and of '{path}' cannot stand in one column "
+                         f"({'; '.join(differing)}): measure them alike.")
 
 
 def _read_networks(path):

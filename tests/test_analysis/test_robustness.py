@@ -317,6 +317,24 @@ class TestTables:
             with pytest.raises(ValueError, match=sentence):
                 table_4([tmp_path / name])
 
+    @pytest.mark.parametrize('other, sentence', [
+        (summaries([classifier('GCP', 0.5)._replace(subset='rand:5, seed 0')]),
+         "'clean error' of '.*one.json' and of '.*two.json' .*subset: none and rand:5, seed 0"),
+        (summaries([classifier('GCP', 0.5)._replace(origin='made on the fly, seed 0')]),
+         "'mean error' of .*origin: none and made on the fly, seed 0"),
+    ])
+    def test_numbers_of_other_images_get_no_common_column(self, other, sentence, tmp_path):
+        write_json(tmp_path / 'one.json', summaries([classifier('GAP', 0.5)]))
+        write_json(tmp_path / 'two.json', other)
+        with pytest.raises(ValueError, match=sentence):
+            table_4([tmp_path / 'one.json', tmp_path / 'two.json'])
+
+    def test_errors_divided_by_others_get_no_common_column(self, tmp_path):
+        for name, reference in (('one', REFERENCE), ('two', {**REFERENCE, 'source': 'another'})):
+            write_json(tmp_path / f'{name}.json', summaries([classifier(name, 0.5)], reference))
+        with pytest.raises(ValueError, match="'mCE' of .*divided_by: a reference and another"):
+            table_4([tmp_path / 'one.json', tmp_path / 'two.json'])
+
     def test_what_was_not_measured(self):
         rows = [*summaries([GAP], REFERENCE), *summaries([stable('GCP', 0.1, 2.)])]
         assert robustness_table(rows).splitlines()[2:] == [
