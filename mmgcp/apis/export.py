@@ -2,7 +2,8 @@
 import json
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,9 +54,6 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
     _check(model, file)
     form = FORMATS[file.suffix]
     preprocessing = _preprocessing(model, size, classes)
-    for module in model.modules():
-        if hasattr(module, 'window_reverse'):  # MMPretrain's would fix the number of images
-            module.window_reverse = _window_reverse
     images = [torch.randn(number, len(preprocessing['mean']), *size, generator=torch.Generator().manual_seed(number))
               for number in BATCHES]
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +62,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         expected = [model.eval()(batch) for batch in images]
         if not isinstance(expected[0], Tensor) or expected[0].dim() != 2:
             raise SetupError('the network returns no scores (images, classes): it needs a head that does')
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _windows_of_any_batch(model):
             warnings.simplefilter('ignore')  # of the exporters, on what the comparison checks
             _WRITERS[file.suffix](model, images[0], written, preprocessing)
             run = _READERS[file.suffix](written)
@@ -117,6 +115,19 @@ def _preprocessing(model: ImageClassifier, size: tuple[int, int], classes: Seque
                  for name, default in (('mean', 0.), ('std', 1.)))  # float32 to the digits that were set
     channels = 'RGB' if getattr(preprocessor, 'to_rgb', False) else 'BGR'
     return dict(mean=mean, std=std, channels=channels if len(mean) == 3 else '', size=list(size), classes=list(classes))
+
+
+@contextmanager
+def _windows_of_any_batch(model: nn.Module) -> Iterator[None]:
+    """Replace the window_reverse of MMPretrain's Swin, which would fix the number of images."""
+    modules = [module for module in model.modules() if hasattr(module, 'window_reverse')]
+    for module in modules:
+        module.window_reverse = _window_reverse
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.window_reverse
 
 
 def _window_reverse(windows: Tensor, height: int, width: int, size: int) -> Tensor:
