@@ -114,6 +114,11 @@ def train_and_evaluate(cfg: Config) -> nn.Module:
         data = dict(inputs=[torch.randint_like(image, 256, dtype=torch.uint8) for _ in range(2)],
                     data_samples=[DataSample().set_gt_label(label) for label in range(2)])
         model.train()
+        loss, _ = model.parse_losses(model(**model.data_preprocessor(data, True), mode='loss'))
+        loss.backward()  # each process of DDP waits for the gradient of each weight
+        idle = [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
+        assert bool(idle) == cfg.get('find_unused_parameters', False), idle
+        optim_wrapper.zero_grad()
         assert model.train_step(data, optim_wrapper)['loss'].isfinite()
         model.eval()
         with torch.no_grad():
@@ -131,7 +136,7 @@ def row(family: str) -> str:
     except SetupError as error:
         return f'{name} - | - | no: {error} |'
     before, after = complexity(cfg), complexity(network.cfg)
-    changes, (features, _, head) = network.changes['model'], network.findings
+    changes, (features, _, head, *_) = network.changes['model'], network.findings
     changed = [f'`{key}={value!r}`' for key, value in changes.get('backbone', {}).items()]
     if 'type' in changes['head']:
         changed.append(head.partition(',')[0])

@@ -75,7 +75,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
             raise SetupError('the config pools by covariance already: set method and reduced_channels of its neck')
         backbone = _map_settings(model.backbone, 'raw' if keep_class_token else 'featmap')
         new.merge_from_dict({'model.backbone': copy.deepcopy(backbone)})
-        outputs, kept = _dry_run(new, necks, keep_class_token)
+        outputs, kept, unused = _dry_run(new, necks, keep_class_token)
         source = ' with '.join(map(kind, (model.backbone, *kept)))
         channels, pixels, text = _layout(outputs[-1], source, model.head.get('in_channels'))
         if len(outputs) > 1:
@@ -119,7 +119,12 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
         neck = dict(_delete_=True, **neck)
     changes = dict(backbone=backbone, neck=neck, head=head) if backbone else dict(neck=neck, head=head)
     new.merge_from_dict({'model': copy.deepcopy(changes)})  # which takes _delete_ out of what it merges
-    return CovarianceNetwork(new, dict(model=changes), findings)
+    changes = dict(model=changes)
+    if unused and not cfg.get('find_unused_parameters'):
+        changes['find_unused_parameters'] = new.find_unused_parameters = True
+        findings.append(f'{unused} weight tensors of {kind(model.backbone)} do not enter the features: '
+                        'find_unused_parameters=True lets several GPUs train the others')
+    return CovarianceNetwork(new, changes, findings)
 
 
 def _class(part: dict) -> type | None:
@@ -166,9 +171,11 @@ def _build(part: dict) -> nn.Module:
     return module
 
 
-@torch.no_grad()
-def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Sequence[Tensor], list[dict]]:
-    """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks."""
+def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Sequence[Tensor], list[dict], int]:
+    """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks.
+
+    The number is that of the backbone's weight tensors that get no gradient from the last output.
+    """
     image, backbone = blank_image(cfg), _build(cfg.model.backbone)
     if keep_class_token and getattr(backbone, 'cls_token', None) is None:
         raise SetupError(f'{kind(cfg.model.backbone)} has no class token to keep')
@@ -189,7 +196,10 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
             break
         outputs = pooled
         kept.append(neck.to_dict())
-    return outputs, kept
+    if outputs[-1].requires_grad:
+        outputs[-1].sum().backward()
+    unused = sum(weight.requires_grad and weight.grad is None for weight in backbone.parameters())
+    return outputs, kept, unused
 
 
 def _is_map(output) -> bool:
@@ -283,7 +293,9 @@ def write_config(base: str, changes: dict, file: str) -> None:
         raise SetupError(f'{file} exists: delete it, or write another file')
     path.parent.mkdir(parents=True, exist_ok=True)
     parts = ',\n'.join(f'    {key}={_text(value)}' for key, value in changes['model'].items())
-    path.write_text(f'# {Path(base).stem} with covariance pooling.\n_base_ = {base!r}\nmodel = dict(\n{parts})\n')
+    others = ''.join(f'{key} = {_text(value)}\n' for key, value in changes.items() if key != 'model')
+    path.write_text(f'# {Path(base).stem} with covariance pooling.\n_base_ = {base!r}\n'
+                    f'model = dict(\n{parts})\n{others}')
 
 
 def _text(value) -> str:
