@@ -17,7 +17,7 @@ from mmengine.logging import MMLogger
 from mmgcp.analysis.probes import plot_probes
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.launch import load_config
-from mmgcp.apis.probing.comparison import HEADER, compare_probes
+from mmgcp.apis.probing.run import HEADER, compare_probes
 from mmgcp.apis.probing.training import PROBES
 from mmgcp.experiments.environment import environment
 from mmgcp.utils.reported import reported

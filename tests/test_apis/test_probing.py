@@ -132,6 +132,11 @@ def test_infinite_features_are_refused(network, photos, tmp_path, monkeypatch):
     (dict(default_scope='mmdet', model=dict(backbone=RESNET)), "this one is of scope 'mmdet'"),
     (dict(model=dict(type='TimmClassifier')), 'without model.backbone'),
     (dict(model=dict(backbone=RESNET)), 'names no pre-trained weights'),
+    # How MMPretrain draws the weights of Swin and ViT.
+    (dict(model=dict(backbone=RESNET, init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.02)])),
+     'names no pre-trained weights'),
+    (dict(model=dict(backbone=dict(RESNET, init_cfg=dict(type='Kaiming', layer='Conv2d')))),
+     'names no pre-trained weights'),
 ])
 def test_bad_configs(cfg, sentence):
     with pytest.raises(SetupError, match=sentence):

@@ -48,6 +48,8 @@ def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
     accuracy = float(re.search(r'accuracy/top1: ([\d.]+)', tested)[1])
     assert accuracy == pytest.approx(claimed, abs=0.006) and accuracy > 20  # chance is 8.3
 
+    other = workplace.run(*command, '--fraction', '0.5', fails=True)
+    assert 'Stopped: probes holds the probes of another command' in other
     again = workplace.run(*command[:-4], '--out', 'again', '--cache', 'cache')
     assert 'Features of' not in again
     assert again.splitlines()[-1].partition(':')[0] == best.partition(':')[0]
@@ -60,3 +62,17 @@ def test_bad_input(workplace, weights):
     output = workplace.run('probe.py', CLASSIFIER, weights, '--data', 'other', fails=True)
     assert re.search(r'Stopped: the \d+ class folders in other/val are not the \d+ of other/train: .*1 missing', output)
     assert 'Traceback' not in output
+    for settings, sentence in ((('--epochs', '0'), 'epochs=0 must be at least 1'),
+                               (('--fraction', '0.01'), 'fraction=0.01 leaves a class with a single photo')):
+        output = workplace.run('probe.py', CLASSIFIER, weights, '--data', ROOT, *settings, fails=True)
+        assert f'Stopped: {sentence}' in output and 'Features of' not in output  # before anything is computed
+    command = ('probe.py', CLASSIFIER, weights, '--data', ROOT, '--cache', 'bad')
+    output = workplace.run(*command, '--heads', '7', fails=True)
+    assert 'Stopped: heads=7 must be at least 1 and divide channels=' in output
+    assert output.count('Features of') == 1  # of the validation photos, and no probe is trained
+    image = sorted((workplace.folder / ROOT / 'train').glob('*/*'))[-1]
+    content = image.read_bytes()
+    image.write_bytes(content[:100])
+    output = workplace.run(*command, fails=True)
+    image.write_bytes(content)
+    assert re.search(rf'Stopped: [^\n]*{image.name}[^\n]*put a whole file there', output) and 'Traceback' not in output

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict, under_prefix
+from mmgcp.utils.checkpoint import assert_fits, load_state_dict, named_checkpoints, under_prefix
 from mmgcp.utils.errors import SetupError
 
 POINTERS = ('init_cfg', 'pretrained', 'checkpoint_path')  # settings that say where weights come from
@@ -74,7 +74,8 @@ def frozen_backbone(cfg: Config, checkpoint: str | None = None) -> FrozenBackbon
     model_cfg, checkpoint = copy.deepcopy(cfg.model.to_dict()), checkpoint or cfg.get('load_from')
     preprocessor = model_cfg.get('data_preprocessor') or dict(cfg.get('data_preprocessor') or {})
     named = {key: model_cfg[key] for key in POINTERS[:2] if model_cfg.get(key)}
-    if not checkpoint and not named and not any(model_cfg['backbone'].get(key) for key in POINTERS):
+    own = named_checkpoints(model_cfg) or [model_cfg['backbone'].get(key) for key in ('pretrained', 'checkpoint_path')]
+    if not checkpoint and not any(own):
         raise SetupError('the config names no pre-trained weights, and probes of random features tell nothing: give a '
                          'CHECKPOINT')
     settings = {key: value for key, value in model_cfg['backbone'].items() if key not in POINTERS}

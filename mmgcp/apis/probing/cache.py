@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
 from numpy.lib.format import open_memmap
 
+from mmgcp.apis.checks_images import check_images
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
 
@@ -42,10 +43,12 @@ def cached_features(backbone: FrozenBackbone, dataset: dict, path: str | Path, h
         workers (int): Processes that read images. Default: 1.
 
     Raises:
-        SetupError: If the files hold features of another network, preprocessing or data, or features are infinite.
+        SetupError: If the files hold features of another network, preprocessing or data, an image cannot be read, or
+            features are infinite.
     """
     init_default_scope('mmpretrain')
     images = DATASETS.build(dataset)
+    check_images(images, str(Path(dataset['data_root'], dataset.get('data_prefix', ''))))
     rows = [images.get_data_info(index) for index in range(len(images))]
     files = [(str(Path(row['img_path']).relative_to(dataset['data_root'])), Path(row['img_path']).stat().st_size)
              for row in rows]

@@ -79,6 +79,24 @@ class Result(NamedTuple):
         return sum(parameter.numel() for parameter in self.probe.parameters())
 
 
+def check_settings(labels: np.ndarray, seeds: Sequence[int], lrs: Sequence[float], epochs: int,
+                   fraction: float = 1) -> None:
+    """Check the settings of :func:`compare` against the labels of the training photos, before anything is computed.
+
+    Raises:
+        SetupError: If one is out of range, or the fraction leaves a class less than two photos.
+    """
+    for name, value, valid, rule in (
+            ('seeds', seeds, all(seed >= 0 for seed in seeds), 'be 0 or more'),
+            ('lrs', lrs, all(lr > 0 for lr in lrs), 'be above 0'), ('epochs', epochs, epochs >= 1, 'be at least 1'),
+            ('fraction', fraction, 0 < fraction <= 1, 'be above 0 and at most 1')):
+        if not valid:
+            raise SetupError(f'{name}={value} must {rule}')
+    if min(np.bincount(labels[draw_rows(labels, np.arange(len(labels)), fraction, seeds[0])])) < 2:
+        raise SetupError(f'fraction={fraction} leaves a class with a single photo, and one is held out to choose the '
+                         'learning rate: take a larger fraction')
+
+
 def draw_rows(labels: np.ndarray, rows: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Draw a share of each class, at least one of its rows."""
     generator = np.random.default_rng(seed)
@@ -134,12 +152,9 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
         **settings: Further arguments of :class:`Probe`.
 
     Raises:
-        SetupError: If the fraction is out of range or leaves a class less than two photos.
+        SetupError: As :func:`check_settings`.
     """
-    if not 0 < fraction <= 1:
-        raise SetupError(f'fraction={fraction} must be above 0 and at most 1')
-    if epochs < 1:
-        raise SetupError(f'epochs={epochs} must be at least 1')
+    check_settings(train.labels, seeds, lrs, epochs, fraction)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if name == 'linear' and not extra_tokens:  # a map of one pixel, its mean, spares reading all of them in each epoch
         train, val = (Features(data.values.mean((2, 3), np.float32, keepdims=True), data.labels)
@@ -152,9 +167,6 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
         return probe
 
     labelled = [draw_rows(train.labels, np.arange(len(train.labels)), fraction, seed) for seed in seeds]
-    if min(np.bincount(train.labels[labelled[0]])) < 2:
-        raise SetupError(f'fraction={fraction} leaves a class with a single photo, and one is held out to choose the '
-                         'learning rate: take a larger fraction')
     held = [draw_rows(train.labels, rows, HELD_OUT, seed) for rows, seed in zip(labelled, seeds, strict=True)]
     scores = {lr: statistics.mean(accuracy(trained(np.setdiff1d(rows, out), lr, seed), train, out)
                                   for rows, out, seed in zip(labelled, held, seeds, strict=True)) for lr in lrs}

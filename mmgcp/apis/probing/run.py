@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 from mmgcp.analysis.tables import save_table
 from mmgcp.datasets.class_folders import subfolders
+from mmgcp.utils.errors import SetupError
 
 from .backbone import frozen_backbone
 from .cache import cached_features
 from .photos import photo_loaders
 from .saving import save_probe
-from .training import Result, compare
+from .training import Probe, Result, check_settings, compare
 
 HEADER = ('probe', 'numbers', 'parameters', 'learning rate', 'held out (%)', 'accuracy (%)', 'spread', 'minutes')
 
@@ -32,26 +34,36 @@ def compare_probes(cfg: Config, checkpoint: str | None, data: str, names: Sequen
         names (Sequence[str]): Names in :data:`~mmgcp.apis.probing.training.PROBES`.
         cache (Path): Folder of the features.
         out (Path): Folder of the results.
-        made (dict): What ``probes.json`` is to say.
+        made (dict): What ``probes.json`` is to say, with the ``command``.
         half (bool): Keep the features in float16. Default: ``False``.
         **settings: Further arguments of :func:`~mmgcp.apis.probing.training.compare`.
 
     Raises:
-        SetupError: If network, photos, features or settings do not fit.
+        SetupError: If network, photos, features or settings do not fit, or ``out`` holds probes of another command.
     """
+    record = out / 'probes.json'
+    if record.is_file() and json.loads(record.read_text()).get('command') != made['command']:
+        raise SetupError(f"{out} holds the probes of another command ({record}): choose another folder with --out")
     backbone = frozen_backbone(cfg, checkpoint)
     loaders = photo_loaders(cfg, data)
     classes = subfolders(Path(data, 'train'))
-    features = {split: cached_features(backbone, loader['dataset'], cache / split, half,
-                                       loader.get('batch_size', 64), loader.get('num_workers', 1))
-                for split, loader in loaders.items()}
+    checked = {key: value for key, value in settings.items() if key in ('seeds', 'lrs', 'epochs', 'fraction')}
+    check_settings(DATASETS.build(loaders['train']['dataset']).get_gt_labels(), **checked)
+    probe_settings = {key: value for key, value in settings.items() if key not in checked}
+    features = {}
+    for split in ('val', 'train'):  # the smaller one first: what does not fit shows early
+        loader = loaders[split]
+        features[split] = cached_features(backbone, loader['dataset'], cache / split, half,
+                                          loader.get('batch_size', 64), loader.get('num_workers', 1))
+        for name in names:
+            Probe(name, features[split].values.shape[1:], backbone.extra_tokens, len(classes), **probe_settings)
     rows = []
     for name in names:
         start = time.perf_counter()
-        result = compare(name, *features.values(), backbone.extra_tokens, **settings)
+        result = compare(name, features['train'], features['val'], backbone.extra_tokens, **settings)
         rows.append(_row(result, time.perf_counter() - start))
         save_table(HEADER, rows, out / 'probes.csv')
-        (out / 'probes.json').write_text(json.dumps(made, indent=2) + '\n')
+        record.write_text(json.dumps(made, indent=2) + '\n')
         save_probe(result.probe, backbone, cfg, loaders['val'], classes, out)
         yield result, rows[-1]
 
