@@ -1,4 +1,4 @@
-"""How well a sample covariance is estimated and normalised, in numbers."""
+"""Diagnostics of the estimation and the normalisation of a sample covariance."""
 import torch
 from torch import Tensor
 
@@ -31,8 +31,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
     - ``pixels_below_channels``: 1 if there are fewer pixels than channels, else 0. Then ``S`` is singular: larger
       images, a higher resolution of the last stage or fewer reduced channels help.
 
-    The first four do not change if the features are multiplied by a constant. They are NaN for an image whose features
-    are not finite.
+    The first four do not depend on the scale of the features, and are NaN for an image with non-finite features.
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
@@ -74,7 +73,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
 
 
 def _eigenvalues(factor: Tensor) -> Tensor:
-    """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
+    """Eigenvalues of ``F F^T`` that can be non-zero, ascending, (B, min(C, N)); zero where below rounding."""
     with without_autocast(factor):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
     return zero_below_rounding(decompose(torch.linalg.eigvalsh, product))

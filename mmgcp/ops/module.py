@@ -69,7 +69,7 @@ class CovariancePooling(nn.Module):
                                check_finite=self.check_finite, **options)
 
     def _draw(self, state: State, channels: int, defaults: dict) -> None:
-        """Draw the method's state, and record the options that it depends on, defaults too."""
+        """Draw the method's state, and record the options that it depends on, including defaults."""
         for name in state.settings:
             self.options.setdefault(name, defaults[name])
         drawn = state.draw(channels, *(self.options[name] for name in state.settings))

@@ -1,4 +1,4 @@
-"""Covariance pooling: one entry for all methods."""
+"""Covariance pooling: one entry point for all methods."""
 import math
 
 import torch
@@ -22,7 +22,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         vector (bool): Whether to return the upper triangle of the matrix, row by row.
         scale_off_diagonal (bool): Whether to multiply the off-diagonal entries of that vector by sqrt(2), so that inner
             products of vectors equal those of the matrices.
-        check_finite (bool): Whether to refuse NaN and infinite features. For debugging: it waits for the GPU.
+        check_finite (bool): Whether to reject NaN and infinite features. For debugging: it synchronises with the GPU.
         **options: Options of the method, see :mod:`mmgcp.ops.methods`. Common ones: ``center`` (bool), false for the
             second moment in place of the covariance ``S``; ``shrinkage`` (float), ``gamma`` in
             ``(1 - gamma) S + gamma tr(S) I / C``; ``side`` (str), ``'covariance'`` to work on C x C matrices,

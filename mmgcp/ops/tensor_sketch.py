@@ -36,7 +36,7 @@ def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: i
     On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
     only to rounding.
     """
-    # Its graph would give other values.
+    # The exported graph would give wrong values.
     if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
         raise NotImplementedError("PyTorch's older ONNX exporter cannot sum over repeated indices, as "
                                   "method='compact_bilinear' does: export with torch.onnx.export(..., dynamo=True)")
