@@ -41,7 +41,7 @@ class CorruptionError(BaseMetric):
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.
-        clean (bool): Take all samples for clean images, which then need no tags. Default: False.
+        clean (bool): Treat all samples as clean images, which then need no tags. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
@@ -71,7 +71,7 @@ class CorruptionError(BaseMetric):
         meta = self.dataset_meta or {}
         readable = [sample for sample in data_samples if not sample.get('unreadable')]
         wrong = iter(_wrong(readable, meta.get('classes'), meta.get('labels')))
-        # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
+        # One entry per image, readable or not: MMEngine truncates the gathered results to the length of the data.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = None if sample.get('unreadable') else next(wrong)
             self.results.append((corruption, severity, str(sample.get('img_path', 'an image')), outcome))
@@ -120,9 +120,9 @@ class CorruptionError(BaseMetric):
 
 
 def _wrong(samples: Sequence[dict], classes: Sequence[str] | None, known: Sequence[int] | None) -> list[bool]:
-    """Whether the class with the highest score, of those that are ``known`` to occur, is not the label.
+    """Whether each sample is misclassified, by the scores of the classes that are ``known`` to occur.
 
-    Of equal scores, the first counts.
+    Ties go to the first class.
     """
     if not samples:
         return []

@@ -64,7 +64,7 @@ class PerturbationStability(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record the tags and the stability of each sequence (None if unreadable)."""
-        # One entry per sequence, readable or not: MMEngine cuts the results of all processes to their number.
+        # One entry per sequence, readable or not: MMEngine truncates the gathered results to the length of the data.
         for samples in _split(data_samples):
             perturbation, name, difficulty = read_tags(samples[0], ('perturbation', 'sequence', 'difficulty'))
             self._check(perturbation, difficulty)

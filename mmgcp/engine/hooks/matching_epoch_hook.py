@@ -111,14 +111,14 @@ class MatchingEpochHook(Hook):
         return final
 
     def _begin(self, runner, key):
-        """Return the last step that this work directory did not train, where older logs are of another training."""
+        """Return the step at which training in this work directory began; older logs belong to another training."""
         source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
         if source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve():
             runner.message_hub.update_info(key, self._step(runner))  # every checkpoint saves it
         return runner.message_hub.get_info(key, 0)
 
     def _logged(self, runner):
-        """Return the validations in the log of a resumed training, if there is one."""
+        """Return the validations in the log of a resumed training, empty if there are none."""
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)
         except ValueError as error:  # resumed from another work directory, or not validated before

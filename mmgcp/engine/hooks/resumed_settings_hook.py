@@ -1,4 +1,4 @@
-"""Hook that lets changed settings count when a training resumes."""
+"""Hook that applies changed settings when a training resumes."""
 import copy
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ class ResumedSettingsHook(Hook):
         self.saved = checkpoint.get('param_schedulers') or []
 
     def before_train(self, runner: Runner) -> None:
-        """Restore the settings of the config, if they have changed, and say so."""
+        """Restore the settings of the config if they have changed, and log the changes."""
         schedulers, by_iteration = runner.param_schedulers or [], isinstance(runner.train_loop, IterBasedTrainLoop)
         epochs, length = (1, runner.iter) if by_iteration else (runner.epoch, len(runner.train_dataloader))
         for scheduler, old, new in zip(schedulers, self.saved, self.schedulers, strict=False):

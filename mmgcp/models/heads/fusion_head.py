@@ -11,7 +11,7 @@ FUSIONS = ('sum', 'concat', 'loss')
 
 @MODELS.register_module()
 class FusionClsHead(LinearClsHead):
-    """Classify by the two outputs of :class:`FirstAndSecondOrderPooling` (So-ViT, Xie et al., 2021).
+    """Classifier on the two outputs of :class:`FirstAndSecondOrderPooling` (So-ViT, Xie et al., 2021).
 
     Args:
         num_classes (int): Number of classes.

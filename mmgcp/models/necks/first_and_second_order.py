@@ -50,7 +50,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
 
         Raises:
             ValueError: If a tuple holds more than one feature map, or a map is to have a class token.
-            SetupError: If there is one pixel or token alone, whose covariance is zero.
+            SetupError: If there is only one pixel or token, whose covariance is zero.
         """
         if isinstance(inputs, tuple):
             if len(inputs) != 1:
