@@ -167,7 +167,7 @@ def _disk_space(folder, recipe, number, image):
 
 
 def _outcomes(work: Callable, tasks: Iterable, workers: int) -> Iterator:
-    """Results of all tasks in order, of this or of several processes."""
+    """Yield the results of all tasks in order, computed in this process or in several."""
     if not workers:
         yield from map(work, tasks)
         return

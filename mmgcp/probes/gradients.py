@@ -135,11 +135,11 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
     It minimises the cross-entropy summed over the images, plus half the squared length of all weights and biases, for
     features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
-    prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
-    image changes its own scores by no more than its residuals, whatever the number of channels.
+    prior. Without a prior, a head with more channels than images fits all images, and the gradient vanishes; with it,
+    an image changes its own scores by no more than its residuals, whatever the number of channels.
 
-    From averaged features (n, D) and probabilities of the classes (n, K); the head, in float64, takes features as they
-    are, not normalised.
+    ``features`` are averages (n, D), ``targets`` class probabilities (n, K). The head, in float64, takes features that
+    are not normalised.
     """
     features, targets = features.double(), targets.double()
     mean = features.mean(0)

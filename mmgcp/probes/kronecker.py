@@ -1,9 +1,9 @@
 r"""Kronecker-factored blocks of the Fisher information matrix, one per layer.
 
 A layer with weights ``W`` (a row per output, the bias as last column) computes ``s_t = W a_t`` at the positions ``t``
-of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t``, the gradient of the
-example's own loss in ``s_t``, that in ``W`` is ``sum_t g_t a_t^T``, and the block of the Fisher matrix is approximated
-by (K-FAC, Martens & Grosse, ICML 2015; KFC for convolutions, Grosse & Martens, ICML 2016)
+of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t`` the gradient of the
+example's own loss with respect to ``s_t``, that with respect to ``W`` is ``sum_t g_t a_t^T``, and the block of the
+Fisher matrix is approximated by (K-FAC, Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016)
 
     F  =  A (x) G,    A = E[sum_t a_t a_t^T],    G = E[mean_t g_t g_t^T],
 
@@ -75,8 +75,8 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
     ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
     over that of G, so that both are damped equally. Their Kronecker product is about ``(A (x) G + damping I)^-1``. A
-    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. A ValueError says if a factor is not
-    finite, or with damping not positive definite in its precision.
+    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. Raises a ValueError if a factor is
+    not finite, or not positive definite after damping.
     """
     scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
     if not all(bool(scale.isfinite()) for scale in scales):

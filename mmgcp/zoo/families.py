@@ -17,8 +17,8 @@ from torch import nn
 
 class Family(NamedTuple):
     """Networks of one design. All but the first two fields are for conversion from and to torchvision."""
-    title: str  # in messages and, before GAP or GCP, of the collections
-    networks: Mapping[str, str]  # torchvision's function or, if there is none, '' by the first part of configs' names
+    title: str  # in messages and in names of collections, 'ResNet GCP'
+    networks: Mapping[str, str]  # torchvision's function, '' for none, by the first part of config names
     # A tensor that all networks of the family have, and no others: its names in torchvision and in MMPretrain.
     landmarks: tuple[str, ...] = ()
     modules: Mapping[str, str] = {}  # MMPretrain's names by torchvision's, where they differ

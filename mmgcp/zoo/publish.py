@@ -31,7 +31,7 @@ def publish_backbone(filename: str, out: str) -> Published:
     """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
-    Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
+    From a checkpoint saved with ``EMAHook``, the averaged weights are published.
 
     The checkpoint, of a classifier or detector, is a file or ``workdir://NAME``. ``out`` is the path of the new file
     without suffix, or a folder for a file named after the checkpoint.

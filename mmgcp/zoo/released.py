@@ -162,7 +162,7 @@ def _rename(tensors, filename):
 
 
 def _recognise(tensors, arch, filename):
-    """Find the network with these tensors; what they do not show is as in the config."""
+    """Identify the network of these tensors; what they do not show is as in the config."""
 
     def size(name, default):
         return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default
