@@ -71,7 +71,7 @@ def without_weights(part: dict | list) -> dict | list:
 
 
 def scope_of(cfg: Config) -> DefaultScope:
-    """Return a context in which the types of a config are found, MMPretrain's unless it says others."""
+    """Return a context with the default scope of a config, MMPretrain's if it sets none."""
     return DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
 
 

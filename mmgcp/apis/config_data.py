@@ -1,4 +1,4 @@
-"""Data sets that a config names, and where their labels lie."""
+"""Find the data sets that a config names, and their labels."""
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 

@@ -47,7 +47,7 @@ def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tup
 def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
     """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
 
-    Beside it the checkpoint's ``meta`` with the trained ``epoch`` and ``iter`` is returned, or an empty dict.
+    Also returns the checkpoint's ``meta``, with the trained ``epoch`` and ``iter``, or an empty dict.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))

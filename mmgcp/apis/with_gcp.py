@@ -1,4 +1,4 @@
-"""Pool the features of any classifier by covariance: what has to change in its config, found by a dry run."""
+"""Add covariance pooling to the config of any classifier; a dry run finds the necessary changes."""
 import copy
 import inspect
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from mmgcp.utils.errors import SetupError
 from .complexity import blank_image, scope_of, without_weights
 from .config_data import kind
 
-# Heads that are not one linear layer: the head of one layer that is trained alike, and the settings that both have.
+# Heads other than one linear layer: the linear head with the same loss, and the settings that both have.
 LINEAR_SETTINGS = ('loss', 'topk', 'cal_acc')
 LINEAR_HEADS = {
     **dict.fromkeys(('ClsHead', 'StackedLinearClsHead', 'VigClsHead', 'VisionTransformerClsHead', 'DeiTClsHead',
@@ -30,7 +30,7 @@ LINEAR_HEADS = {
 class CovarianceNetwork(NamedTuple):
     """A classifier that pools by covariance."""
     cfg: Config
-    changes: dict  # from the config before, as a config that inherits writes them
+    changes: dict  # to the given config, as an inheriting config writes them
     findings: list[str]  # what was found and changed, a line each
 
 
@@ -83,7 +83,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
                 raise SetupError(f'{source} returns {len(outputs)} feature maps, and covariance pooling takes one: set '
                                  'model.backbone.out_indices to the last stage')
             backbone['out_indices'] = [model.backbone.out_indices[-1]]  # the one that heads read
-        if pixels == 1 and method != 'gaussian':  # which has the mean, too
+        if pixels == 1 and method != 'gaussian':  # which has the mean as well
             raise SetupError(f'{source} returns {text}, and the covariance of one pixel is zero: take larger images, '
                              'or smaller strides')
         if reduced_channels is None:
@@ -118,7 +118,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     elif 'neck' in model:
         neck = dict(_delete_=True, **neck)
     changes = dict(backbone=backbone, neck=neck, head=head) if backbone else dict(neck=neck, head=head)
-    new.merge_from_dict({'model': copy.deepcopy(changes)})  # which takes _delete_ out of what it merges
+    new.merge_from_dict({'model': copy.deepcopy(changes)})  # removes _delete_ from its argument
     return CovarianceNetwork(new, dict(model=changes), findings)
 
 
@@ -162,13 +162,13 @@ def _build(part: dict) -> nn.Module:
         module = MODELS.build(without_weights(part))
     except Exception as error:
         raise SetupError(f'{kind(part)} cannot be built from the config: {type(error).__name__}: {error}') from error
-    module.eval()  # which returns nothing in MMPretrain's backbones
+    module.eval()  # returns None in MMPretrain's backbones
     return module
 
 
 @torch.no_grad()
 def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Sequence[Tensor], list[dict]]:
-    """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks."""
+    """Run the backbone and the first necks, until one pools, on one image; return the outputs and these necks."""
     image, backbone = blank_image(cfg), _build(cfg.model.backbone)
     if keep_class_token and getattr(backbone, 'cls_token', None) is None:
         raise SetupError(f'{kind(cfg.model.backbone)} has no class token to keep')
@@ -182,7 +182,7 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
     for neck in necks:
         try:
             pooled = _build(neck)(outputs)
-        except Exception:  # made for the vectors that the backbone no longer returns
+        except Exception:  # it expects the vectors that the backbone no longer returns
             break
         pooled = pooled if isinstance(pooled, Sequence) else (pooled, )
         if not all(map(_is_map, pooled)):
@@ -217,7 +217,7 @@ def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int
 
 
 def _linear_head(model: dict, width: int) -> dict:
-    """Changes that make the head one linear layer that reads so many numbers."""
+    """Changes that turn the head into one linear layer with ``width`` inputs."""
     head = model['head']
     with torch.device('meta'):
         layers = [layer for layer in _build(head).modules() if isinstance(layer, nn.Linear)]
@@ -236,7 +236,7 @@ def find_config(name: str) -> tuple[str, Path]:
     """Find a config by path or as ``mmpretrain::NAME`` or ``mmgcp::NAME``, with or without folders and ``.py``.
 
     Returns:
-        tuple[str, Path]: What another config has to inherit, wherever it lies, and the path.
+        tuple[str, Path]: The ``_base_`` for a config in any folder that inherits from it, and its path.
 
     Raises:
         SetupError: If there is no such config, or it is one with Python imports, which ``_base_`` cannot name.

@@ -1,4 +1,4 @@
-"""Frozen backbone of a classifier's config, as probes need it: with all its tokens or pixels."""
+"""Build frozen backbones for probes, with all tokens or pixels as their output."""
 import copy
 import hashlib
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class FrozenBackbone(NamedTuple):
 
     @torch.no_grad()
     def features(self, batch: dict) -> Tensor:
-        """Features of a batch of a data loader: a map (B, C, H, W), or tokens (B, N, C) with the class token first.
+        """Compute the features of a batch: a map (B, C, H, W), or tokens (B, N, C) with the class token first.
 
         Raises:
             SetupError: If the backbone gives several stages, pooled vectors, or tokens with no known class token.

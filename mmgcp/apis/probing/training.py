@@ -15,7 +15,7 @@ from .cache import Features
 
 # Probes, and the out_type of a backbone with a class token that each reads.
 PROBES = dict(linear='cls_token', gcp='featmap', moment='raw', attentive='featmap')
-HELD_OUT = 0.1  # share of the training photos that chooses the learning rate
+HELD_OUT = 0.1  # share of the training photos on which the learning rate is chosen
 WEIGHT_DECAY = 1e-4
 
 
@@ -60,7 +60,7 @@ class Probe(nn.Module):
 
 
 class Result(NamedTuple):
-    """What a probe reached.
+    """Result of a probe.
 
     Attributes:
         probe (Probe): The one trained with the first seed.
@@ -120,12 +120,12 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
             epochs: int, fraction: float = 1, **settings) -> Result:
     """Choose the learning rate of a probe on a tenth of the training photos, then train on all of them and test.
 
-    A seed draws the labelled photos, those held out, initial weights and order.
+    Each seed draws its own labelled photos, held-out photos, initial weights and order.
 
     Args:
         name (str): A name in :data:`PROBES`.
         train (Features): Training photos.
-        val (Features): Photos that test.
+        val (Features): Validation photos.
         extra_tokens (int): See :class:`Probe`.
         seeds (Sequence[int]): Random seeds.
         lrs (Sequence[float]): Learning rates to choose from.
@@ -134,14 +134,14 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
         **settings: Further arguments of :class:`Probe`.
 
     Raises:
-        SetupError: If the fraction is out of range or leaves a class less than two photos.
+        SetupError: If ``fraction`` or ``epochs`` is out of range, or a class has fewer than two labelled photos.
     """
     if not 0 < fraction <= 1:
         raise SetupError(f'fraction={fraction} must be above 0 and at most 1')
     if epochs < 1:
         raise SetupError(f'epochs={epochs} must be at least 1')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    if name == 'linear' and not extra_tokens:  # a map of one pixel, its mean, spares reading all of them in each epoch
+    if name == 'linear' and not extra_tokens:  # averaged once rather than in each epoch
         train, val = (Features(data.values.mean((2, 3), np.float32, keepdims=True), data.labels)
                       for data in (train, val))
 

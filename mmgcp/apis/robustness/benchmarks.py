@@ -261,7 +261,7 @@ def _perturbed_sets(benchmark, dataloader):
 
 
 def _file_pipeline(benchmark, clean):
-    """Pipeline of files: without the steps in between, if they were resized and cropped before they were corrupted."""
+    """Pipeline for files, without the steps in between if the files were resized and cropped before corruption."""
     pipeline, pack = _split(clean, 'PackInputs')
     return [*(pipeline if benchmark.form.classes or benchmark.resize_again else pipeline[:1]), pack]
 
