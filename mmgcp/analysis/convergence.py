@@ -1,7 +1,7 @@
 """How fast networks converge: the curves of Figs. 1 and 3 and the matching epochs of Table 2 (Wang et al., CVPR 2020).
 
 The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
-epoch. Metrics are better when higher.
+epoch. Higher metrics are better.
 """
 import operator
 import warnings
@@ -40,7 +40,7 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', refere
     ``metric`` is a validation metric; ``reference`` is the name of the run to match, by default the first one.
 
     Raises:
-        ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
+        ValueError: If a run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
     reference = matched_run(runs, metric, reference)
     digits = decimals(reference.final(metric))
@@ -147,15 +147,15 @@ def _mark_match(ax, epoch, value, color, height):
 
 def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                         reference: str | None = None) -> list[Run]:
-    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
+    """Read runs, some of which may be unfinished; leave out those without a validation yet, with a warning.
 
     Raises:
-        ValueError: If no run has been validated, the first has not and is the reference, as it is by default, or as
+        ValueError: If no run has been validated, or not the first, which is the default reference; or as
             :func:`~mmgcp.utils.logs.read_runs`.
     """
     validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
     if not any(validated) or (reference is None and not validated[0]):
-        return read_runs(work_dirs[:1])  # which tells what is missing
+        return read_runs(work_dirs[:1])  # raises the error that says what is missing
     for work_dir in compress(work_dirs, map(operator.not_, validated)):
         warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
     runs = read_runs(list(compress(work_dirs, validated)), labels and list(compress(labels, validated)))

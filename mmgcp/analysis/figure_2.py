@@ -1,4 +1,4 @@
-"""How smooth the loss is along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
+"""Smoothness of the loss along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
 
 ``mmgcp.LandscapeHook`` measures the loss along the gradient (Eq. 3), the distance between the gradients there and here
 (Eq. 4), and that distance over the length of the step, whose maximum is the effective beta-smoothness of Santurkar et
@@ -31,7 +31,7 @@ class LandscapeLog:
     """The landscape along one training, however often it was interrupted: n measurements, k step sizes."""
     name: str  # of the run in tables and legends
     at: str  # place in the network: 'stem', 'image', 'weights', ...
-    layer: str  # that this is
+    layer: str  # name of the layer there
     direction: str  # 'ascent' or 'descent' along the gradient
     images: int | None  # of the batch whose mean loss is differentiated; None if it was not recorded
     step_sizes: np.ndarray  # (k,), ascending, in the unit of learning rates
@@ -58,7 +58,7 @@ class LandscapeLog:
         """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
         values = getattr(self, quantity)
         values = np.where(np.isfinite(values), values, np.nan)
-        return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # which pass over NaN
+        return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # both skip NaN
 
     def ranges(self, quantity: str) -> np.ndarray:
         """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""

@@ -79,7 +79,7 @@ class RobustnessSummary(NamedTuple):
 
     @property
     def headline(self) -> 'RobustnessSummary':
-        """The summary with the clean error and the first other metric alone, one number for the benchmark."""
+        """The summary with only the clean error and the first other metric, one number for the benchmark."""
         names = [name for name in self.metrics if name != 'clean error']
         return self._replace(metrics={name: value for name, value in self.metrics.items() if name not in names[1:]})
 
@@ -160,7 +160,7 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 
 
 def _by_image(records, reference):
-    """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
+    """Metrics as arrays over photos: the formulas are linear, so they apply to single photos as to means."""
     outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
     if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
         return {}
@@ -254,7 +254,7 @@ def _summarise(result, reference, measured):
 
 
 def _errors(sets, reference):
-    """Errors of corruptions at severities, or else of sets of photos, each for itself."""
+    """Errors by corruption and severity, or of each set of photos."""
     if any('/' in name for name in sets):
         return _corruption_errors(sets, reference)
     errors = {name: {'error': 100 * entry['error']} for name, entry in sets.items()}
@@ -331,7 +331,7 @@ def _in_order(names):
 
 
 def _listing(names):
-    """Names of sets, those of a corruption in all five severities in one."""
+    """Names of sets; all five severities of a corruption are joined."""
     severities = {}
     for name in sorted(names):
         corruption, _, severity = name.partition('/')

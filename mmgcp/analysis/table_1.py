@@ -1,4 +1,4 @@
-"""Gradients of GAP, GCP and GAP with K-FAC by the same weights: Table 1 in numbers (Wang et al., CVPR 2020).
+"""Gradients of GAP, GCP and GAP with K-FAC for the same weights: Table 1 in numbers (Wang et al., CVPR 2020).
 
 Records are those of ``compare_gradients.py``, one per checkpoint of a training: ``checkpoint``, the iterations trained
 until then, ``iter``, and in ``rows``, per row of the table, what :class:`mmgcp.probes.gradients.Row` holds. The first

@@ -1,4 +1,4 @@
-"""Table 2 of the paper (Wang et al., CVPR 2020) from work directories: what was trained how, and what it reached.
+"""Table 2 of the paper (Wang et al., CVPR 2020): settings and results of trainings, from work directories.
 
 :func:`mmgcp.apis.trainings.read_trainings` reads them.
 """
@@ -19,7 +19,7 @@ class TrainedRun:
     """A run, and how it was trained.
 
     ``lr`` is the setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
-    schedulers and the first rate; after 'K-FAC' where this optimises.
+    schedulers and the first rate; prefixed by 'K-FAC' if that is the optimizer.
     """
     run: Run
     network: str  # its backbone: 'ResNet-18'

@@ -120,7 +120,7 @@ class Job:
 def jobs_of(plan: Plan) -> list[Job]:
     """List all jobs of a plan: trainings seed by seed, in the order of the plan, then the measurements.
 
-    A plan that is cut off has thereby covered as much as possible.
+    So an interrupted plan has covered as many trainings as possible.
     """
     seeds = sorted({seed for training in plan.trainings for seed in training.seeds or plan.seeds})
     trainings = [Job(plan, training, seed) for seed in seeds for training in plan.trainings

@@ -52,7 +52,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Trainings and measurements, run in this order as far as they do not wait for one another.
+    """Trainings and measurements, run in this order except where one has to wait for another.
 
     Attributes:
         title (str): What the plan compares, in one sentence.

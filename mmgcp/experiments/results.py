@@ -1,4 +1,4 @@
-"""Write and read the files of results: what a job logged or measured, below a line that says how it was made."""
+"""Write and read result files: what a job logged or measured, after a line that records how."""
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,7 +48,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
-    """Read the logs of those of a plan's trainings that have any, by training and seed, in the order of the plan."""
+    """Read the logs of the trainings of a plan that have any, by training and seed, in the order of the plan."""
     logs = {training.name: {} for training in plan.trainings}
     for job in jobs_of(plan):
         if not job.measurement and (results / job.result).is_file():

@@ -59,9 +59,9 @@ def resolved(checkpoint: str) -> str:
 
 @CheckpointLoader.register_scheme(prefixes=('', WORKDIR_SCHEME), force=True)
 def load_from_file(filename: str, map_location=None) -> dict:
-    """Load a local file, or ``workdir://NAME``, as data; MMEngine's loader would run what a crafted file says.
+    """Load a local file, or ``workdir://NAME``, as data; MMEngine's loader would execute code in a crafted file.
 
-    Data are tensors, arrays, numbers and text. ``module.`` before each name, as DDP saves them, is taken off.
+    Data are tensors, arrays, numbers and text. The prefix ``module.`` that DDP adds to all names is removed.
     """
     path = Path(resolved(filename)).expanduser()
     if not path.is_file():
@@ -75,7 +75,7 @@ def load_from_file(filename: str, map_location=None) -> dict:
 
 
 def _unwrapped(checkpoint):
-    """The checkpoint, or bare state dict, without ``module.`` before each of its tensors' names."""
+    """Remove ``module.`` from the tensor names of a checkpoint or bare state dict, if all names have it."""
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state_dict, dict) or not all(str(name).startswith('module.') for name in state_dict):
         return checkpoint
@@ -90,7 +90,7 @@ def load_from_address(filename: str, map_location=None) -> dict:
     path = folder / Path(urlparse(filename).path).name
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        # Processes may download at once: each moves its own whole file into place.
+        # Several processes may download at once: each moves a complete file of its own into place.
         torch.hub.download_url_to_file(filename, str(path))
     return load_from_file(str(path), map_location)
 
@@ -186,7 +186,7 @@ def _shapes(state_dict: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
-    """Where a checkpoint has the tensors of a module, or those of one of its parts."""
+    """Say where a checkpoint has the tensors of a module, or those of one of its parts."""
     shapes = _shapes(state_dict)
     if not shapes:
         return 'It holds no tensors at all'

@@ -33,7 +33,7 @@ from .errors import SetupError
 from .mmcv_operators import compile_command
 
 _ops = torch.ops.torchvision
-MANY = 2048  # boxes, from which on looking for groups that lie apart saves time
+MANY = 2048  # number of boxes from which splitting them into disjoint groups saves time
 # mmcv's names of torchvision's last arguments, in their order.
 GEOMETRY = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
 MODULATED_GEOMETRY = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')

@@ -38,7 +38,7 @@ def read_records(path: str | Path) -> Records:
 
 
 def matching_records(path: str | Path, settings: dict) -> list[dict]:
-    """Read the measurements of a file, of which there are none if it is missing; a ValueError names other settings."""
+    """Read the measurements of a file, none if it is missing; a ValueError says which settings differ, if any."""
     path = Path(path)
     known = read_records(path) if path.is_file() and path.stat().st_size else Records(settings, [])
     if known.records and known.settings != json.loads(json.dumps(settings)):

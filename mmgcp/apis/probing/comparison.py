@@ -23,7 +23,7 @@ def compare_probes(cfg: Config, checkpoint: str | None, data: str, names: Sequen
                    made: dict, half: bool = False, **settings) -> Iterator[tuple[Result, list[str]]]:
     """Train probes one after the other; yield each result with its row of the table, once its files are written.
 
-    ``out`` gets a config and a checkpoint per probe, ``probes.csv``, and ``probes.json``, which says how they were made.
+    ``out`` gets a config and a checkpoint per probe, ``probes.csv`` and ``probes.json``, which says how they were made.
 
     Args:
         cfg (Config): Config of the classifier whose backbone is used.
