@@ -55,7 +55,7 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', refere
 
 
 def matching_cell(run: Run, reference: Run, metric: str) -> str:
-    """The matching epoch of a run, and its difference from the full training of the reference, as in Table 2."""
+    """Return the matching epoch of a run, and its difference from the reference's full training, as in Table 2."""
     if run is reference:
         return 'N/A'
     epochs, values = reference.curve(metric)

@@ -37,7 +37,7 @@ class CurvatureLog:
         return self.records[0]['unit']
 
     def column(self, key: str) -> np.ndarray:
-        """One number per checkpoint, (n,) float64."""
+        """Return one number per checkpoint, (n,) float64."""
         return np.array([record[key] for record in self.records], dtype=np.float64)
 
     @property

@@ -55,18 +55,18 @@ class LandscapeLog:
         return np.isfinite(self.losses) & np.isfinite(self.distances)
 
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
+        """Return minimum and maximum, (n,) each, of a quantity's finite values over the step sizes; NaN without any."""
         values = getattr(self, quantity)
         values = np.where(np.isfinite(values), values, np.nan)
         return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # both skip NaN
 
     def ranges(self, quantity: str) -> np.ndarray:
-        """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""
+        """Return maximum minus minimum over the step sizes, (n,); for 'smoothness' the maximum."""
         low, high = self.bounds(quantity)
         return high if quantity == 'smoothness' else high - low
 
     def later_range(self, quantity: str) -> float:
-        """Geometric mean of :meth:`ranges` after the first one, of the untrained network; NaN if there are none."""
+        """Return the geometric mean of :meth:`ranges` without the first, of the untrained network; NaN if empty."""
         values = self.ranges(quantity)[1:]
         values = values[np.isfinite(values) & (values > 0)]
         return float(np.exp(np.log(values).mean())) if len(values) else float('nan')
@@ -139,7 +139,7 @@ def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | Non
 
 
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
-    """The figure in numbers: names of the columns, and a row per run.
+    """Tabulate the figure: names of the columns, and a row per run.
 
     Ranges are maximum minus minimum over the step sizes, beta is the maximum: 'first' at the first measurement, 'later'
     the geometric mean over all others. They are of finite values; the share of the others has a column.
@@ -213,7 +213,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Pat
 
 
 def _common_settings(settings):
-    """Settings of the starts of a run, by file, which must agree."""
+    """Return the settings of the starts of a run, given by file, which must agree."""
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):

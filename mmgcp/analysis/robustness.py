@@ -69,7 +69,7 @@ class RobustnessSummary(NamedTuple):
     images: dict[str, np.ndarray]  # (n,) values of the photos, whose means are the metrics, as of per_image()
 
     def label(self, metric: str) -> str:
-        """Name of a metric, with the benchmark unless it is in the paper, and marked if it is not over all sets."""
+        """Name a metric, with the benchmark unless it is in the paper, and marked if it is not over all sets."""
         if metric == 'clean error':
             return metric
         title = ' '.join(filter(None, (BENCHMARKS[self.result.benchmark].title, metric)))
@@ -160,7 +160,7 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 
 
 def _by_image(records, reference):
-    """Metrics as arrays over photos: the formulas are linear, so they apply to single photos as to means."""
+    """Compute metrics per photo: the formulas are linear, so they apply to single photos as to means."""
     outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
     if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
         return {}
@@ -179,7 +179,7 @@ def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str)
 
 
 def _photos_of(records):
-    """Checksums of the photos' names, by set."""
+    """Return checksums of the photos' names, by set."""
     return {record['set']: (record.get('outcomes') or {}).get('photos') for record in records}
 
 
@@ -227,7 +227,7 @@ def check_comparable(results: Sequence[RobustnessResult]) -> None:
 
 
 def _check_complete(result, partial):
-    """Names of the benchmark's sets that a network was measured on."""
+    """Check a network's measurements, and return the names of the benchmark's sets among them."""
     for name, entry in result.sets.items():
         for key, value in entry.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -254,7 +254,7 @@ def _summarise(result, reference, measured):
 
 
 def _errors(sets, reference):
-    """Errors by corruption and severity, or of each set of photos."""
+    """Compute errors by corruption and severity, or of each set of photos."""
     if any('/' in name for name in sets):
         return _corruption_errors(sets, reference)
     errors = {name: {'error': 100 * entry['error']} for name, entry in sets.items()}
@@ -289,7 +289,7 @@ def _stability(sets, reference):
 
 
 def _precision(result):
-    """P (clean), mPC (mean over corruptions) and rPC (their quotient in %) of Michaelis et al., arXiv:1907.07484."""
+    """Compute P (clean), mPC (mean over corruptions) and rPC (quotient in %) of Michaelis et al., arXiv:1907.07484."""
     sets = {name: _reported(entry) for name, entry in result.sets.items()}
     names = [metric for metric in next(iter(sets.values()))
              if 'mAP' in metric and all(metric in entry for entry in sets.values())]
@@ -317,7 +317,7 @@ def _reported(entry):
 
 
 def _by_corruption(sets, metric):
-    """Values of a metric, ``{corruption: {severity: value}}``."""
+    """Collect the values of a metric, ``{corruption: {severity: value}}``."""
     values = {}
     for name, entry in sets.items():
         corruption, _, severity = name.partition('/')
@@ -331,7 +331,7 @@ def _in_order(names):
 
 
 def _listing(names):
-    """Names of sets; all five severities of a corruption are joined."""
+    """Join names of sets, all five severities of a corruption in one."""
     severities = {}
     for name in sorted(names):
         corruption, _, severity = name.partition('/')

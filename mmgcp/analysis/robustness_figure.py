@@ -103,7 +103,7 @@ def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
 
 
 def _lines(networks: Sized) -> int:
-    """Lines of a legend with three networks each."""
+    """Count the lines of a legend with three networks each."""
     return -(-len(networks) // 3)
 
 

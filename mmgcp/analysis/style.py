@@ -56,7 +56,7 @@ def looks_of(names: Iterable[str]) -> dict[str, dict]:
 
 
 def _look(name, number):
-    """Number of the colour (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
+    """Choose colour number (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
     name = re.sub(r'w/o |[ -]', lambda match: 'wo_' if match[0] == 'w/o ' else '_', name.lower())
     pooling = next((POOLINGS[key] for key in POOLINGS if re.search(f'(?<![a-z]){key}(?![a-z])', name)), None)
     schedule = re.search(f"lr_({'|'.join(SCHEDULES)})", name)

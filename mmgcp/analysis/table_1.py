@@ -71,7 +71,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
 
 
 def _in_order(records):
-    """The last record of each iteration, by ascending iteration; all must have the same rows."""
+    """Select the last record of each iteration, by ascending iteration; all must have the same rows."""
     if not records:
         raise ValueError('There are no measured gradients: measure those of a checkpoint first.')
     last = {record['iter']: record for record in records}

@@ -67,5 +67,5 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
 
 
 def _final(run, metric):
-    """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
+    """Return the value at the last validation; None if the run does not measure the metric, or it is NaN."""
     return None if metric not in run.metrics or math.isnan(run.final(metric)) else run.final(metric)

@@ -46,5 +46,5 @@ def arrow(difference: float, digits: int) -> str:
 
 
 def decimals(value: float) -> int:
-    """Usual number of decimals: 2 for per cent (71.58), 3 for shares (0.366)."""
+    """Choose the usual number of decimals: 2 for per cent (71.58), 3 for shares (0.366)."""
     return 2 if value > 1 else 3

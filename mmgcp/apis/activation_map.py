@@ -68,7 +68,7 @@ def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor
 
 
 def _pooling(model: ImageClassifier) -> tuple[nn.Module, float, bool]:
-    """Layer that pools, degree of the score in the products of its input, and whether it subtracts the mean."""
+    """Find the layer that pools, the degree of the score in its input products, and whether it is centred."""
     if not isinstance(model.head, LinearClsHead):
         raise SetupError(f'a map needs a linear classifier, and {type(model.head).__name__} is none')
     layers = [layer for layer in (model.neck.modules() if model.with_neck else ())

@@ -137,7 +137,7 @@ def _count_images(batches):
 
 
 def _fingerprint(batches):
-    """Short hash of all images in order."""
+    """Return a short hash of all images in order."""
     digest = hashlib.sha256()
     for image in (image for batch in batches for image in batch['inputs']):
         digest.update(image.numpy().tobytes())

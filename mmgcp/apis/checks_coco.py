@@ -91,7 +91,7 @@ def _fits(key: str, value: object) -> bool:
 
 
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:
-    """Boxes that MMDetection trains on, and notes on the others."""
+    """Return the boxes that MMDetection trains on, and notes on the others."""
     images = {image['id']: image for image in content['images']}
     names = {category['id']: category['name'] for category in content['categories']}
     # Boxes of further categories are left out on purpose.
@@ -114,7 +114,7 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
 
 
 def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
-    """Why MMDetection leaves a box out; empty if it does not."""
+    """Say why MMDetection leaves a box out; empty if it does not."""
     x, y, width, height = box['bbox']
     image = images.get(box['image_id'])
     if image is None or box['category_id'] not in names:

@@ -40,7 +40,7 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
 
 
 def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    """Metrics of a split, with their places in the config."""
+    """Yield the metrics of a split, with their places in the config."""
     name, metrics = f'{split}_evaluator', cfg.get(f'{split}_evaluator') or []
     if isinstance(metrics, dict) and 'metrics' in metrics:
         name, metrics = f'{name}.metrics', metrics['metrics']
@@ -95,7 +95,7 @@ def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[st
 
 
 def _names(metric: dict) -> list[str]:
-    """Names of the results of a metric; empty where they are not known."""
+    """List the names of a metric's results; empty if they are not known."""
     prefix, kinds = metric.get('prefix'), metric.get('metric', 'bbox')
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kind(metric) == 'Accuracy' and not metric.get('thrs'):

@@ -111,7 +111,7 @@ def _check(model: nn.Module, file: Path) -> None:
 
 
 def _preprocessing(model: ImageClassifier, size: tuple[int, int], classes: Sequence[str]) -> dict:
-    """Settings that turn an image with values from 0 to 255 into the network's input."""
+    """Return the settings that turn an image with values from 0 to 255 into the network's input."""
     preprocessor = model.data_preprocessor
     mean, std = ([float(f'{value:.6g}') for value in getattr(preprocessor, name, torch.full((3, ), default)).flatten()]
                  for name, default in (('mean', 0.), ('std', 1.)))  # float32 to the digits that were set

@@ -140,7 +140,7 @@ def _check_classifier(cfg: Config) -> None:
 
 
 def _map_settings(backbone: dict, out_type: str) -> dict:
-    """Settings that a backbone needs to return its feature map, or all tokens for ``out_type='raw'``."""
+    """Return the settings for a backbone to return its feature map, or all tokens for ``out_type='raw'``."""
     if isinstance(backbone.get('module'), dict):  # LoRAModel
         settings = _map_settings(backbone['module'], out_type)
         return dict(module=settings) if settings else {}
@@ -197,7 +197,7 @@ def _is_map(output) -> bool:
 
 
 def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int, str]:
-    """Channels, pixels and description of features whose classifier expects so many channels of an average."""
+    """Return channels, pixels and a description of features; ``expected`` are the classifier's input channels."""
     if not _is_map(output):
         found = f'shape {tuple(output.shape[1:])}' if isinstance(output, Tensor) else f'type {type(output).__name__}'
         raise SetupError(f'{source} returns no feature map or tokens but an output of {found} per image, and has no '
@@ -217,7 +217,7 @@ def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int
 
 
 def _linear_head(model: dict, width: int) -> dict:
-    """Changes that turn the head into one linear layer with ``width`` inputs."""
+    """Return the changes that turn the head into one linear layer with ``width`` inputs."""
     head = model['head']
     with torch.device('meta'):
         layers = [layer for layer in _build(head).modules() if isinstance(layer, nn.Linear)]

@@ -120,7 +120,7 @@ def source_images(source: str | Path, flat: bool = False) -> list[Path]:
 
 
 def _visible(folder):
-    """Sorted entries of a folder, without hidden ones: macOS leaves ._x.jpg beside images, Jupyter a folder."""
+    """List the entries of a folder, sorted, without hidden ones, which macOS and Jupyter leave beside images."""
     return sorted(entry for entry in Path(folder).iterdir() if not entry.name.startswith('.'))
 
 

@@ -95,7 +95,7 @@ def _to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def _steps(frames: int) -> range:
-    """Step of each frame, 0 for the image itself in frame T // 2: -15 ... 15 for 31 frames."""
+    """Return the step of each frame, 0 for the image itself in frame T // 2: -15 ... 15 for 31 frames."""
     return range(-(frames // 2), frames - frames // 2)
 
 

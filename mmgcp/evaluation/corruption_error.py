@@ -142,7 +142,7 @@ def _wrong(samples: Sequence[dict], classes: Sequence[str] | None, known: Sequen
 
 
 def _missing(errors: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """Sets of the benchmark that were not measured, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
+    """List the sets of the benchmark that are missing, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
     missing = []
     for corruption in next((kinds for kinds in (C_BAR, THREE_D) if set(kinds) & set(errors)), CORRUPTIONS):
         severities = [severity for severity in SEVERITIES if severity not in errors.get(corruption, {})]

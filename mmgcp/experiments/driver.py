@@ -83,7 +83,7 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
 
 
 def threads_per_job(at_once: int) -> int:
-    """Number of CPU threads per job."""
+    """Return the number of CPU threads per job."""
     return max(1, len(os.sched_getaffinity(0)) // at_once)
 
 

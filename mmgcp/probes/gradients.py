@@ -236,7 +236,7 @@ def _fit_head(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: Seque
 
 
 def _targets(samples: Sequence, classes: int) -> Tensor:
-    """Probabilities of the classes: soft after batch augmentation, else one-hot."""
+    """Return the class probabilities: soft after batch augmentation, else one-hot."""
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)

@@ -24,7 +24,7 @@ def is_supported(module: nn.Module) -> bool:
 
 
 def input_factor(module: nn.Module, x: Tensor) -> Tensor:
-    """A, (d, d): the mean over the examples of the sum over their positions of ``a a^T``, in float32 or float64.
+    """Compute A, (d, d): the mean over examples of the sum over positions of ``a a^T``, in float32 or float64.
 
     ``x`` is the input, (B, in, H, W) of a convolution or (B, ..., in) of a linear layer, with positions in between. d
     is in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more if there is a bias.
@@ -40,7 +40,7 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Tensor:
-    """G, (out, out): the mean over the examples and positions of ``g g^T``, in float32 or float64.
+    """Compute G, (out, out): the mean over examples and positions of ``g g^T``, in float32 or float64.
 
     ``grad`` is the gradient with respect to the output, (B, out, H, W) or (B, ..., out), of the mean loss over the B
     examples, times ``loss_scale``: B times the mean's gradient is that of an example's own loss.
@@ -101,7 +101,7 @@ def _inverse(factor: Tensor, damping: float) -> Tensor:
 
 
 def _examples(module: nn.Module, x: Tensor) -> Tensor:
-    """Input or gradient (B, ...) in at least float32, after checking that there are examples."""
+    """Convert an input or gradient (B, ...) to at least float32; raise a ValueError if there are no examples."""
     if x.dim() < (4 if isinstance(module, nn.Conv2d) else 2) or not x.numel():
         raise ValueError(f'Kronecker factors are means over examples, but {type(module).__name__} got {tuple(x.shape)}')
     return x if x.dtype == torch.float64 else x.float()

@@ -17,7 +17,7 @@ from .perturbations import PERTURBATIONS
 
 
 class Form(NamedTuple):
-    """What a benchmark consists of and what is measured on it."""
+    """Contents of a benchmark, and what is measured on it."""
     kinds: tuple[str, ...]  # corruptions, perturbations, or sets of photos
     severities: tuple[int, ...] = ()  # of each corruption
     extra: tuple[str, ...] = ()  # kinds that enter no mean
@@ -33,7 +33,7 @@ class Form(NamedTuple):
         return {f'{kind}/{severity}' if severity else kind: (kind, severity) for kind, severity in pairs}
 
     def path(self, data_root: str | Path, kind: str, severity: int) -> Path:
-        """Folder of a set."""
+        """Return the folder of a set."""
         return Path(data_root, self.folder.format(kind=kind, severity=severity))
 
 

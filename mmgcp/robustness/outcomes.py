@@ -50,7 +50,7 @@ def unpack(outcomes: Mapping, items: int) -> dict[str, np.ndarray]:
 
 
 def _sorted(names: Sequence[str]) -> tuple[list[int], int]:
-    """Indices of the names in order, and the checksum."""
+    """Return the indices that sort the names, and the checksum."""
     keys = [(Path(name).stem, Path(name).parent.name) for name in names]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return order, zlib.crc32('\n'.join(keys[i][0] for i in order).encode())

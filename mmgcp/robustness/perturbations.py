@@ -54,7 +54,7 @@ def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
 
 
 def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[np.ndarray, np.ndarray]:
-    """Earlier and later frames to compare."""
+    """Return the earlier and the later frames to compare."""
     frames = np.asarray(frames)
     if frames.ndim != dims:
         raise ValueError(f'the predictions of a sequence must have {dims} dimension(s), got the shape {frames.shape}')

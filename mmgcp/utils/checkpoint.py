@@ -19,7 +19,7 @@ TRUST = 'MMGCP_TRUST_CHECKPOINTS'
 
 
 def latest_checkpoint(folder: str | Path) -> str | None:
-    """Path of the last checkpoint that a training left in its work directory; None if there is none."""
+    """Return the path of the last checkpoint that a training left in its work directory; None if there is none."""
     latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
     # The folder may have been moved since the path was written down.
     return latest and str(Path(folder) / Path(latest).name)
@@ -52,7 +52,7 @@ def workdir_checkpoint(name: str) -> str:
 
 
 def resolved(checkpoint: str) -> str:
-    """File or URL of a checkpoint, with ``workdir://NAME`` resolved by :func:`workdir_checkpoint`."""
+    """Return the file or URL of a checkpoint, resolving ``workdir://NAME`` by :func:`workdir_checkpoint`."""
     name = checkpoint.removeprefix(WORKDIR_SCHEME)
     return checkpoint if name == checkpoint else workdir_checkpoint(name)
 
@@ -118,7 +118,7 @@ def load_checkpoint(filename: str) -> dict:
 
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
+    """Return the tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
     tensors = _tensors_in(checkpoint.get('state_dict', checkpoint))
     for name in tensors:
         if not isinstance(name, str):
@@ -137,7 +137,7 @@ def _tensors_in(state_dict) -> dict:
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...]:
-    """Names of the classes that a checkpoint was trained on, in the order of its outputs; empty if it has none."""
+    """Return the names of the classes that a checkpoint was trained on, in output order; empty if it has none."""
     meta = checkpoint.get('meta')
     dataset_meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
     return tuple((dataset_meta or {}).get('classes') or ())

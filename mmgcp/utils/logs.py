@@ -37,7 +37,7 @@ class Run:
         return np.array(steps, dtype=np.int64), np.array([points[step] for step in steps], dtype=np.float64)
 
     def final(self, metric: str) -> float:
-        """Value of a metric at the last validation that measures it, which may be NaN."""
+        """Return the value of a metric at the last validation that measures it, which may be NaN."""
         return float(self.curve(metric)[1][-1])
 
 
@@ -127,7 +127,7 @@ def _split(records):
 
 
 def _unit(starts):
-    """Unit of validation steps; iteration-based trainings may log an epoch too, which stays 1 while steps increase."""
+    """Return the unit of validation steps; iteration-based trainings may log an epoch too, which stays at 1."""
     trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
     first_validation = min((record['step'] for _, val in starts for record in val), default=0)
     return 'epoch' if first_validation <= trained else 'iteration'

@@ -37,7 +37,7 @@ def _this_machine() -> str:
 
 
 def _store() -> TCPStore:
-    """Key-value store of all machines, which torchrun runs on the first one."""
+    """Connect to the key-value store of all machines, which torchrun runs on the first one."""
     return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
                     timeout=timedelta(seconds=10))
 

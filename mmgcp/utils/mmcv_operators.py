@@ -68,7 +68,7 @@ def _compiler():
 
 
 def compile_command() -> str:
-    """Command that compiles mmcv's operators in this environment."""
+    """Return the command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
 
 

@@ -59,7 +59,7 @@ def _rename(name: str, modules: Mapping[str, str]) -> str:
 
 
 def _layers(function: str, backbone: type[nn.Module]) -> dict[str, str]:
-    """MMPretrain's names of layers by those of a ``function`` of ``torchvision.models``."""
+    """Map the layer names of a ``function`` of ``torchvision.models`` to MMPretrain's."""
     with torch.device('meta'):
         networks = getattr(torchvision.models, function)(weights=None), backbone()
     names = ([name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))]

@@ -47,7 +47,7 @@ class FrozenBackbone(NamedTuple):
         return stages[0]
 
     def weights(self) -> str:
-        """Hash of all parameters and buffers."""
+        """Hash all parameters and buffers."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

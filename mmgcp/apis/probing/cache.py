@@ -61,7 +61,7 @@ def cached_features(backbone: FrozenBackbone, dataset: dict, path: str | Path, h
 
 
 def _rows_done(array: Path, record: Path, settings: dict, rows: int) -> int:
-    """Number of rows that earlier calls computed; 0, with a warning, if the files are damaged."""
+    """Count the rows that earlier calls computed; 0, with a warning, if the files are damaged."""
     try:
         done = [entry['rows'] for entry in open_records(record, settings)]
     except ValueError as error:

@@ -53,7 +53,7 @@ class Probe(nn.Module):
                 part.init_weights()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scores (B, classes) of features (B, C, H, W), or (B, N, C) with a class token."""
+        """Compute the scores (B, classes) of features (B, C, H, W), or (B, N, C) with a class token."""
         if self.extra_tokens and self.name != 'moment':
             features = features[:, 0] if self.name == 'linear' else features[:, self.extra_tokens:]
         return self.head(self.neck((features, )) if self.neck else (features, ))
@@ -107,7 +107,7 @@ def train_probe(probe: Probe, features: Features, rows: np.ndarray, lr: float, e
 
 @torch.no_grad()
 def accuracy(probe: Probe, features: Features, rows: np.ndarray | None = None, batch_size: int = 64) -> float:
-    """Top-1 accuracy in per cent on some rows, or all."""
+    """Compute the top-1 accuracy in per cent on some rows, or on all."""
     rows = np.arange(len(features.labels)) if rows is None else rows
     device = next(probe.parameters()).device
     probe.eval()

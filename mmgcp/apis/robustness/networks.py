@@ -129,7 +129,7 @@ def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
 
 
 def _errors(metrics):
-    """Top-1 error as a fraction, from the metrics of CorruptionError or, in older files, of Accuracy."""
+    """Read the top-1 error as a fraction from the metrics of CorruptionError or, in older files, of Accuracy."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
     values = {name.split('/')[0]: value for name, value in metrics.items()}
@@ -138,6 +138,6 @@ def _errors(metrics):
 
 
 def _stability(metrics):
-    """Flip probability and top-5 distance, from the metrics of PerturbationStability."""
+    """Read flip probability and top-5 distance from the metrics of PerturbationStability."""
     values = {name.split('/')[0]: value for name, value in metrics.items()}
     return {**values, 'flip': values['flip'] / 100}

@@ -75,7 +75,7 @@ def write_report(groups: Sequence[Sequence[RobustnessSummary]], out: str | Path,
 
 
 def _notes(summaries):
-    """Notes on the photos, reference and unreadable files behind the numbers on a benchmark."""
+    """Return notes on the photos, reference and unreadable files behind the numbers on a benchmark."""
     divided = summaries[0].reference
     return [sample_note(summaries),
             f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',

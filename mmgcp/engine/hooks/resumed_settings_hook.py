@@ -57,7 +57,7 @@ class ResumedSettingsHook(Hook):
                                   f'schedules by iteration run {epochs * length / runner.iter:.3g} times as fast')
 
     def _changes(self, runner: Runner) -> Iterator[tuple[str, tuple]]:
-        """Names of changed settings, with old and new values."""
+        """Yield the names of changed settings, with old and new values."""
         if len(self.saved) != len(self.schedulers):
             yield 'number of schedules', (len(self.saved), len(self.schedulers))
         scheduled = {state['param_name'] for state in self.schedulers}

@@ -255,11 +255,11 @@ def _below(name: str, prefix: str) -> bool:
 
 
 def _sizes(layer: nn.Module) -> list[int]:
-    """Sizes of A and G."""
+    """Return the sizes of A and G."""
     return [layer.weight[0].numel() + (layer.bias is not None), len(layer.weight)]
 
 
 def _zeros(layer: nn.Module) -> list[Tensor]:
-    """Sums of a layer that did not run."""
+    """Return zero sums for a layer that did not run."""
     weight = layer.weight
     return [*(weight.new_zeros(size, size) for size in _sizes(layer)), weight.new_zeros((), dtype=torch.float64)]

@@ -30,5 +30,5 @@ class DropoutLinearClsHead(LinearClsHead):
         self.dropout = nn.Dropout(dropout_rate)
 
     def pre_logits(self, feats: tuple[Tensor]) -> Tensor:
-        """Features of the last stage, (B, C), after dropout."""
+        """Return the features of the last stage, (B, C), after dropout."""
         return self.dropout(super().pre_logits(feats))
