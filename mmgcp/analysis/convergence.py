@@ -1,7 +1,6 @@
 """How fast networks converge: the curves of Figs. 1 and 3 and the matching epochs of Table 2 (Wang et al., CVPR 2020).
 
-The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
-epoch. Higher metrics are better.
+The matching epoch is the first to reach the final value of the reference, trained with GAP. Higher metrics are better.
 """
 import operator
 import warnings
@@ -98,8 +97,7 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
                 looks: Mapping[str, dict] | None = None) -> list[Line2D]:
     """Draw a metric against epochs for all runs, which may differ in length, and nothing else (Fig. 4, right).
 
-    ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`, by name of the run. A ValueError says if a run lacks
-    the metric.
+    ``looks``, by name of the run, are those of :func:`~mmgcp.analysis.style.looks_of`. All runs must have the metric.
     """
     step_axis(ax, runs[0].unit)
     ax.set_ylabel(METRIC_NAMES.get(metric, metric))

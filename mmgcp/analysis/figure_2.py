@@ -76,8 +76,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
     """Read what ``mmgcp.LandscapeHook`` wrote into a work directory: ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
 
     Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
-    replace earlier ones from its first measurement on. ``at`` is by default the only place that was measured, and the
-    run is called like the folder.
+    replace earlier ones from its first one on. ``at`` defaults to the only place, ``name`` to that of the folder.
 
     Raises:
         ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts

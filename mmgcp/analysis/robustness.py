@@ -148,8 +148,7 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
     Args:
         records (Sequence[Mapping]): Records of a network's sets, from :class:`mmgcp.apis.robustness.BenchmarkLoop`.
         metric (str): 'clean error', 'mean error', 'relative mean error' (corrupted minus clean), 'mean FP' or
-            'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Over the sets in ``records``, without
-            extra corruptions.
+            'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Over ``records``, without extra ones.
         reference (Mapping, optional): Errors to divide by, as for :func:`summaries`.
 
     Returns:

@@ -39,8 +39,7 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     pooling, or, if there is none, its first run.
 
     Raises:
-        ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
-            reference ends with NaN.
+        ValueError: If a run lacks the first metric, all lack another, or the ``reference`` is missing or ends with NaN.
     """
     check_measured([training.run for training in trainings], metrics[1:])
     networks = dict.fromkeys(training.network for training in trainings)

@@ -34,8 +34,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
     Args:
         path (str): Config file.
-        work_dir (str, optional): Folder for logs and checkpoints. Default: that of the config, or
-            ``work_dirs/NAME_OF_CONFIG``.
+        work_dir (str, optional): For logs and checkpoints. Default: the config's, or ``work_dirs/NAME_OF_CONFIG``.
         cfg_options (Mapping, optional): Settings that override the config, ``{'model.head.topk': (1, )}``.
         launcher (str): Job launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         local_rank (int): Rank of this process on its machine if the launcher does not set ``LOCAL_RANK``.

@@ -66,8 +66,7 @@ class Predictor:
         threshold (float): Minimum score of an object. Default: 0.3.
 
     Raises:
-        SetupError: If the checkpoint does not fit, the config has no model or no pipeline for testing, its model is of
-            another kind, or MMDetection is missing.
+        SetupError: If the checkpoint does not fit, the config has no suitable model or pipeline, or mmdet is missing.
     """
 
     def __init__(self, cfg: Config, checkpoint: str, threshold: float = 0.3) -> None:

@@ -45,10 +45,8 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     Args:
         cfg (Config): Config of an ``ImageClassifier`` of MMPretrain, which is not modified.
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
-        reduced_channels (int, optional): Channels whose covariance is taken. Default: 256, the paper's, or as many as
-            the backbone has if these are fewer.
-        keep_class_token (bool): Whether a transformer's class token is classified beside the covariance of the other
-            tokens, as in So-ViT. Default: False.
+        reduced_channels (int, optional): Channels whose covariance is taken. Default: 256, or all if there are fewer.
+        keep_class_token (bool): Whether to classify the class token as well, as in So-ViT. Default: False.
 
     Returns:
         CovarianceNetwork: The new config, its changes, and what was found.

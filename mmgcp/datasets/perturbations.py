@@ -59,15 +59,13 @@ def perturb_image(image: np.ndarray, perturbation: str, frames: int | None = Non
 
     With noise, the first frame is the image itself, and all others have independent noise of the same strength.
     Brightness, translation, rotation and tilt change from one side to the other, with the image (nearly, when tilted)
-    in frame ``frames // 2``. Zoom blur starts from the image, and scale from 0.4 times its size. Of motion blur and
-    snow the direction turns.
+    in frame ``frames // 2``. Zoom blur starts from the image, scale from 0.4 times its size; motion blur and snow turn.
 
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         perturbation (str): One of ``PERTURBATIONS``.
         frames (int | None): Length T of the sequence, at least 2. None takes the published one, 31 or 41.
-        difficulty (int): Strength of noise: 1, 2 or 3. It does not change other sequences: for them the metric compares
-            frames further apart. Default: 1.
+        difficulty (int): Strength of noise, 1 to 3; for other sequences, only the metric depends on it. Default: 1.
         seed (int): Seed of noise and snow. Default: 0.
         crop (Callable): Crops an image (H, W, 3). Perturbations that move the image are cropped afterwards, so that the
             frames show what was outside the crop, and black beyond the image. Default: no crop.

@@ -16,8 +16,7 @@ from .plan import Plan
 def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
-    A training's result is its log, a line per training record and per validation; measurements by ``LandscapeHook`` go
-    to a file beside it for each place.
+    A training's result is its log, a line per record; ``LandscapeHook``'s measurements go to one file per place.
 
     Raises:
         SetupError: If the measurement left no file, or several.

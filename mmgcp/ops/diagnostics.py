@@ -20,11 +20,9 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
       collapse: covariance pooling then adds little to average pooling.
     - ``rank``: number of non-zero eigenvalues, at most ``pixels - 1``. Below the number of channels, ``S`` is singular.
     - ``condition_number``: largest over smallest non-zero eigenvalue, at most ``1 / (eps min(C, N))``; 1 without
-      variance. The larger it is, the more Newton-Schulz steps the small eigenvalues need, and the larger is the
-      gradient of an exact square root.
+      variance. A larger one needs more Newton-Schulz steps, and gives an exact square root larger gradients.
     - ``residual``: ``||Y^2 - S||_F / ||S||_F`` of the iSQRT-COV output ``Y`` after ``num_iters`` steps; 0 without
-      variance. Near 0, ``Y`` is the square root of ``S``. Otherwise small eigenvalues come out too small, as is usual
-      with the 5 steps of the paper.
+      variance. Near 0, ``Y`` is the root of ``S``; else small eigenvalues come out too small, as usual with 5 steps.
     - ``dead_channels``: share of channels that are constant over the valid pixels: rows of zeros in ``S``. If it is
       large, use fewer reduced channels; if it grows, a lower learning rate.
     - ``pixels``: number of valid pixels ``N``.
@@ -39,8 +37,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
         mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
 
     Returns:
-        dict[str, Tensor]: By the names above, one value per image, (B, ), computed in float64 for float64 input, else
-        in float32. Without gradient.
+        dict[str, Tensor]: One value per image, (B, ), by the names above; float64 for float64 input, else float32.
 
     Raises:
         ValueError: If ``num_iters`` is not an integer of at least 1, or ``x`` or the mask have a wrong shape.

@@ -43,8 +43,7 @@ def fused_available(matrix: Tensor) -> bool:
         matrix (Tensor): (..., N, N).
 
     Returns:
-        bool: True for float32 with N up to 64 on a CUDA device of at least Volta's generation, which Triton needs,
-        where Triton and torch are new enough.
+        bool: True for float32 with N up to 64 on a CUDA device from Volta on, if Triton and torch are new enough.
     """
     return (
         _SUPPORTED and matrix.is_cuda and matrix.dtype == torch.float32 and matrix.shape[-1] <= MAX_SIZE

@@ -43,8 +43,7 @@ class Method:
         >>> [name for name, method in METHODS.items() if method.returns == 'vector']
         ['compact_bilinear']
     """
-    # pool(features, mask, vector, **options): features (B, C, N), float32 or float64, and a boolean mask (B, 1, N) or
-    # None; every option has a default.
+    # pool(features (B, C, N) in float32 or float64, mask (B, 1, N) in bool or None, vector, **options with defaults)
     pool: Callable[..., Tensor]
     returns: str = 'matrix'  # or 'vector'; of a matrix, the argument vector selects the upper triangle
     state: State | None = None  # what it keeps from one call to the next
@@ -236,8 +235,7 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
 def _unit_trace(features: Tensor, mask: Tensor | None, center: bool, shrinkage: float) -> tuple:
     """Factor ``F`` of ``(1 - gamma) S / (t scale^2)``, ``scale`` (B, 1, 1), ``t`` (B, 1, 1) and ``gamma / C``.
 
-    The shrunk covariance is ``t scale^2 (F F^T + gamma / C I)``. Without shrinkage, the trace is not divided out, and
-    ``t`` is None.
+    The shrunk covariance is ``t scale^2 (F F^T + gamma / C I)``. Without shrinkage, ``t`` is None, not divided out.
     """
     factor, scale = unit_factor(features, mask, center)
     if not shrinkage:

@@ -72,13 +72,11 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
         center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
-        shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; on the covariance side, with the trace as
-            pre-normalisation.
+        shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; needs the covariance side and ``'trace'``.
         vector (bool): Whether to return the upper triangle row by row.
 
     Returns:
-        Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, where the features
-        have no variance.
+        Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, without variance.
     """
     settings = Settings(min(num_iters, most_steps(features.dtype)), side, center, pre_norm, shrinkage, vector)
     if _is_plain(features):
@@ -349,8 +347,7 @@ def _gram_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, settings:
     if settings.pre_norm == 'trace':
         twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
         from_product.diagonal(dim1=-2, dim2=-1).sub_(twice_dtrace[..., 0])
-    # The result is F times polynomials in F^T F and H. Its rows have zero mean over the pixels, as those of F have, so
-    # the adjoint of centring changes nothing.
+    # F times polynomials in F^T F and H has rows of zero mean, as F has: the adjoint of centring changes nothing.
     return torch.baddbmm(weighted @ from_root, centred, from_product)
 
 

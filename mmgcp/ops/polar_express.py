@@ -75,8 +75,7 @@ def polar_express_pool(factor: Tensor, side: str, center: bool = True, shift: fl
 def _matrix(factor: Tensor, side: str, center: bool, shift: float) -> Tensor:
     """``F F^T + c I``, or ``F^T F``, with a known zero eigenvalue lifted if ``F`` is centred.
 
-    Centring makes the vector of ones an eigenvector of eigenvalue zero, which ``F`` cannot see. Raised to t / N, the
-    mean eigenvalue, it costs less accuracy.
+    Centring makes the vector of ones a null vector. Lifted to t / N, the mean eigenvalue, it costs less accuracy.
     """
     transposed = factor.transpose(1, 2)
     if side == 'covariance':

@@ -33,8 +33,7 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: int) -> Tensor:
     """Tensor sketch (B, d) of the means of ``x x^T``, (B, C, C); hashes and signs as :func:`draw_sketch` gives them.
 
-    On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
-    only to rounding.
+    On CUDA, results repeat only to rounding unless ``torch.use_deterministic_algorithms`` is on.
     """
     # The exported graph would give wrong values.
     if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():

@@ -138,8 +138,7 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
     prior. Without a prior, a head with more channels than images fits all images, and the gradient vanishes; with it,
     an image changes its own scores by no more than its residuals, whatever the number of channels.
 
-    ``features`` are averages (n, D), ``targets`` class probabilities (n, K). The head, in float64, takes features that
-    are not normalised.
+    ``features`` are averages (n, D), ``targets`` class probabilities (n, K). The float64 head takes averages unscaled.
     """
     features, targets = features.double(), targets.double()
     mean = features.mean(0)

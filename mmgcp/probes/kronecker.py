@@ -8,8 +8,7 @@ Fisher matrix is approximated by (K-FAC, Martens & Grosse, ICML 2015; for convol
     F  =  A (x) G,    A = E[sum_t a_t a_t^T],    G = E[mean_t g_t g_t^T],
 
 in the basis of ``W`` with its columns stacked. It is exact for one position with independent inputs and gradients, and
-so for a single example. The gradients determine which Fisher matrix it is: those of the true labels give the empirical
-one.
+so for a single example. Gradients of the loss with true labels give the empirical Fisher matrix.
 """
 import torch
 import torch.nn.functional as F

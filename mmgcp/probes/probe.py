@@ -18,8 +18,7 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
 
     Normalisation layers in training mode use the statistics of the batch but do not update the running ones, so that
     the loss is a function of weights and input alone, as ``torch.func`` requires. Activation checkpointing
-    (``with_cp=True``) is off: it supports neither second derivatives nor changes of activations. The model is not
-    inside a wrapper such as DDP.
+    (``with_cp=True``) is off: it supports neither second derivatives nor changed activations. Unwrap DDP first.
 
     Yields:
         Callable[[], None]: Rewinds the random generators to their initial state, so that the next evaluation draws the

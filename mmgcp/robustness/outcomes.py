@@ -13,8 +13,7 @@ import numpy as np
 def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
     """Pack which photos of a set, by name of the file, are misclassified; None if a photo could not be read.
 
-    The JSON values are ``photos``, the bits ``wrong`` as hex text (:func:`numpy.packbits`), and the bits ``unreadable``
-    if any are set.
+    The JSON values are ``photos`` and, as bits in hex (:func:`numpy.packbits`), ``wrong`` and, if any, ``unreadable``.
     """
     order, photos = _sorted(names)
     unreadable = [wrong[i] is None for i in order]

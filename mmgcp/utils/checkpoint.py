@@ -29,8 +29,7 @@ def settle_resume(cfg: Config) -> None:
     """Decide whether a run resumes, and from which checkpoint; all ranks must call it.
 
     With ``resume='auto'``, or ``resume=True`` and no ``load_from``, it resumes from the last checkpoint of its work
-    directory. Where there is none, this is its first start: ``resume`` becomes False and ``load_from`` counts, which
-    MMEngine's own tools drop.
+    directory. Without one, ``resume`` becomes False and ``load_from`` is used, which MMEngine's own tools drop.
     """
     if cfg.get('resume') == 'auto' or (cfg.get('resume') is True and not cfg.get('load_from')):
         latest = on_main_process(latest_checkpoint, cfg.work_dir)

@@ -48,8 +48,7 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     replaces what was logged before from its first epoch (iteration) on.
 
     Raises:
-        ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of
-            a log cannot be read.
+        ValueError: If there is no log, the latest training is not validated yet, or a line but the last is unreadable.
     """
     work_dir = Path(work_dir)
     # Folders are named after the time, so that sorting gives the order of the starts.

@@ -59,8 +59,7 @@ def frozen_backbone(cfg: Config, checkpoint: str | None = None) -> FrozenBackbon
 
     Args:
         cfg (Config): Config of a classifier.
-        checkpoint (str, optional): Checkpoint of the classifier. Default: ``load_from`` of the config, or the weights
-            that its model names.
+        checkpoint (str, optional): Its checkpoint. Default: ``load_from``, or the weights that the model names.
 
     Raises:
         SetupError: If the config is not a classifier's, names no weights, or the checkpoint does not fit.

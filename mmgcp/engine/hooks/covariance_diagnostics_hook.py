@@ -25,8 +25,7 @@ class CovarianceDiagnosticsHook(Hook):
     under iSQRT-COV with the layer's ``num_iters``, or 5 if its method has none; its other options do not matter.
 
     Args:
-        interval (int): Iterations of an epoch between measurements; a shorter epoch is measured once, at its end.
-            Default: 100.
+        interval (int): Iterations between measurements; a shorter epoch is measured once, at its end. Default: 100.
 
     Raises:
         ValueError: If ``interval`` is not an integer of at least 1.

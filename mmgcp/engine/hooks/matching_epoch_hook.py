@@ -23,8 +23,7 @@ class MatchingEpochHook(Hook):
 
     Args:
         target (float, optional): Value to reach, in the metric's unit: 70.47 for ResNet-18 with average pooling.
-        reference (str, optional): Instead of ``target``, work directory of the training whose value after its last
-            epoch is to be reached.
+        reference (str, optional): Instead of ``target``, work directory of the training whose final value to reach.
         metric (str): Validation metric. Default: ``'accuracy/top1'``.
         stop (bool): Stop the training once the value is reached; resumed later, it stops at once. Default: False.
 

@@ -43,10 +43,8 @@ class KFACOptimWrapper(OptimWrapper):
 
     Args:
         optimizer (Optimizer): Optimizer of the preconditioned gradients.
-        damping (float): Added to the eigenvalues of each layer's block; the larger, the closer the step is to that of
-            plain SGD times ``1 / damping``.
-        factor_decay (float): Weight of the past in the running averages of the factors, which start with the first
-            measurement. Default: 0.95.
+        damping (float): Added to the eigenvalues of each layer's block; large ones give SGD times ``1 / damping``.
+        factor_decay (float): Weight of the past in the running averages of the factors. Default: 0.95.
         factor_interval (int): Updates between measurements of the factors. Default: 1.
         inverse_interval (int): Updates between inversions. Default: 1.
         kl_clip (float, optional): Bound on ``sum lr^2 <preconditioned gradient, gradient>``, about twice the KL

@@ -42,8 +42,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
 
         Args:
             inputs (Tensor or tuple[Tensor]): Map (B, C, H, W) or tokens (B, N, C), alone or in a tuple.
-            mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or a token of the image, without the extra
-                tokens, is valid.
+            mask (Tensor, optional): Boolean, (B, H, W) or (B, N) without extra tokens, true where valid.
 
         Returns:
             tuple[Tensor, Tensor]: Class token or average (B, C), and (B, :attr:`out_channels`).
