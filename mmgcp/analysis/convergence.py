@@ -121,8 +121,7 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
                             reference: str | None = None, formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write a figure with the convergence curves of several networks, a panel for each, by title (Fig. 3).
 
-    ``metric`` and ``reference`` are those of :func:`convergence_table` for each panel, ``path`` and ``formats`` those
-    of :func:`~mmgcp.analysis.style.save_figure`, with their errors.
+    Arguments are those of :func:`convergence_table` and :func:`~mmgcp.analysis.style.save_figure`, with their errors.
     """
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)

@@ -79,8 +79,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
     replace earlier ones from its first one on. ``at`` defaults to the only place, ``name`` to that of the folder.
 
     Raises:
-        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
-            with different settings, or a file that cannot be read.
+        ValueError: If there is no measurement, ``at`` is needed or unknown, settings differ, or a file is unreadable.
     """
     work_dir = Path(work_dir)
     files = sorted(work_dir.glob('*/landscape/*.json'))

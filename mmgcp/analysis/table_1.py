@@ -44,8 +44,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
 
     Its panels are the cosines of all rows to Eq. 6 (of a network with average pooling: to GAP), their norms over that
     of the gradient which the network is trained with, and their singular values at the end, over the largest.
-    ``records`` and errors are those of :func:`gradient_rows`, ``path`` and ``formats`` those of
-    :func:`~mmgcp.analysis.style.save_figure`.
+    Arguments and errors are those of :func:`gradient_rows` and :func:`~mmgcp.analysis.style.save_figure`.
     """
     records = _in_order(records)
     rows = records[-1]['rows']

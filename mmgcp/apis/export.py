@@ -35,8 +35,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         classes (Sequence[str]): Names of the classes in the order of the scores, for the metadata.
 
     Returns:
-        float: Largest difference between the scores of the file and of the network, for random images in batches of 1,
-        2 and 3; the network is exported with 2.
+        float: Largest difference between scores of file and network, for random images in batches of 1, 2 and 3.
 
     Raises:
         SetupError: If the model is no classifier, has a part that the format cannot hold, or gives other scores from

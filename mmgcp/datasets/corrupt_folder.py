@@ -10,8 +10,7 @@ and each image ``NAME.jpg`` of COCO ``CORRUPTION/SEVERITY/NAME.jpg``, in its own
 
 Images are resized, cropped and corrupted as in the pipeline ``LoadImageFromFile, ResizeEdge, CenterCrop,
 mmgcp.Corrupt``, so that PNG files have exactly the same pixels. JPEG of quality 85, as published, and even more MP4
-change them. Pillow resizes by default, as published and in the configs for ImageNet; choose OpenCV if the
-``ResizeEdge`` of the test pipeline uses it.
+change them. Pillow resizes by default, as published; choose OpenCV if the ``ResizeEdge`` of the test pipeline uses it.
 
 Files are written to a folder ``.part-*`` and moved to their place when they are complete.
 """

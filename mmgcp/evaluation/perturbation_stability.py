@@ -47,8 +47,7 @@ class PerturbationStability(BaseMetric):
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Attributes:
-        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_flips` of each
-            perturbation; on the first process alone.
+        outcomes (dict[str, dict]): On rank 0, :func:`~mmgcp.robustness.outcomes.pack_flips` of each perturbation.
 
     Raises:
         SetupError: If the reference cannot be read.

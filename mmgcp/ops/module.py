@@ -10,8 +10,7 @@ from .pooling import covariance_pool
 class CovariancePooling(nn.Module):
     """Covariance pooling from features to the vector that feeds a classifier.
 
-    The state of a method, the random sketch of ``'compact_bilinear'`` or the trained gate of ``'dropcov'``, is drawn
-    when the module is built; checkpoints save it.
+    A method's state, such as the gate of ``'dropcov'``, is drawn when the module is built; checkpoints save it.
 
     Args:
         channels (int): Channels C of the features.

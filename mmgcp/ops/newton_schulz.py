@@ -28,8 +28,7 @@ The derivative of a matrix polynomial at a symmetric matrix is self-adjoint: the
 incoming gradient ``G`` is the derivative of ``p`` in the direction ``G``. So the backward pass is the forward pass once
 more, on derivatives. The derivative of a square ``M^2`` takes one product, ``M dM`` plus its transpose, that of another
 product two, and that of ``R Q^2 = Q R Q`` three, ``Q (dR Q / 2 + R dQ)`` plus its transpose: 13 for 5 steps on either
-side, where the published recursion has 38. And as it is made of ordinary operations, the same code serves forward-mode
-derivatives and, recorded, derivatives of the gradient.
+side, where the published recursion has 38. The same code serves forward-mode and, recorded, second derivatives.
 """
 import math
 from typing import NamedTuple

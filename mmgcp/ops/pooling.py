@@ -19,8 +19,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         method (str): A name in :data:`mmgcp.ops.METHODS`.
         mask (Tensor, optional): Boolean, (B, H, W) or (B, N), true where a pixel or token is valid; others are ignored.
         vector (bool): Whether to return the upper triangle of the matrix, row by row.
-        scale_off_diagonal (bool): Whether to multiply the off-diagonal entries of that vector by sqrt(2), so that inner
-            products of vectors equal those of the matrices.
+        scale_off_diagonal (bool): Whether to multiply its off-diagonal entries by sqrt(2), to preserve inner products.
         check_finite (bool): Whether to reject NaN and infinite features. For debugging: it synchronises with the GPU.
         **options: Options of the method, see :mod:`mmgcp.ops.methods`. Common ones: ``center`` (bool), false for the
             second moment in place of the covariance ``S``; ``shrinkage`` (float), ``gamma`` in
@@ -33,8 +32,7 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
         beyond float16 become its largest number. For features without variance, value and gradient are finite.
 
     Raises:
-        ValueError: If a setting is unknown or out of range, ``x`` or the mask has a wrong shape, or ``check_finite``
-            finds NaN or infinity.
+        ValueError: If a setting is unknown or out of range, a shape is wrong, or ``check_finite`` finds NaN or inf.
         TypeError: If ``x`` has no real floating dtype, the mask is not boolean, or the method has no such option.
         torch.linalg.LinAlgError: If LAPACK or cuSOLVER cannot decompose a matrix, see :mod:`mmgcp.ops.solvers`.
 

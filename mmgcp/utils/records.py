@@ -51,8 +51,7 @@ def matching_records(path: str | Path, settings: dict) -> list[dict]:
 def open_records(path: str | Path, settings: dict) -> list[dict]:
     """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
-    Missing folders are created. Returned are the measurements that are in the file already; if they were taken with
-    other settings, a ValueError names these.
+    Missing folders are created. Returned are the measurements already in the file; a ValueError names other settings.
     """
     records = matching_records(path, settings)
     write_records(path, settings, records)

@@ -103,8 +103,7 @@ class PolynomialMomentum(MomentumSchedulerMixin, _Polynomial):
 class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
     r"""Linear decay in stages, Table 3: ``linear(l_s, l_e, n) = l_s - (l_s - l_e) / 50 (e - n)`` from epoch ``n`` on.
 
-    The rates are exact if the optimizer's lr is the first ``l_s``; with another lr (a larger batch, a multiplier for
-    one layer) the whole curve scales with it.
+    The rates are exact if the optimizer's lr is the first ``l_s``; with another lr, the whole curve scales with it.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer.
