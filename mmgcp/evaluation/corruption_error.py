@@ -46,7 +46,7 @@ class CorruptionError(BaseMetric):
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Attributes:
-        outcomes (dict[str, dict]): On rank 0, :func:`~mmgcp.robustness.outcomes.pack_errors` by set, such as ``'fog/3'``.
+        outcomes (dict[str, dict]): On rank 0, :func:`~mmgcp.robustness.outcomes.pack_errors` by set, as ``'fog/3'``.
 
     Raises:
         SetupError: If the reference cannot be read, or ``clean_error`` is not in [0, 1].

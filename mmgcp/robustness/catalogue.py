@@ -61,7 +61,7 @@ def form_of(benchmark: str) -> Form:
 def wnid_folders(classes: str = 'imagenet') -> dict[str, str]:
     """Map class folders to the WordNet ids of ImageNet's classes, in ImageNet's order.
 
-    ``classes`` are ``'imagenet'`` (1,000), ``'imagenet_a'``, ``'imagenet_r'`` (200 each) or ``'number'`` (folders 0 to 999).
+    ``'imagenet'`` and ``'number'`` (folders 0 to 999) have 1,000 classes, ``'imagenet_a'`` and ``'imagenet_r'`` 200.
 
     >>> wnid_folders('number')['2'], list(wnid_folders('imagenet_a'))[0]
     ('n01484850', 'n01498041')

@@ -24,7 +24,7 @@ def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
 def pack_flips(names: Sequence[str], flip: Sequence[float | None], top5: Sequence[float | None], pairs: int) -> dict:
     """Pack flip probability and mean top-5 distance of the sequences of a set; None if a sequence could not be read.
 
-    The JSON values are ``photos``, ``pairs`` (frames compared per sequence), and their integer sums ``flip`` and ``top5``.
+    The JSON values are ``photos``, ``pairs`` (frames compared per sequence) and integer sums ``flip``, ``top5``.
     """
     order, photos = _sorted(names)
     sums = {key: [None if values[i] is None else round(values[i] * pairs) for i in order]

@@ -16,7 +16,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
     Args:
         first (str): ``'class_token'`` for tokens (B, N, C) that begin with it, as transformers of MMPretrain return
             them with ``out_type='raw'``; ``'mean'`` for the average of a map or of tokens. Default: ``'class_token'``.
-        num_extra_tokens (int): Tokens before those of the image, the class token first; 2 with distillation. Default: 1.
+        num_extra_tokens (int): Tokens before those of the image, class token first; 2 with distillation. Default: 1.
         **kwargs: Arguments of :class:`GlobalCovariancePooling`.
 
     Raises:
