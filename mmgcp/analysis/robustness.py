@@ -266,7 +266,7 @@ def _corruption_errors(sets, reference):
     clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
     corruptions = {c: {'error': 100 * mean_or_none(values.values())} for c, values in errors.items()}
-    if reference:  # extra corruptions that it lacks keep their error alone
+    if reference:  # extra corruptions that it lacks have only an error
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
     scores = corruption_errors(errors, clean, reference)

@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from mmgcp.datasets.class_folders import some
 from mmgcp.utils.errors import SetupError
 
-# Settings that MMEngine, and the tools, read from the config alone.
+# Top-level settings of a config that MMEngine and the tools read.
 _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficient_conv_bn_eval',
          'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
          'tta_pipeline', *inspect.signature(Runner).parameters} - {'cfg'}

@@ -29,7 +29,7 @@ STRENGTHS = {
 DEFINITION = zlib.crc32(repr(STRENGTHS).encode())  # for files that must not mix sequences of several definitions
 _SMALLEST_SCALE = 0.4
 _FIRST_BLUR, _FIRST_FALL = -120., -150.  # degrees
-# These bring in what is outside the crop.
+# These show what was outside the crop.
 _FROM_OUTSIDE = ('zoom_blur', 'translate', 'rotate', 'tilt', 'scale')
 
 

@@ -30,7 +30,7 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
 
 def checkout_commit(root: Path) -> str | None:
-    """Return the state of the folder that ``mmgcp`` lies in as ``git describe`` tells it; None if it is no checkout.
+    """Return ``git describe`` of the folder that contains ``mmgcp``, or None if it is not a checkout of mmgcp.
 
     The commit of another repository that mmgcp is installed or copied into says nothing about mmgcp.
     """

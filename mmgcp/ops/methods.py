@@ -35,7 +35,7 @@ class State:
 
 @dataclass(frozen=True)
 class Method:
-    """A normalisation of the covariance, and what it can do.
+    """A normalisation of the covariance, and its capabilities.
 
     Examples:
         >>> METHODS['power'].options
@@ -53,7 +53,7 @@ class Method:
 
     @cached_property
     def options(self) -> dict:
-        """Names and defaults of the options, but for those that :class:`mmgcp.ops.CovariancePooling` supplies."""
+        """Names and defaults of the options, except those that :class:`mmgcp.ops.CovariancePooling` supplies."""
         supplied = ('training', self.state.option if self.state else None)
         parameters = inspect.signature(self.pool).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in supplied}

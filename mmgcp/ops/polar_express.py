@@ -1,4 +1,4 @@
-r"""Square root of the covariance by matrix products alone, converged: for GPUs and for ONNX, which lacks eigenvalues.
+r"""Converged square root of the covariance by matrix products, for GPUs and for ONNX, which lacks eigenvalues.
 
 From ``Y = A = S / tr S`` and ``Z = I``, coupled as in iSQRT-COV, each step takes a quartic ``Q`` of two products,
 

@@ -1,4 +1,4 @@
-"""Matrix products that autocast leaves alone, in forward and backward passes."""
+"""Matrix products that autocast does not affect, in forward and backward passes."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

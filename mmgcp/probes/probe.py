@@ -81,7 +81,7 @@ def training_loss(model: nn.Module, data: dict) -> Tensor:
 
 @contextmanager
 def refused(model: nn.Module, use: str, remedy: str) -> Iterator[None]:
-    """Turn errors of PyTorch on an unsupported network into a SetupError; running out of memory stays what it is."""
+    """Turn errors of PyTorch on unsupported networks into a SetupError, except for running out of memory."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

@@ -98,7 +98,7 @@ def _compute(backbone, images, done, array, record, half, loading):
             store = (open_memmap(array, 'r+') if done else
                      open_memmap(array, 'w+', features.dtype, (total, *features.shape[1:])))
         store[done:done + len(features)] = features
-        store.flush()  # before the record says that these rows are there
+        store.flush()  # before the record counts these rows
         done += len(features)
         append_record(record, dict(rows=done))
         bar.update(len(features))

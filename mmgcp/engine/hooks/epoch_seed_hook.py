@@ -1,4 +1,4 @@
-"""Hook that makes every epoch reproducible by itself."""
+"""Hook that makes each epoch reproducible on its own."""
 import numpy as np
 import torch
 from mmengine.dist import get_rank

@@ -67,7 +67,7 @@ class MatchingEpochHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Compare the metric with the target."""
-        if self.unit is None:  # a validation by itself
+        if self.unit is None:  # validation without training
             return
         if self.metric not in (metrics or {}):
             raise SetupError(f"MatchingEpochHook waits for '{self.metric}', which the validation does not measure: set "
