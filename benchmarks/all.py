@@ -1,9 +1,9 @@
-"""Every benchmark on one machine, one after another, and a page with all tables.
+"""Run all benchmarks on one machine, one after another, and write a page with all tables.
 
     python -m benchmarks.all [--device cuda] [--only NAME ...] [--tiny] [--save results/benchmarks]
 
-Each runs in a process of its own, with settings for the device; what has been measured stays if a later one fails or
-the whole is interrupted. --tiny takes the smallest sizes, to see that everything runs.
+Each runs in its own process, with settings for the device; finished tables are kept if a later benchmark fails or is
+interrupted. --tiny uses the smallest sizes, to check that everything runs.
 """
 import argparse
 import csv
@@ -71,8 +71,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--only', nargs='+', choices=sorted({name.split()[0] for name in BENCHMARKS}),
-                        help='some alone')
-    parser.add_argument('--tiny', action='store_true', help='smallest sizes')
+                        help='run only these')
+    parser.add_argument('--tiny', action='store_true', help='use the smallest sizes')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

@@ -3,8 +3,8 @@
     python -m benchmarks.detection [--device cuda] [--batch 2] [--height 800] [--width 1216] [--repeats 5]
                                    [--save results/benchmarks]
 
-Random images and boxes, untrained networks, float32. Prints a Markdown table, with --save written as a CSV file, too.
-The step is forward, losses, backward and update. It needs MMDetection.
+Random images and boxes, untrained networks, float32. Prints a Markdown table, which --save also writes as a CSV file.
+A step is forward, losses, backward and update. Needs MMDetection.
 """
 import argparse
 import time
@@ -32,7 +32,7 @@ DETECTORS = {'GAP': 'detection/faster_rcnn_r50_gap.py', 'GCP_M': 'detection/fast
 
 
 class Step:
-    """A training step of a detector; called, it returns its seconds."""
+    """A training step of a detector; a call returns its duration in seconds."""
 
     def __init__(self, config: str, args: argparse.Namespace) -> None:
         from mmdet.testing import demo_mm_inputs
@@ -56,7 +56,7 @@ class Step:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--batch', type=int, default=2, help='images a step')
+    parser.add_argument('--batch', type=int, default=2, help='images per step')
     parser.add_argument('--height', type=int, default=800, help='pixels')
     parser.add_argument('--width', type=int, default=1216, help='pixels')
     parser.add_argument('--repeats', type=int, default=5, help='timed repetitions')
@@ -72,7 +72,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     init_default_scope('mmdet')
-    MMLogger.get_instance('mmengine', log_level='ERROR')  # the initialisation of each weight
+    MMLogger.get_instance('mmengine', log_level='ERROR')  # do not log the initialisation of each weight
     needs_memory(parser, args, lambda args: Step(DETECTORS['GCP_M'], args))
     steps = [Step(config, args) for config in DETECTORS.values()]
     seconds = in_turns(steps, args.repeats)

@@ -1,10 +1,10 @@
-"""The fused kernels of :mod:`mmgcp.ops.fused` against the batched products that they stand in for, on a CUDA device.
+"""The fused kernels of :mod:`mmgcp.ops.fused` against the batched products that they replace, on a CUDA device.
 
     python -m benchmarks.fused [--batches 32 256 1024] [--repeats 9] [--save results/benchmarks]
 
-Measured twice: calls from Python one after another, whose launches a small batch waits for, and the same as replays of
-a CUDA graph, which are the GPU's time alone. Prints a Markdown table: medians of calls in turns, and the smallest and
-largest ratio of two neighbours. With --save it is written as a CSV file, too.
+Measured twice: as calls from Python, where small batches wait for the launches, and as replays of a CUDA graph, which
+show the GPU's time alone. Prints a Markdown table: medians of alternating calls, and the smallest and largest ratio of
+two neighbours. --save also writes it as a CSV file.
 """
 import argparse
 import statistics
@@ -24,7 +24,7 @@ QUEUED = 20
 
 
 def queued(function: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of one of many calls without a wait between them."""
+    """Milliseconds per call of many calls without synchronisation between them."""
     synchronize(device)
     start = time.perf_counter()
     for _ in range(QUEUED):
@@ -34,7 +34,7 @@ def queued(function: Callable[[], object], device: torch.device) -> float:
 
 
 def replayed(function: Callable[[], object], device: torch.device) -> float:
-    """Milliseconds of one of many calls in a CUDA graph."""
+    """Milliseconds per call of many calls in a CUDA graph."""
     from triton.testing import do_bench_cudagraph
     return do_bench_cudagraph(function, return_mode='median')
 

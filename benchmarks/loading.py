@@ -1,11 +1,11 @@
-"""What reading images takes, part by part, and what the options of MMCV and PyTorch change.
+"""Time of reading images, step by step, and the effect of options of MMCV and PyTorch.
 
     python -m benchmarks.loading [--config FILE] [--batch 64] [--workers 2] [--photos 300] [--repeats 5]
                                  [--save results/benchmarks]
 
-Reads the drawn photos of :mod:`benchmarks.training` by the training pipeline of a config. Prints three Markdown tables:
-the steps of the pipeline; others in one process; settings of the data loader, each an epoch from its start.
-What is compared takes turns. With --save they are written as CSV files, too.
+Reads the synthetic photos of :mod:`benchmarks.training` with the training pipeline of a config. Prints three Markdown
+tables: the steps of the pipeline; alternatives to them, in one process; settings of the data loader, over one epoch
+each. Measurements alternate. --save also writes the tables as CSV files.
 """
 import argparse
 import copy
@@ -28,7 +28,7 @@ from mmengine.runner import Runner
 from benchmarks.measure import Tables, add_save_option, in_turns, ratio_in_turns
 from benchmarks.training import CONFIGS, draw_photos
 
-# Changes of a step of the pipeline.
+# Changes of a step of the pipeline: its index and new settings.
 WAYS = {
     'default': (0, {}),
     'decoded by Pillow': (0, dict(imdecode_backend='pillow')),
@@ -46,7 +46,7 @@ LOADERS = {
 
 
 def has_turbojpeg() -> bool:
-    """Whether MMCV can decode by PyTurboJPEG; its global backend stays OpenCV."""
+    """Whether MMCV can decode with PyTurboJPEG; its global backend stays OpenCV."""
     try:
         mmcv.use_backend('turbojpeg')
     except (ImportError, RuntimeError):
@@ -85,7 +85,7 @@ def timed_epoch(batches: Iterable) -> float:
 
 
 def difference(*datasets: torch.utils.data.Dataset, number: int = 8) -> str:
-    """Mean difference of the first images of two datasets, unless with other sizes random numbers mean other crops."""
+    """Mean difference between the first images of two data sets, if decoded to the same size: else the crops differ."""
     images, sizes = [], []
     for dataset in datasets:
         random.seed(0)
@@ -96,18 +96,18 @@ def difference(*datasets: torch.utils.data.Dataset, number: int = 8) -> str:
 
 
 def compared(functions: list[Callable[[], float]], args: argparse.Namespace) -> list[list[str]]:
-    """Images per second and times the first, of functions that return the seconds for all photos."""
+    """Images per second, and factor over the first, of functions that return the seconds for all photos."""
     seconds = in_turns(functions, args.repeats)
     return [[f'{args.photos / statistics.median(times):.0f}', ratio_in_turns(seconds[0], times)] for times in seconds]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', default=CONFIGS[0], help='of a classifier')
-    parser.add_argument('--batch', type=int, default=64, help='images a batch')
+    parser.add_argument('--config', default=CONFIGS[0], help='config of a classifier')
+    parser.add_argument('--batch', type=int, default=64, help='images per batch')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes that read images')
-    parser.add_argument('--photos', type=int, default=300, help='photos of an epoch')
-    parser.add_argument('--repeats', type=int, default=5, help='timed turns')
+    parser.add_argument('--photos', type=int, default=300, help='photos per epoch')
+    parser.add_argument('--repeats', type=int, default=5, help='timed rounds')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads')
     add_save_option(parser)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Time, memory and arithmetic of PyTorch functions, and the tables that they are told in."""
+"""Measure time, memory and arithmetic of PyTorch functions, and write tables of the results."""
 import argparse
 import json
 import os
@@ -20,14 +20,14 @@ LONG = 100
 
 
 def needs_device(parser: argparse.ArgumentParser, device: torch.device) -> None:
-    """End the program with a sentence where the device is not there."""
+    """Exit with an error message if the device is missing."""
     if device.type == 'cuda' and not torch.cuda.is_available():
         parser.error(f'--device {device}: no CUDA device is visible to torch {torch.__version__}')
 
 
 def needs_memory(parser: argparse.ArgumentParser, args: argparse.Namespace,
                  step: Callable[[argparse.Namespace], Callable[[], object]], few: int = 2) -> None:
-    """End the program with a sentence where memory does not hold a step: what steps on few images save, continued."""
+    """Exit with an error message if a step does not fit in memory, as extrapolated from steps on few images."""
     small, large = (saved_bytes(step(argparse.Namespace(**{**vars(args), 'batch': batch}))) for batch in (few, 2 * few))
     an_image, there = (large - small) / few, memory(args.device)
     needed = large + (args.batch - 2 * few) * an_image
@@ -47,7 +47,7 @@ def saved_bytes(step: Callable[[], object]) -> int:
 
 
 def memory(device: torch.device) -> int:
-    """Bytes of a CPU's memory; those free on a GPU."""
+    """Bytes of the CPU's memory, or of a GPU's free memory."""
     if device.type == 'cuda':
         return torch.cuda.mem_get_info(device)[0]
     return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
@@ -59,7 +59,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def in_turns(functions: list[Callable[[], float]], repeats: int) -> list[list[float]]:
-    """The seconds of each function in each of ``repeats`` turns, after one that warms up."""
+    """Seconds of each function in each of ``repeats`` rounds, after a warm-up round."""
     for function in functions:
         function()
     rounds = [[function() for function in functions] for _ in range(repeats)]
@@ -73,14 +73,14 @@ def median_and_range(values: Sequence[float], form: str) -> str:
 
 
 def ratio_in_turns(seconds: Sequence[float], base: Sequence[float]) -> str:
-    """Median and range of the ratios of the times that were taken in the same turn."""
+    """Median and range of the ratios of times from the same round."""
     return median_and_range([a / b for a, b in zip(seconds, base, strict=True)], '.3f')
 
 
 def interleaved_medians(functions: list[Callable[[], list[float]]], repeats: int) -> list[list[float]]:
-    """Medians of the seconds that each function returns, in turns so that a slow spell of the machine meets all.
+    """Medians of the seconds that functions return, called in alternation, so that slow spells of the machine hit all.
 
-    A first round warms up. What then takes over :data:`LONG` times as long as the fastest is timed once.
+    After a warm-up round, functions that take over :data:`LONG` times as long as the fastest are timed once.
     """
     for function in functions:
         function()
@@ -156,19 +156,19 @@ def matrix_rate(device: torch.device, size: int = 2048, repeats: int = 5) -> flo
 
 
 def add_save_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--save', type=Path, metavar='FOLDER', help='write the tables to this folder, too')
+    parser.add_argument('--save', type=Path, metavar='FOLDER', help='also write the tables to this folder')
 
 
 class Tables:
-    """Tables of a benchmark: printed, and with ``--save`` written to files, with one on how and where they were made.
+    """Tables of a benchmark: printed, and with ``--save`` written to files, with a record of how and where.
 
-    The files are called ``<benchmark>_<table>.csv`` and ``<benchmark>.json``. Settings under which a run is not to
-    replace the files of another are part of the name: ``networks_fused-sgd_steps.csv``, ``networks_fused-sgd.json``.
+    The files are called ``<benchmark>_<table>.csv`` and ``<benchmark>.json``. Settings in ``apart`` become part of the
+    names, so that runs do not replace each other: ``networks_fused-sgd_steps.csv``, ``networks_fused-sgd.json``.
 
     Args:
         benchmark (str): Name of the module.
         parser (argparse.ArgumentParser): Its options, which :func:`add_save_option` has added to.
-        args (argparse.Namespace): What they are set to.
+        args (argparse.Namespace): Parsed options.
         apart (Sequence[str]): Settings that are part of the name unless they have their defaults.
     """
 
@@ -182,7 +182,7 @@ class Tables:
         self.name = '_'.join([benchmark, *unusual])
 
     def show(self, table: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table, and write it if asked to."""
+        """Print a table, and write it with ``--save``."""
         print(f'\n{markdown_table(header, rows)}', flush=True)
         if not self.folder:
             return

@@ -3,9 +3,9 @@
     python -m benchmarks.methods [--device cuda] [--batch 64] [--size 80] [--classes 10] [--amp] [--repeats 3]
                                  [--threads 2] [--save results/benchmarks]
 
-A step is forward, loss, backward and SGD with momentum. Measured are average pooling, every method at 256 channels, and
-Newton-Schulz pooling with fewer channels and with other numbers of iterations, in turns. Prints a Markdown table, with
---save written as a CSV file, too.
+A step is forward, loss, backward and SGD with momentum. Average pooling, every method at 256 channels, and
+Newton-Schulz pooling with fewer channels and other numbers of iterations are measured in alternation. Prints a Markdown
+table, which --save also writes as a CSV file.
 """
 import argparse
 from statistics import median
@@ -16,7 +16,7 @@ from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, 
 from benchmarks.networks import Network, Step, build
 from mmgcp.ops import METHODS
 
-# Pooling and options of the neck; the first is what the others are compared with.
+# Pooling and options of the neck; the first is the baseline.
 VARIANTS = {
     'GAP': ('GAP', {}),
     **{method: ('GCP_M', dict(method=method)) for method in METHODS},
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.set_defaults(fused_sgd=False, channels_last=False)  # which Step asks for
+    parser.set_defaults(fused_sgd=False, channels_last=False)  # read by Step
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

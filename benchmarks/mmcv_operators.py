@@ -93,7 +93,7 @@ def cases(device: torch.device) -> dict[str, Callable[[], list[Tensor]]]:
 
 
 class AllButNMS(ModuleType):
-    """Compiled operators, but torchvision's NMS: compiled NMS takes boxes with equal scores in any order."""
+    """Compiled operators, but torchvision's NMS: the compiled one orders boxes with equal scores arbitrarily."""
 
     def __init__(self, compiled: ModuleType) -> None:
         super().__init__('all_but_nms')
@@ -135,7 +135,7 @@ def photos(cfg: Config, args) -> dict:
 
 def compare_detectors(args, compiled: ModuleType, tables: Tables) -> None:
     init_default_scope('mmdet')
-    MMLogger.get_instance('mmengine', log_level='ERROR')  # the initialisation of each weight
+    MMLogger.get_instance('mmengine', log_level='ERROR')  # do not log the initialisation of each weight
     rows = []
     for name, config in DETECTORS.items():
         cfg = Config.fromfile(configs_folder() / config)

@@ -4,8 +4,8 @@
                                   [--threads 2] [--save results/benchmarks]
 
 A step is forward, loss, backward and SGD with momentum, for 1,000 classes. Prints Markdown tables: step times relative
-to average pooling, and what covariance pooling adds, measured part by part on inputs of the network's size. With
---save they are written as CSV files, too.
+to average pooling, and what covariance pooling adds, measured part by part on inputs of the network's size. --save also
+writes them as CSV files.
 """
 import argparse
 import time
@@ -52,7 +52,7 @@ def build(network: str, pooling: str, classes: int = CLASSES, **options) -> nn.M
 
 
 class Step:
-    """A training step of a module, on a fixed input; called, it returns its seconds."""
+    """A training step of a module on a fixed input; a call returns its duration in seconds."""
 
     def __init__(self, module: nn.Module, args, *shape: int) -> None:
         self.module = module.to(args.device)
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.add_argument('--channels-last', action='store_true', help='the channels of a pixel side by side in memory')
+    parser.add_argument('--channels-last', action='store_true', help='channels-last memory format')
     parser.add_argument('--fused-sgd', action='store_true', help='SGD in one pass over the weights (torch >= 2.4)')
     add_save_option(parser)
     args = parser.parse_args()

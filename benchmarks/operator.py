@@ -4,8 +4,8 @@
                                   [--save results/benchmarks]
 
 Prints Markdown tables: Newton-Schulz pooling against (a) iSQRT-COV as published and (b) autograd through the
-eigendecomposition, its arithmetic, and with --methods every other method at every size. With --save
-they are written as CSV files, too.
+eigendecomposition, its arithmetic, and with --methods every other method at every size. --save also writes them as CSV
+files.
 """
 import argparse
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def largest_step(args: argparse.Namespace) -> Callable[[], list[float]]:
 
 
 def relative_errors(x, weight) -> list[float]:
-    """Of value and gradient against a float64 evaluation of the same polynomial, at most 8 images."""
+    """Relative errors of value and gradient against a float64 evaluation of the same polynomial, on up to 8 images."""
     x, weight = x[:8].detach(), weight[:8]
     results = []
     for dtype in (torch.float32, torch.float64):
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32, help='images; 256 is usual on a GPU')
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
-    parser.add_argument('--methods', action='store_true', help='all methods, too')
+    parser.add_argument('--methods', action='store_true', help='also measure all methods')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

@@ -4,8 +4,8 @@
                                  [--save results/benchmarks]
 
 The step is MMEngine's ``model.train_step`` on the network and the optimiser of a config, with random images: scaling of
-the images, forward, loss, backward, update of the weights. Every option has its own copy of the network, and they take
-turns. Prints a Markdown table, with --save written as a CSV file, too. ``compile`` is left out unless named: it
+the images, forward, loss, backward, update of the weights. Every option has its own copy of the network; their steps
+alternate. Prints a Markdown table, which --save also writes as a CSV file. ``compile`` is left out unless named: it
 compiles for minutes before the first step.
 """
 import argparse
@@ -50,7 +50,7 @@ NOTES = dict(
 
 
 class Step:
-    """A training step of a copy of ``model`` under one option; called, it returns its seconds."""
+    """A training step of a copy of ``model`` under one option; a call returns its duration in seconds."""
 
     def __init__(self, option: str, model: nn.Module, optim_wrapper: dict, args: argparse.Namespace) -> None:
         self.model = copy.deepcopy(model).to(args.device).train()

@@ -3,8 +3,8 @@
     python -m benchmarks.precision [--batch 8] [--save results/benchmarks]
 
 TF32 and bfloat16 products are simulated: operands rounded to 10 and 7 bits of mantissa, sums in float32, as tensor
-cores do. Errors are relative to a float64 evaluation of the same polynomial. Prints a Markdown table, with --save
-written as a CSV file, too.
+cores do. Errors are relative to a float64 evaluation of the same polynomial. Prints a Markdown table, which --save also
+writes as a CSV file.
 """
 import argparse
 
@@ -22,7 +22,7 @@ OPERANDS = {aten.bmm.default: (0, 1), aten.baddbmm.default: (1, 2)}
 
 
 def rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
-    """Nearest numbers with so many bits of mantissa, ties to even."""
+    """Round to ``bits`` bits of mantissa, ties to even."""
     drop = 23 - bits
     whole = x.contiguous().view(torch.int32)
     whole = whole + ((1 << drop >> 1) - 1 + ((whole >> drop) & 1)) >> drop << drop
@@ -30,7 +30,7 @@ def rounded(x: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 class RoundedProducts(TorchDispatchMode):
-    """Batched products round their operands first."""
+    """Round the operands of batched products."""
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class RoundedProducts(TorchDispatchMode):
 
 
 def errors(channels: int, side: int, batch: int, bits: int) -> list[float]:
-    """Of value and gradient."""
+    """Relative errors of value and gradient."""
     x = torch.randn(batch, channels, side, side).relu()
     weight = torch.randn(batch, channels * (channels + 1) // 2)
     exact = x.double().requires_grad_()

@@ -1,10 +1,10 @@
-"""A training step of pooling and classifier for representations of few numbers, relative to the full covariance.
+"""A training step of pooling and classifier for compact representations, relative to the full covariance.
 
     python -m benchmarks.representations [--device cuda] [--batch 32] [--size 7] [--in-channels 2048] [--classes 1000]
                                          [--amp] [--repeats 9] [--threads 2] [--save results/benchmarks]
 
-A step is forward, backward and SGD with momentum, on the last feature map of a ResNet-50 unless set otherwise, in
-turns. Prints a Markdown table, with --save written as a CSV file, too.
+A step is forward, backward and SGD with momentum, by default on the last feature map of a ResNet-50. Measurements
+alternate. Prints a Markdown table, which --save also writes as a CSV file.
 """
 import argparse
 
@@ -18,7 +18,7 @@ import mmgcp.models  # noqa: F401
 from benchmarks.measure import Tables, add_save_option, in_turns, needs_device, ratio_in_turns
 from benchmarks.networks import Step
 
-# Settings of the neck; the first is what the others are compared with.
+# Settings of the neck; the first is the baseline.
 NECKS = {
     **{f'{channels} channels': dict(reduced_channels=channels) for channels in (256, 128, 90, 64)},
     **{f'{heads} heads of 256 channels': dict(heads=heads) for heads in (4, 8, 16)},
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast')
-    parser.set_defaults(fused_sgd=False, channels_last=False)  # which Step asks for
+    parser.set_defaults(fused_sgd=False, channels_last=False)  # read by Step
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

@@ -1,14 +1,13 @@
-"""Cost of a robustness benchmark: set by set in one process against one plain test of the same files, and corruptions.
+"""Cost of a robustness benchmark: a test set by set against one plain test of the same files, and of corruptions.
 
     python -m benchmarks.robustness [--images 96] [--size 224] [--workers 1] [--depth 18] [--repeats 3]
                                     [--save results/benchmarks]
 
-Both sides test one network on the same files, written before in the layout of ImageNet-C, with MMEngine's Runner:
-``plain`` in one loop over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as
-``tools/test_robustness.py`` does. They take turns, after a first round that warms up; numbers are medians. The second
-table has the memory of the process after some of the 76 sets of ImageNet-C, tested one after the other, and its peak
-until then; the third the time that one process takes to make a corrupted image, mean over severities, or a sequence.
-With --save all are written as CSV files, too.
+Both sides test one network with MMEngine's Runner on the same files, in the layout of ImageNet-C: ``plain`` in one loop
+over all files, as ``tools/test.py`` does; ``set by set`` with ``mmgcp.BenchmarkLoop``, as ``tools/test_robustness.py``
+does. They alternate after a warm-up round; numbers are medians. The second table has the memory of the process after
+some of the 76 sets of ImageNet-C, tested one after the other, and its peak until then; the third the time that one
+process takes to make a corrupted image, mean over severities, or a sequence. --save also writes all as CSV files.
 """
 import argparse
 import itertools
@@ -36,7 +35,7 @@ from mmgcp.robustness.corruptions import CORRUPTIONS, EXTRA_CORRUPTIONS, SEVERIT
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from tools.dataset_tools.shapes import ShapeSettings, make_imagenet
 
-KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make: what makes them is not timed
+KINDS, LEVELS = ('brightness', 'contrast'), (1, 3)  # quick to make; making them is not timed
 CLASSES = 12
 
 
@@ -71,7 +70,7 @@ def config(folder: Path, depth: int, workers: int, kinds: Sequence[str] = KINDS,
 
 
 def timed_test(cfg: Config) -> list[float]:
-    """Seconds of a test, without the building of the network."""
+    """Seconds of a test, excluding the building of the network."""
     runner = Runner.from_cfg(cfg)
     start = time.perf_counter()
     runner.test()
@@ -89,7 +88,7 @@ def set_by_set(folder: Path, depth: int, workers: int) -> list[float]:
     path.unlink(missing_ok=True)
     benchmark = dict(name='imagenet-c', data_root=str(folder / 'c'), kinds=KINDS, severities=LEVELS)
     cfg = config(folder, depth, workers, type='mmgcp.BenchmarkLoop', benchmark=benchmark, path=str(path), settings={})
-    # The clean images are files of a set too, which plain does not read twice: leave them out.
+    # The clean set holds the files of all others here, which plain() reads once: leave it out.
     with unittest.mock.patch('mmgcp.apis.robustness.benchmark_loop.benchmark_sets', without_clean):
         return timed_test(cfg)
 
@@ -130,7 +129,7 @@ def seconds_to_make(size: int, repeats: int) -> list[list[str]]:
             start = time.perf_counter()
             function()
             times.append(time.perf_counter() - start)
-        return statistics.median(times[1:])  # the first compiles what is compiled
+        return statistics.median(times[1:])  # the first includes compilation
 
     rows = []
     for kind in (*CORRUPTIONS, *EXTRA_CORRUPTIONS):
@@ -145,10 +144,10 @@ def seconds_to_make(size: int, repeats: int) -> list[list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=96, help='per set')
+    parser.add_argument('--images', type=int, default=96, help='images per set')
     parser.add_argument('--size', type=int, default=224, help='side in pixels')
-    parser.add_argument('--workers', type=int, default=1, help='of the data loader')
-    parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
+    parser.add_argument('--workers', type=int, default=1, help='workers of the data loader')
+    parser.add_argument('--depth', type=int, default=18, help='depth of the ResNet')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     add_save_option(parser)

@@ -1,4 +1,4 @@
-"""Covariance pooling as published, to measure against: batched, but with nothing saved that the papers spell out."""
+"""Covariance pooling as published, as a baseline: batched, but with every operation that the papers spell out."""
 import torch
 from torch import Tensor
 

@@ -1,11 +1,11 @@
-"""Images per second of a training as users start it, with its data: what limits it, the images or the network.
+"""Throughput of a training as users start it, with its data: whether reading images or the network limits it.
 
     python -m benchmarks.training [--configs FILE ...] [--device cuda] [--batch 64] [--workers 4] [--steps 40]
                                   [--cfg-options KEY=VALUE ...] [--save results/benchmarks]
 
-Trains on drawn JPEG photos of ImageNet's usual size (500 x 375) with the pipeline, network and optimiser of a config,
-by MMEngine's ``Runner``, and reads its timer. Prints a Markdown table: the median step, the share of it that waits for
-the data loader, and images per second of the loader alone. With --save it is written as a CSV file, too.
+Trains on synthetic JPEG photos of ImageNet's usual size (500 x 375) with the pipeline, network and optimiser of a
+config, by MMEngine's ``Runner``, and reads its timer. Prints a Markdown table: the median step, the share of it that
+waits for the data loader, and images per second of the loader alone. --save also writes it as a CSV file.
 """
 import argparse
 import os
@@ -29,7 +29,7 @@ WARM_UP = 10  # steps that are not timed
 
 
 def draw_photos(folder: Path, number: int, classes: int = CLASSES) -> None:
-    """JPEG files that take as long to read as photos: smooth colours under noise; one for each of the classes."""
+    """Write JPEG files that take as long to read as photos, smooth colours under noise; one for each of the classes."""
     generator = np.random.default_rng(0)
     drawn = []
     for i in range(number):
@@ -45,7 +45,7 @@ def draw_photos(folder: Path, number: int, classes: int = CLASSES) -> None:
 
 
 def config(path: str, photos: Path, work_dir: Path, args: argparse.Namespace) -> Config:
-    """The config, on ``photos``, for a number of steps, with nothing but the training."""
+    """The config, set to train on ``photos`` for some steps and to do nothing else."""
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(dict(
         work_dir=str(work_dir), launcher='none', param_scheduler=None, val_cfg=None, val_dataloader=None,
@@ -85,14 +85,14 @@ def loader_rate(runner: Runner, args: argparse.Namespace) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--configs', nargs='+', default=CONFIGS, help='configs of classifiers')
-    parser.add_argument('--batch', type=int, default=64, help='images a step')
+    parser.add_argument('--batch', type=int, default=64, help='images per step')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes that read images')
     parser.add_argument('--steps', type=int, default=40, help='timed steps')
     parser.add_argument('--photos', type=int, default=1000, help='photos to draw')
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'),
-                        help='where it trains is up to MMEngine: a GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the configs')
+                        help='device of the record; MMEngine trains on a GPU if there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

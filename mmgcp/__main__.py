@@ -1,4 +1,4 @@
-"""Commands of the installed package, ``mmgcp COMMAND`` or ``python -m mmgcp COMMAND``: most are tools of ``tools``."""
+"""Commands of the installed package, ``mmgcp COMMAND`` or ``python -m mmgcp COMMAND``; most run a script in tools."""
 import argparse
 import ast
 import difflib
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command, or list all.
 
     Args:
-        arguments (Sequence[str], optional): Its name and arguments; by default those of the command line.
+        arguments (Sequence[str], optional): Name and arguments of the command. Default: those of the command line.
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ['--help']
     if name in ('-h', '--help'):

@@ -1,4 +1,4 @@
-"""Export a trained classifier as ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt), and compare its scores."""
+"""Export a trained classifier as ONNX (.onnx), torch.export (.pt2) or TorchScript (.pt), and compare the scores."""
 import argparse
 
 from mmengine.config import DictAction
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument('config', help='config of a classifier')
     parser.add_argument('checkpoint', help='checkpoint file, URL or workdir://NAME_OF_CONFIG')
     parser.add_argument('--out', required=True, metavar='FILE', help=f'file to write: {", ".join(FORMATS)}')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
     args = parser.parse_args()
     with reported(OSError):
         cfg = load_config(args.config, cfg_options=args.cfg_options)

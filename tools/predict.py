@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument('--out', default='predictions', metavar='FILE.png|FOLDER',
                         help='picture to write, for one image, or folder for NAME_OF_IMAGE.png (default: %(default)s)')
     parser.add_argument('--threshold', type=float, default=0.3,
-                        help='least score of an object that is shown (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
+                        help='minimum score of the objects shown (default: %(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
     args = parser.parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')
     with reported(OSError):

@@ -26,7 +26,7 @@ from mmgcp.utils.reported import reported
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a classifier')
-    parser.add_argument('checkpoint', nargs='?', help='file, URL or workdir://NAME (default: what the config names)')
+    parser.add_argument('checkpoint', nargs='?', help='file, URL or workdir://NAME (default: named by the config)')
     parser.add_argument('--data', required=True, metavar='ROOT', help='folder with train/CLASS and val/CLASS')
     parser.add_argument('--probes', nargs='+', choices=PROBES, default=list(PROBES), help='(default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2], help='(default: 0 1 2)')
@@ -39,13 +39,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--half', action='store_true', help='keep the features in float16')
     parser.add_argument('--cache', type=Path, metavar='FOLDER', help='(default: work_dirs/NAME_OF_CONFIG/features)')
     parser.add_argument('--out', type=Path, metavar='FOLDER', help='(default: work_dirs/NAME_OF_CONFIG/probes)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    MMLogger.get_current_instance().setLevel('WARNING')  # without each initialised weight of each probe
+    MMLogger.get_current_instance().setLevel('WARNING')  # do not log the initialisation of each weight
     settings = {key: getattr(args, key) for key in ('half', 'seeds', 'lrs', 'epochs', 'fraction', 'channels', 'heads')}
     made = dict(command=shlex.join(['python', 'tools/probe.py', *sys.argv[1:]]), environment=environment())
     with reported(ValueError, OSError):

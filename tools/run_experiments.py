@@ -5,7 +5,7 @@ Finished runs are skipped, and interrupted ones resumed. Results are written to 
 Examples:
     python tools/run_experiments.py PLAN.py --at-once 8                                 # everything, 8 runs at a time
     python tools/run_experiments.py PLAN.py --only resnet18_gap --seeds 0 --again       # one run, anew
-    python tools/run_experiments.py PLAN.py --list                                      # what there is to do
+    python tools/run_experiments.py PLAN.py --list                                      # what is left to do
 """
 import argparse
 import signal
@@ -41,7 +41,7 @@ def main() -> None:
     args = parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped by a signal.'))  # and the runs with it
     at_once = args.at_once or torch.cuda.device_count() or 1
-    sys.path.append(str(Path.cwd()))  # a plan may import what lies in this folder
+    sys.path.append(str(Path.cwd()))  # a plan may import modules from this folder
     with reported(ValueError, OSError):
         plan = read_plan(args.plan)
         jobs = choose(jobs_of(plan), args.only, args.seeds)

@@ -3,7 +3,7 @@ from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
-# Where the two libraries differ: the hook that draws, and the metric that writes predictions down.
+# Names that differ between the two libraries: of the hook that draws, and of the metric that saves predictions.
 DRAW = {
     'mmpretrain': ('VisualizationHook', 'UniversalVisualizer', 'enable', 'out_dir'),
     'mmdet': ('mmdet.DetVisualizationHook', 'mmdet.DetLocalVisualizer', 'draw', 'test_out_dir'),

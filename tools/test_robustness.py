@@ -30,9 +30,9 @@ def parse_args() -> argparse.Namespace:
                         help='pairs of a config and a checkpoint: a file, URL, workdir://NAME_OF_CONFIG, or pretrained '
                         'for the weights named in the config')
     parser.add_argument('--benchmark', required=True, choices=(*BENCHMARKS, 'all'),
-                        help='benchmark, or all those of classifiers in one table')
-    parser.add_argument('--data-root', help='folder of the images; of all benchmarks, with a folder named after each '
-                        '(default: corrupt the test images)')
+                        help='benchmark, or all benchmarks of classifiers in one table')
+    parser.add_argument('--data-root', help='folder of the images; for all benchmarks, with a subfolder named after '
+                        'each (default: corrupt the test images)')
     parser.add_argument('--corruptions', '--perturbations', nargs='+', default=(), dest='kinds', metavar='NAME',
                         help='kinds to test (default: the 15 of ImageNet-C, the 10 of ImageNet-P)')
     parser.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES,
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0,
                         help='seed of images made on the fly and of the subset (default: %(default)s)')
     parser.add_argument('--subset', metavar='rand:N|FILE',
-                        help='test on N images that the seed chooses, or on those that a file lists, CLASS/NAME a line')
+                        help='test on N images drawn with the seed, or on those in a file with a CLASS/NAME per line')
     parser.add_argument('--resize-again', action='store_true',
                         help='resize and crop corrupted files as the config does with clean images')
     parser.add_argument('--partial', action='store_true', help='skip sets that are missing from the data root')

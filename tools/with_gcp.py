@@ -1,4 +1,4 @@
-"""Write a config that inherits from any classifier's and pools by covariance."""
+"""Write a config that inherits from that of any classifier and pools by covariance."""
 import argparse
 
 from mmengine.logging import MMLogger

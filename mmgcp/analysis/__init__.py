@@ -1,1 +1,1 @@
-"""Reads logs and measurements, returns tables and figures. Needs numpy and matplotlib, neither torch nor mm."""
+"""Tables and figures from logs and measurements. Needs numpy and matplotlib, neither torch nor OpenMMLab."""

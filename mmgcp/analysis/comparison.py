@@ -17,9 +17,9 @@ METRIC = 'accuracy/top1'
 
 
 def comparison_sentence(runs: Sequence[Run]) -> str:
-    """Say in words what the last validations of several trainings of the same length reached.
+    """Describe in one sentence the last validations of several trainings of the same length.
 
-    Such as 'New images named rightly after 4 passes over the same data: 43 % with A, 61 % with B'.
+    Example: 'New images named rightly after 4 passes over the same data: 43 % with A, 61 % with B'.
 
     Raises:
         ValueError: If a run lacks the top-1 accuracy, or the runs differ in length.

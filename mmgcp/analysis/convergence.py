@@ -1,7 +1,6 @@
 """How fast networks converge: the curves of Figs. 1 and 3 and the matching epochs of Table 2 (Wang et al., CVPR 2020).
 
-The matching epoch is the first that reaches what the reference, a training with average pooling, has after its last
-epoch. Metrics are better when higher.
+The matching epoch is the first to reach the final value of the reference, trained with GAP. Higher metrics are better.
 """
 import operator
 import warnings
@@ -40,7 +39,7 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', refere
     ``metric`` is a validation metric; ``reference`` is the name of the run to match, by default the first one.
 
     Raises:
-        ValueError: A run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
+        ValueError: If a run lacks the metric, no run is called ``reference``, or the reference ends with NaN.
     """
     reference = matched_run(runs, metric, reference)
     digits = decimals(reference.final(metric))
@@ -55,7 +54,7 @@ def convergence_table(runs: Sequence[Run], metric: str = 'accuracy/top1', refere
 
 
 def matching_cell(run: Run, reference: Run, metric: str) -> str:
-    """The matching epoch of a run, and its difference from the full training of the reference, as in Table 2."""
+    """Return the matching epoch of a run, and its difference from the reference's full training, as in Table 2."""
     if run is reference:
         return 'N/A'
     epochs, values = reference.curve(metric)
@@ -98,8 +97,7 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
                 looks: Mapping[str, dict] | None = None) -> list[Line2D]:
     """Draw a metric against epochs for all runs, which may differ in length, and nothing else (Fig. 4, right).
 
-    ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`, by name of the run. A ValueError says if a run lacks
-    the metric.
+    ``looks``, by name of the run, are those of :func:`~mmgcp.analysis.style.looks_of`. All runs must have the metric.
     """
     step_axis(ax, runs[0].unit)
     ax.set_ylabel(METRIC_NAMES.get(metric, metric))
@@ -123,8 +121,7 @@ def plot_convergence_panels(panels: Mapping[str, Sequence[Run]], metric: str, pa
                             reference: str | None = None, formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write a figure with the convergence curves of several networks, a panel for each, by title (Fig. 3).
 
-    ``metric`` and ``reference`` are those of :func:`convergence_table` for each panel, ``path`` and ``formats`` those
-    of :func:`~mmgcp.analysis.style.save_figure`, with their errors.
+    Arguments are those of :func:`convergence_table` and :func:`~mmgcp.analysis.style.save_figure`, with their errors.
     """
     columns = 2 if len(panels) == 4 else min(len(panels), 3)
     rows = -(-len(panels) // columns)
@@ -147,15 +144,15 @@ def _mark_match(ax, epoch, value, color, height):
 
 def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None,
                         reference: str | None = None) -> list[Run]:
-    """Read runs, some of which may still be going on, with a warning for what is not validated yet and left out.
+    """Read runs, some of which may be unfinished; leave out those without a validation yet, with a warning.
 
     Raises:
-        ValueError: If no run has been validated, the first has not and is the reference, as it is by default, or as
+        ValueError: If no run has been validated, or not the first, which is the default reference; or as
             :func:`~mmgcp.utils.logs.read_runs`.
     """
     validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
     if not any(validated) or (reference is None and not validated[0]):
-        return read_runs(work_dirs[:1])  # which tells what is missing
+        return read_runs(work_dirs[:1])  # raises the error that says what is missing
     for work_dir in compress(work_dirs, map(operator.not_, validated)):
         warnings.warn(f"'{work_dir}' has not been validated yet and was left out.", stacklevel=2)
     runs = read_runs(list(compress(work_dirs, validated)), labels and list(compress(labels, validated)))

@@ -1,7 +1,7 @@
-"""How curved the loss is along trainings: eigenvalues and trace of its Hessian, against epochs.
+"""Curvature of the loss along trainings: eigenvalues and trace of its Hessian, against epochs.
 
-``measure_curvature.py`` measures them. Smoothness is the claim of Section 3 of Wang et al. (CVPR 2020); the largest
-eigenvalue of the Hessian is its measure in the weights.
+``measure_curvature.py`` measures them. Section 3 of Wang et al. (CVPR 2020) claims a smoother loss; the largest
+eigenvalue of the Hessian measures smoothness with respect to the weights.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class CurvatureLog:
         return self.records[0]['unit']
 
     def column(self, key: str) -> np.ndarray:
-        """One number per checkpoint, (n,) float64."""
+        """Return one number per checkpoint, (n,) float64."""
         return np.array([record[key] for record in self.records], dtype=np.float64)
 
     @property

@@ -1,4 +1,4 @@
-"""How smooth the loss is along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
+"""Smoothness of the loss along a training: Fig. 2 and its numbers (Wang et al., CVPR 2020).
 
 ``mmgcp.LandscapeHook`` measures the loss along the gradient (Eq. 3), the distance between the gradients there and here
 (Eq. 4), and that distance over the length of the step, whose maximum is the effective beta-smoothness of Santurkar et
@@ -31,7 +31,7 @@ class LandscapeLog:
     """The landscape along one training, however often it was interrupted: n measurements, k step sizes."""
     name: str  # of the run in tables and legends
     at: str  # place in the network: 'stem', 'image', 'weights', ...
-    layer: str  # that this is
+    layer: str  # name of the layer there
     direction: str  # 'ascent' or 'descent' along the gradient
     images: int | None  # of the batch whose mean loss is differentiated; None if it was not recorded
     step_sizes: np.ndarray  # (k,), ascending, in the unit of learning rates
@@ -55,18 +55,18 @@ class LandscapeLog:
         return np.isfinite(self.losses) & np.isfinite(self.distances)
 
     def bounds(self, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) each: minimum and maximum of a quantity over the step sizes, of finite values; NaN if there are none."""
+        """Return minimum and maximum, (n,) each, of a quantity's finite values over the step sizes; NaN without any."""
         values = getattr(self, quantity)
         values = np.where(np.isfinite(values), values, np.nan)
-        return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # which pass over NaN
+        return np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)  # both skip NaN
 
     def ranges(self, quantity: str) -> np.ndarray:
-        """(n,): maximum minus minimum over the step sizes; of 'smoothness' the maximum."""
+        """Return maximum minus minimum over the step sizes, (n,); for 'smoothness' the maximum."""
         low, high = self.bounds(quantity)
         return high if quantity == 'smoothness' else high - low
 
     def later_range(self, quantity: str) -> float:
-        """Geometric mean of :meth:`ranges` after the first one, of the untrained network; NaN if there are none."""
+        """Return the geometric mean of :meth:`ranges` without the first, of the untrained network; NaN if empty."""
         values = self.ranges(quantity)[1:]
         values = values[np.isfinite(values) & (values > 0)]
         return float(np.exp(np.log(values).mean())) if len(values) else float('nan')
@@ -76,12 +76,10 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
     """Read what ``mmgcp.LandscapeHook`` wrote into a work directory: ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
 
     Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
-    replace earlier ones from its first measurement on. ``at`` is by default the only place that was measured, and the
-    run is called like the folder.
+    replace earlier ones from its first one on. ``at`` defaults to the only place, ``name`` to that of the folder.
 
     Raises:
-        ValueError: If there is no measurement, none ``at`` this place, several places and ``at`` is not given, starts
-            with different settings, or a file that cannot be read.
+        ValueError: If there is no measurement, ``at`` is needed or unknown, settings differ, or a file is unreadable.
     """
     work_dir = Path(work_dir)
     files = sorted(work_dir.glob('*/landscape/*.json'))
@@ -139,7 +137,7 @@ def read_landscapes(work_dirs: Sequence[str | Path], labels: Sequence[str] | Non
 
 
 def landscape_rows(landscapes: Sequence[LandscapeLog]) -> tuple[list[str], list[list[str]]]:
-    """The figure in numbers: names of the columns, and a row per run.
+    """Tabulate the figure: names of the columns, and a row per run.
 
     Ranges are maximum minus minimum over the step sizes, beta is the maximum: 'first' at the first measurement, 'later'
     the geometric mean over all others. They are of finite values; the share of the others has a column.
@@ -213,7 +211,7 @@ def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Pat
 
 
 def _common_settings(settings):
-    """Settings of the starts of a run, by file, which must agree."""
+    """Return the settings of the starts of a run, given by file, which must agree."""
     first, *others = settings
     for other in others:
         for key in sorted({*settings[first], *settings[other]}):

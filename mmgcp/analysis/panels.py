@@ -19,8 +19,8 @@ def panels_of(work_dirs: Sequence[str], panels: Sequence[Sequence[str]] = (), la
               title: str = '') -> list[Panel]:
     """Convert the arguments of a command line to panels.
 
-    These are ``work_dirs``, the runs of a single panel with a ``title``, or in their place ``panels``, each a title and
-    its runs; and the names of all runs, where those of one panel suffice if all have as many.
+    ``work_dirs`` are the runs of a single panel with a ``title``; ``panels``, given instead, each hold a title and its
+    runs. ``labels`` name all runs, or those of one panel if all panels have as many.
 
     Raises:
         ValueError: If there are no runs, runs inside and outside of panels, a panel without runs, two panels of one

@@ -70,7 +70,7 @@ class RobustnessSummary(NamedTuple):
     images: dict[str, np.ndarray]  # (n,) values of the photos, whose means are the metrics, as of per_image()
 
     def label(self, metric: str) -> str:
-        """Name of a metric, with the benchmark unless it is in the paper, and marked if it is not over all sets."""
+        """Name a metric, with the benchmark unless it is in the paper, and marked if it is not over all sets."""
         if metric == 'clean error':
             return metric
         title = ' '.join(filter(None, (BENCHMARKS[self.result.benchmark].title, metric)))
@@ -80,7 +80,7 @@ class RobustnessSummary(NamedTuple):
 
     @property
     def headline(self) -> 'RobustnessSummary':
-        """The summary with the clean error and the first other metric alone, one number for the benchmark."""
+        """The summary with only the clean error and the first other metric, one number for the benchmark."""
         names = [name for name in self.metrics if name != 'clean error']
         return self._replace(metrics={name: value for name, value in self.metrics.items() if name not in names[1:]})
 
@@ -150,8 +150,7 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
     Args:
         records (Sequence[Mapping]): Records of a network's sets, from :class:`mmgcp.apis.robustness.BenchmarkLoop`.
         metric (str): 'clean error', 'mean error', 'relative mean error' (corrupted minus clean), 'mean FP' or
-            'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Over the sets in ``records``, without
-            extra corruptions.
+            'mean uT5D'; with a reference 'mCE', 'relative mCE', 'mFR' or 'mT5D'. Over ``records``, without extra ones.
         reference (Mapping, optional): Errors to divide by, as for :func:`summaries`.
 
     Returns:
@@ -162,7 +161,7 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 
 
 def _by_image(records, reference):
-    """Metrics as arrays: the formulas are linear, so that they hold for the photos as for their means."""
+    """Compute metrics per photo: the formulas are linear, so they apply to single photos as to means."""
     outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
     if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
         return {}
@@ -181,7 +180,7 @@ def paired_error(left: RobustnessSummary, right: RobustnessSummary, metric: str)
 
 
 def _photos_of(records):
-    """Checksums of the photos' names, by set."""
+    """Return checksums of the photos' names, by set."""
     return {record['set']: (record.get('outcomes') or {}).get('photos') for record in records}
 
 
@@ -229,7 +228,7 @@ def check_comparable(results: Sequence[RobustnessResult]) -> None:
 
 
 def _check_complete(result, partial):
-    """Names of the benchmark's sets that a network was measured on."""
+    """Check a network's measurements, and return the names of the benchmark's sets among them."""
     for name, entry in result.sets.items():
         for key, value in entry.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -256,7 +255,7 @@ def _summarise(result, reference, measured):
 
 
 def _errors(sets, reference):
-    """Errors of corruptions at severities, or else of sets of photos, each for itself."""
+    """Compute errors by corruption and severity, or of each set of photos."""
     if any('/' in name for name in sets):
         return _corruption_errors(sets, reference)
     errors = {name: {'error': 100 * entry['error']} for name, entry in sets.items()}
@@ -269,7 +268,7 @@ def _corruption_errors(sets, reference):
     clean = sets.get('clean', {}).get('error')
     name, mean = ('CE', 'mCE') if reference else ('error', 'mean error')
     corruptions = {c: {'error': 100 * mean_or_none(values.values())} for c, values in errors.items()}
-    if reference:  # extra corruptions that it lacks keep their error alone
+    if reference:  # extra corruptions that it lacks have only an error
         errors = {c: values for c, values in errors.items()
                   if c in reference['errors'] or c not in EXTRA_CORRUPTIONS}
     scores = corruption_errors(errors, clean, reference)
@@ -291,7 +290,7 @@ def _stability(sets, reference):
 
 
 def _precision(result):
-    """P (clean), mPC (mean over corruptions) and rPC (their quotient in %) of Michaelis et al., arXiv:1907.07484."""
+    """Compute P (clean), mPC (mean over corruptions) and rPC (quotient in %) of Michaelis et al., arXiv:1907.07484."""
     sets = {name: _reported(entry) for name, entry in result.sets.items()}
     names = [metric for metric in next(iter(sets.values()))
              if 'mAP' in metric and all(metric in entry for entry in sets.values())]
@@ -319,7 +318,7 @@ def _reported(entry):
 
 
 def _by_corruption(sets, metric):
-    """Values of a metric, ``{corruption: {severity: value}}``."""
+    """Collect the values of a metric, ``{corruption: {severity: value}}``."""
     values = {}
     for name, entry in sets.items():
         corruption, _, severity = name.partition('/')
@@ -333,7 +332,7 @@ def _in_order(names):
 
 
 def _listing(names):
-    """Names of sets, those of a corruption in all five severities in one."""
+    """Join names of sets, all five severities of a corruption in one."""
     severities = {}
     for name in sorted(names):
         corruption, _, severity = name.partition('/')

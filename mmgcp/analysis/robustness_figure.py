@@ -12,8 +12,8 @@ from .panels import LINE
 from .robustness import RobustnessSummary, check_comparable, main_metrics, rows_of, severity_curve
 from .style import looks_of, save_figure, use_style
 
-_HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # as many as have no common factor with the colours
-_BARS = 0.8  # width of the bars of a corruption together; corruptions are 1 apart, kinds of them by _SPACE more
+_HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # their number and that of the colours are coprime
+_BARS = 0.8  # total width of a corruption's bars; corruptions are 1 apart, groups of them _SPACE more
 _SPACE = 0.5
 
 
@@ -103,7 +103,7 @@ def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
 
 
 def _lines(networks: Sized) -> int:
-    """Lines of a legend with three networks each."""
+    """Count the lines of a legend with three networks each."""
     return -(-len(networks) // 3)
 
 

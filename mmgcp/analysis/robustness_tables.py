@@ -83,7 +83,7 @@ def write_csv(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
 
 
 def write_json(path: str | Path, summaries: Sequence[RobustnessSummary]) -> None:
-    """Write all numbers and measurements; the entry of a network with all sets is a reference, too."""
+    """Write all numbers and measurements; the entry of a network tested on all sets can serve as a reference."""
     networks = []
     for summary in summaries:
         result = summary.result

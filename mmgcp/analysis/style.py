@@ -1,6 +1,6 @@
-"""The one look of all figures of the project: safe for colour-blind readers, for grey print and for vector files.
+"""Style of all figures: safe for colour-blind readers, greyscale print and vector files.
 
-Figures are made from :class:`matplotlib.figure.Figure`, without pyplot: no display is needed and none is looked for.
+Figures are made from :class:`matplotlib.figure.Figure`, without pyplot, so that no display is needed.
 """
 import re
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ['#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9']
 MARKERS = ['o', 's', '^', 'D', 'v', 'P', 'X']
 DASHES = ['-', '--', '-.', ':']
-# Of a pooling, wherever it is drawn: number of its colour and marker. Of a schedule: its dashes.
+# In all figures: index of the colour and marker of each pooling, dashes of each schedule.
 POOLINGS = {'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0, 'covariance': 2, 'average': 0}
 SCHEDULES = {'norm': '-', 'adju': '--', 'fast': ':', 'short': '-.'}
 
@@ -56,7 +56,7 @@ def looks_of(names: Iterable[str]) -> dict[str, dict]:
 
 
 def _look(name, number):
-    """Number of the colour (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
+    """Choose colour number (default: the given one) and dashes of a curve; None if it names no pooling or schedule."""
     name = re.sub(r'w/o |[ -]', lambda match: 'wo_' if match[0] == 'w/o ' else '_', name.lower())
     pooling = next((POOLINGS[key] for key in POOLINGS if re.search(f'(?<![a-z]){key}(?![a-z])', name)), None)
     schedule = re.search(f"lr_({'|'.join(SCHEDULES)})", name)
@@ -81,7 +81,7 @@ def markers_at(number: int, points: int, index: int, curves: int) -> tuple[int, 
 
 
 def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
-    """Write the labels of lines right of the axes, at the heights at which they end or, where these are close, apart.
+    """Write the labels of lines to the right of the axes, at the heights where they end, spread out where too close.
 
     Call it when everything is drawn.
     """

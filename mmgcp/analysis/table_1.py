@@ -1,4 +1,4 @@
-"""Gradients of GAP, GCP and GAP with K-FAC by the same weights: Table 1 in numbers (Wang et al., CVPR 2020).
+"""Gradients of GAP, GCP and GAP with K-FAC for the same weights: Table 1 in numbers (Wang et al., CVPR 2020).
 
 Records are those of ``compare_gradients.py``, one per checkpoint of a training: ``checkpoint``, the iterations trained
 until then, ``iter``, and in ``rows``, per row of the table, what :class:`mmgcp.probes.gradients.Row` holds. The first
@@ -44,8 +44,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
 
     Its panels are the cosines of all rows to Eq. 6 (of a network with average pooling: to GAP), their norms over that
     of the gradient which the network is trained with, and their singular values at the end, over the largest.
-    ``records`` and errors are those of :func:`gradient_rows`, ``path`` and ``formats`` those of
-    :func:`~mmgcp.analysis.style.save_figure`.
+    Arguments and errors are those of :func:`gradient_rows` and :func:`~mmgcp.analysis.style.save_figure`.
     """
     records = _in_order(records)
     rows = records[-1]['rows']
@@ -71,7 +70,7 @@ def plot_gradients(records: Sequence[dict], path: str | Path, title: str = '',
 
 
 def _in_order(records):
-    """The last record of each iteration, by ascending iteration; all must have the same rows."""
+    """Select the last record of each iteration, by ascending iteration; all must have the same rows."""
     if not records:
         raise ValueError('There are no measured gradients: measure those of a checkpoint first.')
     last = {record['iter']: record for record in records}

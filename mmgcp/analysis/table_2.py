@@ -1,4 +1,4 @@
-"""Table 2 of the paper (Wang et al., CVPR 2020) from work directories: what was trained how, and what it reached.
+"""Table 2 of the paper (Wang et al., CVPR 2020): settings and results of trainings, from work directories.
 
 :func:`mmgcp.apis.trainings.read_trainings` reads them.
 """
@@ -19,7 +19,7 @@ class TrainedRun:
     """A run, and how it was trained.
 
     ``lr`` is the setting of the learning rate: 'LR_norm', 'LR_fast' or 'LR_adju' of Table 3, otherwise the types of its
-    schedulers and the first rate; after 'K-FAC' where this optimises.
+    schedulers and the first rate; prefixed by 'K-FAC' if that is the optimizer.
     """
     run: Run
     network: str  # its backbone: 'ResNet-18'
@@ -39,8 +39,7 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
     pooling, or, if there is none, its first run.
 
     Raises:
-        ValueError: If a run lacks the first metric, no run has another one, no run is called ``reference``, or a
-            reference ends with NaN.
+        ValueError: If a run lacks the first metric, all lack another, or the ``reference`` is missing or ends with NaN.
     """
     check_measured([training.run for training in trainings], metrics[1:])
     networks = dict.fromkeys(training.network for training in trainings)
@@ -67,5 +66,5 @@ def table_2(trainings: Sequence[TrainedRun], metrics: Sequence[str] = ('accuracy
 
 
 def _final(run, metric):
-    """Value at the last validation; None if the run does not measure the metric, or it is NaN."""
+    """Return the value at the last validation; None if the run does not measure the metric, or it is NaN."""
     return None if metric not in run.metrics or math.isnan(run.final(metric)) else run.final(metric)

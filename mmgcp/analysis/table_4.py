@@ -9,7 +9,7 @@ from .robustness_tables import table_of_means
 def table_4(paths: Sequence[str | Path]) -> str:
     """Join files of tools/test_robustness.py in one Markdown table, with a row per network.
 
-    Differences are to the first network of the file in which a network comes first: GCP to GAP, by architecture.
+    Differences are from the first network of the file in which a network first appears: GCP from GAP, by architecture.
 
     Raises:
         ValueError: If a file is missing or of another kind, or two files differ in a number, or in the reference or

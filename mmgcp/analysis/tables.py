@@ -8,7 +8,7 @@ from mmgcp.utils.records import write_whole
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> str:
-    """Write a table whose first ``text`` columns are text and hang left, the others numbers that hang right."""
+    """Write a table whose first ``text`` columns are left-aligned and the others, numbers, right-aligned."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = [*('-' * width for width in widths[:text]), *('-' * (width - 1) + ':' for width in widths[text:])]
     lines = [[*map(str.ljust, line[:text], widths), *map(str.rjust, line[text:], widths[text:])]
@@ -30,7 +30,7 @@ def save_table(header: Sequence[str], rows: Sequence[Sequence[str]], path: str |
 
 
 def number_cell(value: float | None, digits: int, base: float | None = None, error: float | None = None) -> str:
-    """Write a number, its difference from that of another network, and the standard error of this, where there are."""
+    """Write a number and, if given, its difference from that of another network with the standard error of this."""
     if value is None:
         return 'N/A'
     spread = '' if error is None else f' ± {error:.{digits}f}'
@@ -38,7 +38,7 @@ def number_cell(value: float | None, digits: int, base: float | None = None, err
 
 
 def arrow(difference: float, digits: int) -> str:
-    """A difference as the paper's tables write it: ``'↑0.91'``, ``'↓5'``, or ``'±0.0'`` where the digits show none."""
+    """Format a difference like the paper's tables: ``'↑0.91'``, ``'↓5'``, or ``'±0.0'`` if it rounds to zero."""
     size = f'{abs(difference):.{digits}f}'
     if not float(size):
         return f'±{size}'
@@ -46,5 +46,5 @@ def arrow(difference: float, digits: int) -> str:
 
 
 def decimals(value: float) -> int:
-    """Decimals as they are usual: 2 for per cent (71.58), 3 for shares (0.366)."""
+    """Choose the usual number of decimals: 2 for per cent (71.58), 3 for shares (0.366)."""
     return 2 if value > 1 else 3

@@ -1,15 +1,15 @@
 r"""Class-activation maps for global covariance pooling: what each pixel of the last feature map adds to a score.
 
 Let ``x_n`` be the N pooled pixels, ``m`` their mean, and ``S = sum_n (x_n - m)(x_n - m)^T / N``. A linear classifier
-gives a class the score ``s = <w, f(S)> + b``. With ``G`` the gradient of the score by ``S``, the terms
+gives a class the score ``s = <w, f(S)> + b``. With ``G`` the gradient of the score with respect to ``S``, the terms
 ``(x_n - m)^T G (x_n - m) / N`` add up to ``<G, S>``. A power ``f(S) = S^alpha`` is homogeneous of degree alpha, so
 that by Euler's theorem ``<G, S> = alpha (s - b)``: divided by alpha, the terms add up to the score without its bias,
 exactly. They are the shares of the pixels. The same holds for iSQRT-COV's Newton-Schulz steps, which are taken between
 a division by the trace and a multiplication by its root (alpha = 1/2), for the plain covariance (alpha = 1) and for
 the cross-covariance of heads.
 
-The gradient of the score by ``x_n`` is ``2 G (x_n - m) / N``: half its product with ``x_n - m`` is the pixel's term,
-and one backward pass gives all of them. For average pooling, the product of gradient and feature is ``w^T x_n / N``,
+Half the product of the gradient with respect to ``x_n``, ``2 G (x_n - m) / N``, and ``x_n - m`` is the pixel's term, so
+one backward pass gives all of them. For average pooling, the product of gradient and feature is ``w^T x_n / N``,
 the class-activation map of Zhou et al. (CVPR 2016).
 """
 import math
@@ -35,8 +35,8 @@ def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor
         label (int): Number of the class.
 
     Returns:
-        Tensor: Shares (h, w), which add up to the score before the softmax without its bias. Behind a class token that
-        is classified beside the covariance, they add up to the part of the covariance.
+        Tensor: Shares (h, w), which add up to the score before the softmax without its bias. If a class token is
+        classified beside the covariance, they add up to the covariance's part of the score.
 
     Raises:
         SetupError: If the score does not divide exactly: other poolings and heads, methods that are no power of the
@@ -68,7 +68,7 @@ def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor
 
 
 def _pooling(model: ImageClassifier) -> tuple[nn.Module, float, bool]:
-    """Layer that pools, degree of the score in the products of its input, and whether it subtracts the mean."""
+    """Find the layer that pools, the degree of the score in its input products, and whether it is centred."""
     if not isinstance(model.head, LinearClsHead):
         raise SetupError(f'a map needs a linear classifier, and {type(model.head).__name__} is none')
     layers = [layer for layer in (model.neck.modules() if model.with_neck else ())

@@ -104,14 +104,14 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
 
 
 class Progress:
-    """Print the progress of a measurement, and the time left for all of them as estimated from the products so far."""
+    """Print the progress of a measurement and the estimated time left for all of them."""
 
     def __init__(self, name: str, samples: int, costs: list[int], following: int) -> None:
         self.name, self.samples, self.costs, self.following = name, samples, costs, following
         self.began = self.printed = time.perf_counter()
 
     def __call__(self, products: int) -> None:
-        """Print the progress after so many products, unless a line was printed just before."""
+        """Print the progress after so many products, at most every :data:`INTERVAL` seconds."""
         now = time.perf_counter()
         if now - self.printed < INTERVAL:
             return
@@ -137,7 +137,7 @@ def _count_images(batches):
 
 
 def _fingerprint(batches):
-    """Short hash of all images in order."""
+    """Return a short hash of all images in order."""
     digest = hashlib.sha256()
     for image in (image for batch in batches for image in batch['inputs']):
         digest.update(image.numpy().tobytes())

@@ -1,4 +1,4 @@
-"""Do class folders and lists of images fit together, and the model?"""
+"""Check class folders and image lists against each other and against the model."""
 import itertools
 import os
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = ()) -> list[str]:
     """Compare the class folders of all data sets with each other, with the checkpoint and with the number of outputs.
 
-    Labels are numbers of sorted folders: one folder missing from one of the sets shifts the labels of all that follow.
+    Labels number the sorted folders: a folder missing from one of the sets shifts the labels of all that follow.
     ``data_preprocessor.num_classes``, which Mixup and CutMix need, is set to that of the head.
     """
     outputs, notes, folders = classes_of_head(cfg), [], {}
     for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
         if outputs and isinstance(preprocessor, dict) and 'num_classes' in preprocessor:
             preprocessor['num_classes'] = outputs
-    # The folders for training count where they are there, also in a test.
+    # A test, too, compares with the training folders if they exist.
     for split, dataset, folder in labelled(cfg, list(dict.fromkeys(['train', *splits])), 'folders'):
         if split in splits:
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))

@@ -1,4 +1,4 @@
-"""Do COCO files hold what their use needs, and do their classes fit those of data sets and heads?"""
+"""Check COCO files for what their use needs, and their classes against those of data sets and heads."""
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,8 @@ _CROWD = 'are crowds'
 def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
     """Check the COCO files of a config, and compare their categories with the classes of data sets and heads.
 
-    MMDetection numbers classes in the order of the file, but names them in that of ``metainfo.classes``: from files in
-    another order it would take the labels of other classes. It reads the files again, which takes as long: some 15 s
-    for COCO's training set.
+    MMDetection numbers classes in the order of the file, but names them in that of ``metainfo.classes``: in another
+    order, labels would be mixed up. Reading takes some 15 s for COCO's training set, and MMDetection reads it again.
     """
     notes = []
     for split, dataset, file in labelled(cfg, splits, 'coco'):
@@ -92,7 +91,7 @@ def _fits(key: str, value: object) -> bool:
 
 
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:
-    """Boxes that MMDetection trains on, and sentences on the others."""
+    """Return the boxes that MMDetection trains on, and notes on the others."""
     images = {image['id']: image for image in content['images']}
     names = {category['id']: category['name'] for category in content['categories']}
     # Boxes of further categories are left out on purpose.
@@ -108,14 +107,14 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
     if not kept:
         raise SetupError(f'{file} has no box to train on' + (f': of {len(boxes)}, {told}' if told else ''))
     unseen = set(classes) - there
-    by_mistake = set(reasons) - {'', _CROWD}  # crowds are there to be left out
+    by_mistake = set(reasons) - {'', _CROWD}  # crowds are left out on purpose
     notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': by_mistake,
              f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
     return kept, [note for note, applies in notes.items() if applies]
 
 
 def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
-    """Why MMDetection leaves a box out; empty if it does not."""
+    """Say why MMDetection leaves a box out; empty if it does not."""
     x, y, width, height = box['bbox']
     image = images.get(box['image_id'])
     if image is None or box['category_id'] not in names:
@@ -133,7 +132,7 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
 def _classes(dataset: dict) -> tuple[str, ...]:
     from mmdet.datasets import CocoDataset  # an optional dependency
     classes = (dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes'])
-    if isinstance(classes, str):  # MMEngine takes it for a file with a class a line
+    if isinstance(classes, str):  # for MMEngine, a file with one class per line
         classes = list_from_file(classes) if Path(classes).is_file() else [classes]
     return tuple(classes)
 
@@ -156,7 +155,7 @@ def _compare(file: Path, categories: list[dict], classes: tuple[str, ...], setti
 
 
 def _check_heads(model: dict, classes: tuple[str, ...]) -> None:
-    if 'language_model' in model:  # its heads compare with words
+    if 'language_model' in model:  # its heads compare with text
         return
     for where, head in _heads(model, 'model'):
         if head.get('num_classes', len(classes)) != len(classes):
@@ -165,7 +164,7 @@ def _check_heads(model: dict, classes: tuple[str, ...]) -> None:
 
 
 def _heads(model: dict, where: str) -> Iterator[tuple[str, dict]]:
-    """Heads that tell classes apart, with their place in the config; each stage of a cascade has one."""
+    """Yield the heads that classify, with their place in the config; each stage of a cascade has one."""
     for key, value in model.items():
         for part in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""Can the metrics of a run be computed from what it predicts?"""
+"""Check that the metrics of a run can be computed from its predictions."""
 import filecmp
 import inspect
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from mmgcp.utils.errors import SetupError
 from .checks_options import check_names
 from .config_data import classes_of_head, datasets, kind, labelled
 
-# Settings of the hook, which passes those that it does not know to the function that saves, after an epoch.
+# Arguments of the hook and of the function that saves, to which it passes unknown ones, but only after an epoch.
 _CHECKPOINT = {'type', 'priority', '_scope_', *(name for function in (CheckpointHook, Runner.save_checkpoint)
                                                 for name in inspect.signature(function).parameters)}
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
-    """Find what would end a run after its first epoch, and leave out metrics for which a test set has no labels."""
+    """Reject settings that would end a run after its first epoch, and drop metrics of a test set without labels."""
     notes = _leave_out_metrics(cfg) if 'test' in splits else []
     head = cfg.get('model', {}).get('head')
     if isinstance(head, dict) and head.get('cal_acc'):
@@ -40,7 +40,7 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
 
 
 def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
-    """Metrics of a split, with their places in the config."""
+    """Yield the metrics of a split, with their places in the config."""
     name, metrics = f'{split}_evaluator', cfg.get(f'{split}_evaluator') or []
     if isinstance(metrics, dict) and 'metrics' in metrics:
         name, metrics = f'{name}.metrics', metrics['metrics']
@@ -51,7 +51,7 @@ def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
 
 
 def _leave_out_metrics(cfg: Config) -> list[str]:
-    """Leave out what cannot be computed without labels."""
+    """Drop the metrics if the test set has no labels; return notes."""
     if not (any(dataset.get('with_label') is False for _, dataset in datasets(cfg, ['test']))
             or any(b'"annotations"' not in file.read_bytes() for _, _, file in labelled(cfg, ['test'], 'coco'))):
         return []
@@ -95,7 +95,7 @@ def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[st
 
 
 def _names(metric: dict) -> list[str]:
-    """Names of the results of a metric; empty where they are not known."""
+    """List the names of a metric's results; empty if they are not known."""
     prefix, kinds = metric.get('prefix'), metric.get('metric', 'bbox')
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kind(metric) == 'Accuracy' and not metric.get('thrs'):

@@ -1,4 +1,4 @@
-"""Can the images of built data sets be read?"""
+"""Check that the images of built data sets can be read."""
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -12,13 +12,13 @@ from mmgcp.datasets.class_folders import some
 from mmgcp.datasets.unreadable import UnreadableError, read_image
 from mmgcp.utils.errors import SetupError
 
-MOST = 10_000  # images to look at before a run, evenly spread: seconds
+MOST = 10_000  # images checked before a run, evenly spread; takes seconds
 
 
 def check_images(dataset: object, where: str) -> None:
-    """Look for missing or empty local images of a built data set, and let those that cannot be decoded later be named.
+    """Check for missing or empty local images of a built data set, and make later decoding errors name the image.
 
-    Errors call the data set ``where``. Data sets with a policy of their own (``unreadable``) are left as they are.
+    ``where`` names the data set in errors. Data sets with a policy of their own (``unreadable``) are left unchanged.
     """
     for part in _leaves(dataset):
         steps = part.pipeline.transforms

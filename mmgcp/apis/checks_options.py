@@ -1,4 +1,4 @@
-"""Are the settings of a command line, and those of the optimizer, read by anything?"""
+"""Check that the settings of the command line and of the optimizer have an effect."""
 import difflib
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from mmgcp.datasets.class_folders import some
 from mmgcp.utils.errors import SetupError
 
-# Settings that MMEngine, and the tools, read from the config alone.
+# Top-level settings of a config that MMEngine and the tools read.
 _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficient_conv_bn_eval',
          'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
          'tta_pipeline', *inspect.signature(Runner).parameters} - {'cfg'}
@@ -22,7 +22,7 @@ _PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult
 
 
 def check_options(cfg: Config, options: Mapping) -> None:
-    """Refuse settings, by dotted names, that nothing reads, or whose values the config has put elsewhere already."""
+    """Reject settings, by dotted name, that nothing reads, or whose values the config has already put elsewhere."""
     for option, value in options.items():
         name = option.partition('.')[0]
         if name in _READ:
@@ -39,7 +39,7 @@ def check_options(cfg: Config, options: Mapping) -> None:
 
 
 def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:
-    """Refuse settings that MMEngine would ignore, or fail on at the first step; name those that match no parameter."""
+    """Reject settings that MMEngine would ignore or fail on at the first step; note those that match no parameter."""
     wrapper = cfg.optim_wrapper
     if isinstance(wrapper.get('clip_grad'), dict):
         clip = dict(wrapper.clip_grad)
@@ -58,7 +58,7 @@ def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:
             check_names('optim_wrapper.optimizer.type', [wrapper.optimizer.type], OPTIMIZERS.module_dict, 'optimizer')
     keys = paramwise.get('custom_keys') or {} if isinstance(paramwise, dict) else None
     if optimizer is None or not isinstance(keys, dict) or not all(isinstance(value, dict) for value in keys.values()):
-        return []  # MMEngine says what is wrong
+        return []  # MMEngine reports what is wrong
     check_names('optim_wrapper.paramwise_cfg', paramwise, _PARAMWISE)
     for key, settings in keys.items():
         known = ('lr_mult', 'decay_mult', *inspect.signature(optimizer).parameters)
@@ -69,7 +69,7 @@ def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:
 
 
 def check_names(where: str, names: Iterable[str], known: Collection[str], what: str = 'setting') -> None:
-    """Refuse names that are not known in a place of the config."""
+    """Raise a SetupError for names that are not ``known`` at a place in the config."""
     for name in names:
         if name not in known:
             raise SetupError(f'{where} has no {what} {name}{_nearest(name, known)}')
@@ -81,7 +81,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _settings(node: Config | Mapping | Sequence, where: str = '') -> Iterator[tuple[str, str | int, object]]:
-    """Places, last keys and values of all settings that are read."""
+    """Yield place, last key and value of all settings that are read."""
     for key, value in enumerate(node) if isinstance(node, (list, tuple)) else node.items():
         if where or key in _READ:
             yield f'{where}{key}', key, value

@@ -1,4 +1,4 @@
-"""Does the learning rate schedule fit the length of the training?"""
+"""Check that the learning-rate schedule fits the length of the training."""
 import numpy as np
 from mmengine.config import Config
 
@@ -9,7 +9,7 @@ from .config_data import kind
 
 
 def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
-    """Say where a schedule leaves whole epochs without training, or ends too early; None if nowhere, or not known."""
+    """Return a warning if whole epochs have rate 0 or schedules do not fit the length; None if not, or if unknown."""
     settings = cfg.get('param_scheduler') or []
     settings = [settings] if isinstance(settings, dict) else settings
     if (cfg.get('train_cfg') or {}).get('max_iters'):

@@ -5,8 +5,7 @@ products (including those of the Newton-Schulz steps and of the classifier), bat
 average pooling, resampling and layer normalisation. It does not count activations, sums, max-pooling, the mean and the
 scale factors of the covariance, the gathering of its triangle, RoIAlign and non-maximum suppression.
 
-MMPretrain's own ``get_flops.py`` excludes the head. It is included here, because the classifier after covariance
-pooling has 32,896 inputs.
+MMPretrain's ``get_flops.py`` excludes the head, included here: after covariance pooling it has 32,896 inputs.
 """
 import copy
 from functools import partial
@@ -71,7 +70,7 @@ def without_weights(part: dict | list) -> dict | list:
 
 
 def scope_of(cfg: Config) -> DefaultScope:
-    """Return a context in which the types of a config are found, MMPretrain's unless it says others."""
+    """Return a context with the default scope of a config, MMPretrain's if it sets none."""
     return DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
 
 
@@ -87,8 +86,7 @@ def complexity(cfg: Config) -> Complexity:
 
     The forward pass runs on the CPU with zero weights and image, because only shapes matter and the number of boxes
     that detectors select by score is then fixed. Two-stage detectors get the maximal number of proposals in the config
-    (1,000) instead of those that survive non-maximum suppression; Mask R-CNN's mask head gets 100 of them, as in
-    MMDetection's count.
+    (1,000) instead of those that survive non-maximum suppression; mask heads get 100 of them, as in MMDetection.
 
     Examples:
         >>> complexity(Config.fromfile('configs/gap/resnet18_gap_imagenet.py')).parameters

@@ -1,4 +1,4 @@
-"""Data sets that a config names, and where their labels lie."""
+"""Find the data sets that a config names, and their labels."""
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -6,13 +6,13 @@ from mmengine.config import Config
 
 
 def kind(settings: Mapping) -> str:
-    """Name of a type without its scope: 'mmdet.CocoDataset' is 'CocoDataset'."""
+    """Return the name of a type without its scope: 'mmdet.CocoDataset' is 'CocoDataset'."""
     named = settings.get('type') or ''
     return getattr(named, '__name__', str(named)).rpartition('.')[2]
 
 
 def classes_of_head(cfg: Config) -> int | None:
-    """``model.head.num_classes``; None where there is none."""
+    """Return ``model.head.num_classes``, or None if it is not set."""
     head = cfg.get('model', {}).get('head')
     return head.get('num_classes') if isinstance(head, dict) else None
 
@@ -26,7 +26,7 @@ def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
 
 
 def labels_of(dataset: Mapping) -> tuple[str, Path] | tuple[None, None]:
-    """Form and place of a data set's labels; None and None where they are remote or of another kind.
+    """Return form and place of a data set's labels; None and None if they are remote or of another kind.
 
     Forms are ``'folders'``, one per class; ``'list'``, a file with an image and a label a line; and ``'coco'``.
     """

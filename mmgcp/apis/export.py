@@ -16,7 +16,7 @@ from mmgcp.ops.compat import COMPILES_FUNCTIONS
 from mmgcp.utils.errors import SetupError
 
 FORMATS = {'.onnx': 'ONNX', '.pt2': 'torch.export', '.pt': 'TorchScript'}
-BATCHES = 2, 1, 3  # images to compare; the network is exported with the first
+BATCHES = 2, 1, 3  # sizes of the batches to compare; the network is exported with the first
 TOLERANCE = 1e-2  # of the largest score; rounding is up to 2e-4
 FIXED_BATCH = (f'the exported network would take batches of {BATCHES[0]} images alone, as its code makes their number '
                'a constant: change that code, such as int(x.shape[0]), in its backbone, neck or head')
@@ -36,8 +36,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         classes (Sequence[str]): Names of the classes in the order of the scores, for the metadata.
 
     Returns:
-        float: Largest difference between the scores of the file and of the network, for random images in batches of 1,
-        2 and 3; the network is exported with 2.
+        float: Largest difference between scores of file and network, for random images in batches of 1, 2 and 3.
 
     Raises:
         SetupError: If the model is no classifier, has a part that the format cannot hold, or gives other scores from
@@ -63,7 +62,7 @@ def export_classifier(model: nn.Module, file: str | Path, size: tuple[int, int],
         if not isinstance(expected[0], Tensor) or expected[0].dim() != 2:
             raise SetupError('the network returns no scores (images, classes): it needs a head that does')
         with warnings.catch_warnings(), _windows_of_any_batch(model):
-            warnings.simplefilter('ignore')  # of the exporters, on what the comparison checks
+            warnings.simplefilter('ignore')  # exporters warn of what the comparison checks
             _WRITERS[file.suffix](model, images[0], written, preprocessing)
             run = _READERS[file.suffix](written)
         try:
@@ -109,7 +108,7 @@ def _check(model: nn.Module, file: Path) -> None:
 
 
 def _preprocessing(model: ImageClassifier, size: tuple[int, int], classes: Sequence[str]) -> dict:
-    """What turns an image of values from 0 to 255 into the network's input."""
+    """Return the settings that turn an image with values from 0 to 255 into the network's input."""
     preprocessor = model.data_preprocessor
     mean, std = ([float(f'{value:.6g}') for value in getattr(preprocessor, name, torch.full((3, ), default)).flatten()]
                  for name, default in (('mean', 0.), ('std', 1.)))  # float32 to the digits that were set
@@ -131,7 +130,7 @@ def _windows_of_any_batch(model: nn.Module) -> Iterator[None]:
 
 
 def _window_reverse(windows: Tensor, height: int, width: int, size: int) -> Tensor:
-    """Put windows (B * n, size, size, C) together to maps (B, height, width, C)."""
+    """Merge windows (B * n, size, size, C) into maps (B, height, width, C)."""
     channels = windows.shape[-1]
     maps = windows.view(-1, height // size, width // size, size, size, channels)
     return maps.transpose(2, 3).reshape(-1, height, width, channels)

@@ -34,8 +34,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
     Args:
         path (str): Config file.
-        work_dir (str, optional): Folder for logs and checkpoints. Default: that of the config, or
-            ``work_dirs/NAME_OF_CONFIG``.
+        work_dir (str, optional): For logs and checkpoints. Default: the config's, or ``work_dirs/NAME_OF_CONFIG``.
         cfg_options (Mapping, optional): Settings that override the config, ``{'model.head.topk': (1, )}``.
         launcher (str): Job launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
         local_rank (int): Rank of this process on its machine if the launcher does not set ``LOCAL_RANK``.
@@ -68,7 +67,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
 
 def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, labels: Sequence[str] | None = None,
                  **settings) -> dict[str, Config]:
-    """Load the configs of several runs, by the names of these: ``labels`` or names of the work directories.
+    """Load the configs of several runs, by name: ``labels``, or the names of the work directories.
 
     Further arguments are those of :func:`load_config`, the same for all.
 
@@ -160,7 +159,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         assert_fits(model, state_dict, cfg.load_from)
     elif reads_file and hasattr(model, 'backbone'):
         assert_fits(model.backbone, state_dict, cfg.load_from, 'backbone')
-        # A checkpoint trained with average pooling has no neck, which then starts anew.
+        # A checkpoint trained with average pooling has no neck, which then starts from scratch.
         if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
             assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
@@ -177,7 +176,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
 
 
 def train(runner: Runner) -> None:
-    """Train; errors before the first iteration, as in the settings of the optimizer, end in one sentence."""
+    """Train; errors before the first iteration, such as in optimizer settings, end the program with one sentence."""
     started, hook = [], Hook()
     hook.before_train = started.append
     runner.register_hook(hook)

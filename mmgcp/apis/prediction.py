@@ -26,7 +26,7 @@ def pictures_to_write(images: Sequence[str], out: str) -> list[Path]:
 
     Args:
         images (Sequence[str]): Image files.
-        out (str): PNG file, for one image, or folder for ``NAME_OF_IMAGE.png``, which is made.
+        out (str): PNG file for a single image, or folder for ``NAME_OF_IMAGE.png``, created if missing.
 
     Raises:
         SetupError: If an image is missing or cannot be read, or the pictures cannot be written.
@@ -63,11 +63,10 @@ class Predictor:
     Args:
         cfg (Config): Its config.
         checkpoint (str): File, URL or ``workdir://NAME_OF_CONFIG``.
-        threshold (float): Least score of an object. Default: 0.3.
+        threshold (float): Minimum score of an object. Default: 0.3.
 
     Raises:
-        SetupError: If the checkpoint does not fit, the config has no model or no pipeline for testing, its model is of
-            another kind, or MMDetection is missing.
+        SetupError: If the checkpoint does not fit, the config has no suitable model or pipeline, or mmdet is missing.
     """
 
     def __init__(self, cfg: Config, checkpoint: str, threshold: float = 0.3) -> None:
@@ -92,7 +91,7 @@ class Predictor:
         self.pipeline = Compose(pipeline)
 
     def predict(self, image: str, picture: Path) -> list[str]:
-        """Draw the prediction for an image into a PNG file, and return it in lines of text."""
+        """Draw the prediction for an image into a PNG file, and return it as lines of text."""
         packed = self.pipeline(dict(img_path=image, img_id=0, instances=[]))
         with torch.no_grad():
             batch = self.model.data_preprocessor(pseudo_collate([packed]), False)

@@ -12,7 +12,7 @@ from .config_data import datasets
 
 
 def check_data(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = ()) -> list[str]:
-    """Check the folders and annotation files of the splits that a run reads; return sentences on what it leaves out.
+    """Check the folders and annotation files of the splits that a run reads; return notes on what it leaves out.
 
     Covers local image folders and lists (``CustomDataset``) and COCO files; other data sets check themselves when they
     are built. ``trained_on`` are the classes that the checkpoint names.

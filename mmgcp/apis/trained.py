@@ -47,7 +47,7 @@ def unmeasured(checkpoints: Sequence[Path], records: Sequence[dict]) -> list[tup
 def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
     """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
 
-    Beside it the checkpoint's ``meta`` with the trained ``epoch`` and ``iter`` is returned, or an empty dict.
+    Also returns the checkpoint's ``meta``, with the trained ``epoch`` and ``iter``, or an empty dict.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))
@@ -64,8 +64,7 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
 def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     """Take the first batches of a config's training data, augmented as in training, on the CPU.
 
-    Configs with the same data and ``train_dataloader.batch_size`` give the same images, in the same order and with the
-    same augmentations, for the same seed.
+    Configs with the same data and ``train_dataloader.batch_size`` give the same batches for the same seed.
 
     Raises:
         SetupError: If the data are missing, or there are too few batches.

@@ -77,7 +77,7 @@ def _known_setting(cfg, network):
 
 @functools.cache
 def _known_curves(network):
-    """Learning rates of Table 3's settings for the family of a network, by name."""
+    """Compute the learning rates of Table 3's settings for the family of a network, by name."""
     settings = next((found for family, found in schedules().items() if family.lower() in network.lower()), {})
     curves = {}
     for name, (file, options) in settings.items():
@@ -96,7 +96,7 @@ def _schedulers(cfg):
 
 
 def _batch(cfg, starts, name):
-    """Images per step: batch size times processes (from MMEngine's text log) times accumulated passes."""
+    """Compute the images per step: batch size times processes (from MMEngine's text log) times accumulated passes."""
     logs = [start / f'{start.name}.log' for start in starts]
     processes = [re.search(r'GPU number: (\d+)', log.read_text(encoding='utf-8', errors='replace'))
                  for log in logs if log.is_file()]

@@ -1,4 +1,4 @@
-"""Pool the features of any classifier by covariance: what has to change in its config, found by a dry run."""
+"""Add covariance pooling to the config of any classifier; a dry run finds the necessary changes."""
 import copy
 import inspect
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from mmgcp.utils.errors import SetupError
 from .complexity import blank_image, scope_of, without_weights
 from .config_data import kind
 
-# Heads that are not one linear layer: the head of one layer that is trained alike, and the settings that both have.
+# Heads other than one linear layer: the linear head with the same loss, and the settings that both have.
 LINEAR_SETTINGS = ('loss', 'topk', 'cal_acc')
 LINEAR_HEADS = {
     **dict.fromkeys(('ClsHead', 'StackedLinearClsHead', 'VigClsHead', 'VisionTransformerClsHead', 'DeiTClsHead',
@@ -30,7 +30,7 @@ LINEAR_HEADS = {
 class CovarianceNetwork(NamedTuple):
     """A classifier that pools by covariance."""
     cfg: Config
-    changes: dict  # from the config before, as a config that inherits writes them
+    changes: dict  # to the given config, as an inheriting config writes them
     findings: list[str]  # what was found and changed, a line each
 
 
@@ -45,10 +45,8 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     Args:
         cfg (Config): Config of an ``ImageClassifier`` of MMPretrain, which is not modified.
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``, the paper's.
-        reduced_channels (int, optional): Channels whose covariance is taken. Default: 256, the paper's, or as many as
-            the backbone has if these are fewer.
-        keep_class_token (bool): Whether a transformer's class token is classified beside the covariance of the other
-            tokens, as in So-ViT. Default: False.
+        reduced_channels (int, optional): Channels whose covariance is taken. Default: 256, or all if there are fewer.
+        keep_class_token (bool): Whether to classify the class token as well, as in So-ViT. Default: False.
 
     Returns:
         CovarianceNetwork: The new config, its changes, and what was found.
@@ -83,7 +81,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
                 raise SetupError(f'{source} returns {len(outputs)} feature maps, and covariance pooling takes one: set '
                                  'model.backbone.out_indices to the last stage')
             backbone['out_indices'] = [model.backbone.out_indices[-1]]  # the one that heads read
-        if pixels == 1 and method != 'gaussian':  # which has the mean, too
+        if pixels == 1 and method != 'gaussian':  # which has the mean as well
             raise SetupError(f'{source} returns {text}, and the covariance of one pixel is zero: take larger images, '
                              'or smaller strides')
         if reduced_channels is None:
@@ -118,7 +116,7 @@ def with_gcp(cfg: Config, method: str = 'newton_schulz', reduced_channels: int |
     elif 'neck' in model:
         neck = dict(_delete_=True, **neck)
     changes = dict(backbone=backbone, neck=neck, head=head) if backbone else dict(neck=neck, head=head)
-    new.merge_from_dict({'model': copy.deepcopy(changes)})  # which takes _delete_ out of what it merges
+    new.merge_from_dict({'model': copy.deepcopy(changes)})  # removes _delete_ from its argument
     changes = dict(model=changes)
     if unused and not cfg.get('find_unused_parameters'):
         changes['find_unused_parameters'] = new.find_unused_parameters = True
@@ -145,7 +143,7 @@ def _check_classifier(cfg: Config) -> None:
 
 
 def _map_settings(backbone: dict, out_type: str) -> dict:
-    """Settings that a backbone needs to return its feature map, or all tokens for ``out_type='raw'``."""
+    """Return the settings for a backbone to return its feature map, or all tokens for ``out_type='raw'``."""
     if isinstance(backbone.get('module'), dict):  # LoRAModel
         settings = _map_settings(backbone['module'], out_type)
         return dict(module=settings) if settings else {}
@@ -167,12 +165,12 @@ def _build(part: dict) -> nn.Module:
         module = MODELS.build(without_weights(part))
     except Exception as error:
         raise SetupError(f'{kind(part)} cannot be built from the config: {type(error).__name__}: {error}') from error
-    module.eval()  # which returns nothing in MMPretrain's backbones
+    module.eval()  # returns None in MMPretrain's backbones
     return module
 
 
 def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Sequence[Tensor], list[dict], int]:
-    """Outputs for one image, of the backbone and of the first necks as far as they do not pool, and these necks.
+    """Run the backbone and the first necks, until one pools, on one image; return the outputs and these necks.
 
     The number is that of the backbone's weight tensors that get no gradient from the last output.
     """
@@ -189,7 +187,7 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
     for neck in necks:
         try:
             pooled = _build(neck)(outputs)
-        except Exception:  # made for the vectors that the backbone no longer returns
+        except Exception:  # it expects the vectors that the backbone no longer returns
             break
         pooled = pooled if isinstance(pooled, Sequence) else (pooled, )
         if not all(map(_is_map, pooled)):
@@ -207,7 +205,7 @@ def _is_map(output) -> bool:
 
 
 def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int, str]:
-    """Channels, pixels and description of features whose classifier expects so many channels of an average."""
+    """Return channels, pixels and a description of features; ``expected`` are the classifier's input channels."""
     if not _is_map(output):
         found = f'shape {tuple(output.shape[1:])}' if isinstance(output, Tensor) else f'type {type(output).__name__}'
         raise SetupError(f'{source} returns no feature map or tokens but an output of {found} per image, and has no '
@@ -227,7 +225,7 @@ def _layout(output: Tensor, source: str, expected: int | None) -> tuple[int, int
 
 
 def _linear_head(model: dict, width: int) -> dict:
-    """Changes that make the head one linear layer that reads so many numbers."""
+    """Return the changes that turn the head into one linear layer with ``width`` inputs."""
     head = model['head']
     with torch.device('meta'):
         layers = [layer for layer in _build(head).modules() if isinstance(layer, nn.Linear)]
@@ -246,7 +244,7 @@ def find_config(name: str) -> tuple[str, Path]:
     """Find a config by path or as ``mmpretrain::NAME`` or ``mmgcp::NAME``, with or without folders and ``.py``.
 
     Returns:
-        tuple[str, Path]: What another config has to inherit, wherever it lies, and the path.
+        tuple[str, Path]: The ``_base_`` for a config in any folder that inherits from it, and its path.
 
     Raises:
         SetupError: If there is no such config, or it is one with Python imports, which ``_base_`` cannot name.

@@ -11,10 +11,10 @@ _NAMES_SHOWN = 3
 
 def class_names(folders: Sequence[Path], classes: Sequence[str] | None = None,
                 origin: str | Path = 'the training') -> tuple[str, ...]:
-    """List the class folders that several folders share, in label order, and check that none has others.
+    """List the class folders that all folders share, in label order; raise a SetupError if they differ.
 
-    ``classes`` are those that the network was trained on, in the order of its outputs, or of another ``origin``. None
-    takes those of the first folder, sorted; but of part of ImageNet's, which has other numbers, no labels are guessed.
+    ``classes`` are those of ``origin``, in the order of the network's outputs. None takes those of the first folder,
+    sorted, unless they are part of ImageNet's 1,000, whose labels would differ.
     """
     for folder in folders:
         if not folder.is_dir():

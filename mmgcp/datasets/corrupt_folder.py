@@ -10,8 +10,7 @@ and each image ``NAME.jpg`` of COCO ``CORRUPTION/SEVERITY/NAME.jpg``, in its own
 
 Images are resized, cropped and corrupted as in the pipeline ``LoadImageFromFile, ResizeEdge, CenterCrop,
 mmgcp.Corrupt``, so that PNG files have exactly the same pixels. JPEG of quality 85, as published, and even more MP4
-change them. Pillow resizes by default, as published and in the configs for ImageNet; choose OpenCV if the
-``ResizeEdge`` of the test pipeline uses it.
+change them. Pillow resizes by default, as published; choose OpenCV if the ``ResizeEdge`` of the test pipeline uses it.
 
 Files are written to a folder ``.part-*`` and moved to their place when they are complete.
 """
@@ -120,7 +119,7 @@ def source_images(source: str | Path, flat: bool = False) -> list[Path]:
 
 
 def _visible(folder):
-    """Sorted entries of a folder, without hidden ones: macOS leaves ._x.jpg beside images, Jupyter a folder."""
+    """List the entries of a folder, sorted, without hidden ones, which macOS and Jupyter leave beside images."""
     return sorted(entry for entry in Path(folder).iterdir() if not entry.name.startswith('.'))
 
 
@@ -167,7 +166,7 @@ def _disk_space(folder, recipe, number, image):
 
 
 def _outcomes(work: Callable, tasks: Iterable, workers: int) -> Iterator:
-    """Results of all tasks in order, of this or of several processes."""
+    """Yield the results of all tasks in order, computed in this process or in several."""
     if not workers:
         yield from map(work, tasks)
         return

@@ -19,7 +19,7 @@ _INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
 
 
 def image_seed(seed: int, *parts: object) -> int:
-    """Derive the seed in [0, 2^32) of one image from that of its set and its identity, as by :func:`image_key`."""
+    """Derive the seed of an image, in [0, 2^32), from that of its set and from parts such as :func:`image_key`."""
     return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
 
 

@@ -124,7 +124,7 @@ class ImageNetC(CustomDataset):
         return samples
 
     def _labels(self, folders: Sequence[str]) -> dict[str, int]:
-        """Label of each class folder."""
+        """Map the class folders to labels."""
         if not self.form.classes:
             self._metainfo['classes'] = tuple(folders)
             return {name: label for label, name in enumerate(folders)}

@@ -137,5 +137,5 @@ def _decode_video(path: Path) -> list[np.ndarray]:
 
 
 def _natural_order(file: Path) -> list[str | int]:
-    """Key that sorts frame_2 before frame_10."""
+    """Return a key that sorts frame_2 before frame_10."""
     return [int(part) if part.isdecimal() else part for part in re.split('([0-9]+)', file.stem)]

@@ -13,7 +13,7 @@ from mmgcp.utils.errors import SetupError
 
 from .corruptions import check_image
 
-# Change per frame, but for noise by difficulty 1, 2, 3.
+# Change per frame; for noise, the strength at difficulty 1, 2, 3.
 STRENGTHS = {
     'gaussian_noise': (0.03, 0.05, 0.08),  # standard deviation, as a fraction of white
     'shot_noise': (300, 120, 60),          # photons at white
@@ -29,7 +29,7 @@ STRENGTHS = {
 DEFINITION = zlib.crc32(repr(STRENGTHS).encode())  # for files that must not mix sequences of several definitions
 _SMALLEST_SCALE = 0.4
 _FIRST_BLUR, _FIRST_FALL = -120., -150.  # degrees
-# These bring in what is outside the crop.
+# These show what was outside the crop.
 _FROM_OUTSIDE = ('zoom_blur', 'translate', 'rotate', 'tilt', 'scale')
 
 
@@ -59,18 +59,16 @@ def perturb_image(image: np.ndarray, perturbation: str, frames: int | None = Non
 
     With noise, the first frame is the image itself, and all others have independent noise of the same strength.
     Brightness, translation, rotation and tilt change from one side to the other, with the image (nearly, when tilted)
-    in frame ``frames // 2``. Zoom blur starts from the image, and scale from 0.4 times its size. Of motion blur and
-    snow the direction turns.
+    in frame ``frames // 2``. Zoom blur starts from the image, scale from 0.4 times its size; motion blur and snow turn.
 
     Args:
         image (np.ndarray): RGB image of uint8 (H, W, 3) with at least 32 pixels a side.
         perturbation (str): One of ``PERTURBATIONS``.
         frames (int | None): Length T of the sequence, at least 2. None takes the published one, 31 or 41.
-        difficulty (int): Strength of noise: 1, 2 or 3. It does not change other sequences: for them the metric compares
-            frames further apart. Default: 1.
+        difficulty (int): Strength of noise, 1 to 3; for other sequences, only the metric depends on it. Default: 1.
         seed (int): Seed of noise and snow. Default: 0.
-        crop (Callable): Crops an image (H, W, 3). What moves the image is cropped afterwards, so that the frames show
-            what was outside the crop, and black beyond the image. Default: no crop.
+        crop (Callable): Crops an image (H, W, 3). Perturbations that move the image are cropped afterwards, so that the
+            frames show what was outside the crop, and black beyond the image. Default: no crop.
 
     Returns:
         list[np.ndarray]: T RGB images of uint8 (H, W, 3), cropped.
@@ -90,12 +88,12 @@ def perturb_image(image: np.ndarray, perturbation: str, frames: int | None = Non
 
 
 def _to_uint8(values: np.ndarray) -> np.ndarray:
-    """Cut off fractions, as the generator does, but for rounding errors."""
+    """Truncate to integers, as the published generator does, except for rounding errors."""
     return (values + 1e-6).clip(0, 255).astype(np.uint8)
 
 
 def _steps(frames: int) -> range:
-    """Step of each frame, 0 for the image itself in frame T // 2: -15 ... 15 for 31 frames."""
+    """Return the step of each frame, 0 for the image itself in frame T // 2: -15 ... 15 for 31 frames."""
     return range(-(frames // 2), frames - frames // 2)
 
 
@@ -154,7 +152,7 @@ def _rotate(image, frames, strength, rng):
 
 
 def _tilt(image, frames, strength, rng):
-    """Turn the image about its vertical, then about its horizontal axis, seen from as far as its diagonal is long."""
+    """Rotate the image about its vertical, then its horizontal axis, seen from a distance equal to its diagonal."""
     distance = np.hypot(*image.shape[:2])
     matrices = []
     for step in _steps(frames):
@@ -170,7 +168,7 @@ def _scale(image, frames, strength, rng):
 
 
 def _snow(image, frames, strength, rng):
-    """Add flakes, enlarged noise above a threshold, whose blur turns; half of them upside down, over a paler image."""
+    """Add enlarged noise above a threshold, blurred in a turning direction, and its 180° rotation to a paler image."""
     height, width = image.shape[:2]
     rows, columns = -(-height // 3), -(-width // 3)
     noise = rng.normal(0.05, 0.3, (rows, columns))

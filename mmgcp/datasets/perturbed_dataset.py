@@ -19,7 +19,7 @@ from .unreadable import check_policy, read_image, read_or_stand_in
 class PerturbedDataset(Dataset):
     """Sequences of one perturbation from a data set of clean images, with items as in :class:`ImageNetP`.
 
-    The clean pipeline runs up to packing. A CenterCrop at its end is applied to the frames, which thereby show what is
+    The clean pipeline runs up to packing. A CenterCrop at its end is applied to the frames, so that they show what was
     outside the crop when the image moves.
 
     Args:
@@ -33,8 +33,7 @@ class PerturbedDataset(Dataset):
         lazy_init (bool): Do not list the images yet.
 
     Raises:
-        SetupError: If an argument is invalid, or the pipeline does not end in PackInputs; on access, if an image is
-            unreadable.
+        SetupError: If an argument or the end of the pipeline is invalid; on access, if an image is unreadable.
     """
 
     def __init__(self, dataset: dict | BaseDataset, perturbation: str, frames: int | None = None, difficulty: int = 1,

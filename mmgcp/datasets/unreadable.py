@@ -1,4 +1,4 @@
-"""Stop at images and sequences that cannot be read, or read others in their place, which metrics count and exclude."""
+"""Policies for unreadable images and sequences: stop, or read a stand-in that metrics count and exclude."""
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -30,7 +30,7 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
         results = load(dict(info))
     except _DECODING_ERRORS as error:
         raise UnreadableError(f'the image {info["img_path"]} cannot be read') from error
-    if results is None or results.get('img') is None:  # which some settings return instead of raising an error
+    if results is None or results.get('img') is None:  # some settings return it instead of raising
         raise UnreadableError(f'the image {info["img_path"]} cannot be read')
     return results
 
@@ -38,7 +38,7 @@ def read_image(load: Callable[[dict], dict | None], info: dict) -> dict:
 def read_or_stand_in(read: Callable[[int], Item], index: int, count: int, policy: str) -> tuple[Item, dict]:
     """Read one of ``count`` items by index, or the next readable one if it is unreadable and the policy is 'skip'.
 
-    ``read`` raises :class:`UnreadableError`. Tags for the metrics come with the item: ``unreadable=True`` if another's.
+    ``read`` raises :class:`UnreadableError`. Tags for metrics are returned too: ``unreadable=True`` for a stand-in.
     """
     try:
         return read(index), {}

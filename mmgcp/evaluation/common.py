@@ -32,7 +32,7 @@ def stack_scores(samples: Sequence[dict]) -> Tensor:
 
 
 def count_unreadable(name: str, files: Sequence[str]) -> dict[str, int]:
-    """Log and count, if there are any, the files of a set that could not be read."""
+    """Count the files of a set that could not be read, and log them if there are any."""
     if not files:
         return {}
     print_log(f"Unreadable and left out of '{name}': {', '.join(files)}", 'current', logging.WARNING)

@@ -41,13 +41,12 @@ class CorruptionError(BaseMetric):
         clean_error (float, optional): Error on clean images as a fraction, if the data contain none.
         partial (bool): If sets are missing, return ``partial_mCE`` and ``partial_relative_mCE`` over the others instead
             of no mean and a warning. Default: False.
-        clean (bool): Take all samples for clean images, which then need no tags. Default: False.
+        clean (bool): Treat all samples as clean images, which then need no tags. Default: False.
         collect_device (str): As in MMEngine. Default: ``'cpu'``.
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Attributes:
-        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_errors` of each set
-            (``'fog/3'``, ``'clean/0'``); on the first process alone.
+        outcomes (dict[str, dict]): On rank 0, :func:`~mmgcp.robustness.outcomes.pack_errors` by set, as ``'fog/3'``.
 
     Raises:
         SetupError: If the reference cannot be read, or ``clean_error`` is not in [0, 1].
@@ -71,7 +70,7 @@ class CorruptionError(BaseMetric):
         meta = self.dataset_meta or {}
         readable = [sample for sample in data_samples if not sample.get('unreadable')]
         wrong = iter(_wrong(readable, meta.get('classes'), meta.get('labels')))
-        # One entry per image, readable or not: MMEngine cuts the results of all processes to the data's length.
+        # One entry per image, readable or not: MMEngine truncates the gathered results to the length of the data.
         for (corruption, severity), sample in zip(sets, data_samples, strict=True):
             outcome = None if sample.get('unreadable') else next(wrong)
             self.results.append((corruption, severity, str(sample.get('img_path', 'an image')), outcome))
@@ -120,9 +119,9 @@ class CorruptionError(BaseMetric):
 
 
 def _wrong(samples: Sequence[dict], classes: Sequence[str] | None, known: Sequence[int] | None) -> list[bool]:
-    """Whether the class with the highest score, of those that are ``known`` to occur, is not the label.
+    """Whether each sample is misclassified, by the scores of the classes that are ``known`` to occur.
 
-    Of equal scores, the first counts.
+    Ties go to the first class.
     """
     if not samples:
         return []
@@ -142,7 +141,7 @@ def _wrong(samples: Sequence[dict], classes: Sequence[str] | None, known: Sequen
 
 
 def _missing(errors: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """Sets of the benchmark that were not measured, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
+    """List the sets of the benchmark that are missing, such as ``'snow'`` (all severities) or ``'fog (2, 3)'``."""
     missing = []
     for corruption in next((kinds for kinds in (C_BAR, THREE_D) if set(kinds) & set(errors)), CORRUPTIONS):
         severities = [severity for severity in SEVERITIES if severity not in errors.get(corruption, {})]

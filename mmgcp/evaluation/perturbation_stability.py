@@ -47,8 +47,7 @@ class PerturbationStability(BaseMetric):
         prefix (str, optional): Prefix of the metrics' names. Default: none.
 
     Attributes:
-        outcomes (dict[str, dict]): After an evaluation, :func:`~mmgcp.robustness.outcomes.pack_flips` of each
-            perturbation; on the first process alone.
+        outcomes (dict[str, dict]): On rank 0, :func:`~mmgcp.robustness.outcomes.pack_flips` of each perturbation.
 
     Raises:
         SetupError: If the reference cannot be read.
@@ -64,7 +63,7 @@ class PerturbationStability(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Record the tags and the stability of each sequence (None if unreadable)."""
-        # One entry per sequence, readable or not: MMEngine cuts the results of all processes to their number.
+        # One entry per sequence, readable or not: MMEngine truncates the gathered results to the length of the data.
         for samples in _split(data_samples):
             perturbation, name, difficulty = read_tags(samples[0], ('perturbation', 'sequence', 'difficulty'))
             self._check(perturbation, difficulty)

@@ -14,7 +14,7 @@ from mmgcp.utils.errors import SetupError
 from .jobs import Job
 from .results import keep
 
-POLL = 0.5  # seconds between two looks at the processes
+POLL = 0.5  # seconds between checks of the processes
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Running:
 
 
 def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job]:
-    """List the jobs without a result, or ``again`` all, each after what it needs and has not ended."""
+    """List the jobs without a result, or with ``again`` all, each after the unfinished job that it needs."""
     todo = []
 
     def add(job):
@@ -83,7 +83,7 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
 
 
 def threads_per_job(at_once: int) -> int:
-    """CPU threads of each of several jobs at a time."""
+    """Return the number of CPU threads per job."""
     return max(1, len(os.sched_getaffinity(0)) // at_once)
 
 

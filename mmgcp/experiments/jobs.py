@@ -47,7 +47,7 @@ class Job:
         return Path(self.plan.name, self.training.name, f'seed_{self.seed}{end}.jsonl')
 
     def landscape(self, at: str) -> Path:
-        """File of the measurements by ``LandscapeHook`` at a place, relative to the folder of results."""
+        """Return the file of ``LandscapeHook``'s measurements at a place, relative to the folder of results."""
         return self.result.with_name(f'{self.result.stem}_landscape_{at}.jsonl')
 
     @property
@@ -69,7 +69,7 @@ class Job:
         return options
 
     def identity(self) -> dict:
-        """Everything that decides the result, as JSON values."""
+        """Return everything that decides the result, as JSON values."""
         identity = dict(config=self.training.config, options=self.options)
         if self.measurement:
             identity |= dict(tool=self.measurement.tool, arguments=list(self.measurement.arguments))
@@ -86,7 +86,7 @@ class Job:
         self._ended.write_text(json.dumps(self.identity()))
 
     def checkpoint(self) -> str | None:
-        """Path of the training's last checkpoint; None until it has ended."""
+        """Return the path of the training's last checkpoint; None until it has ended."""
         latest = latest_checkpoint(self.work_dir)
         if not latest or Path(latest).stem == self._last():
             return latest
@@ -114,7 +114,7 @@ class Job:
             shutil.rmtree(self.work_dir)
 
     def command(self, root: Path | None = None) -> list[str]:
-        """Command that runs it, from the folder of ``work_dirs``; ``root`` is where ``tools`` and ``configs`` are."""
+        """Return the command to run it from the folder of ``work_dirs``; ``root`` holds ``tools`` and ``configs``."""
         root = Path(os.path.relpath(configs_folder().resolve().parent)) if root is None else root
         if not self.measurement:
             return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
@@ -143,7 +143,7 @@ class Job:
 def jobs_of(plan: Plan) -> list[Job]:
     """List all jobs of a plan: trainings seed by seed, in the order of the plan, then the measurements.
 
-    A plan that is cut off has thereby covered as much as possible.
+    So an interrupted plan has covered as many trainings as possible.
     """
     seeds = sorted({seed for training in plan.trainings for seed in training.seeds or plan.seeds})
     trainings = [Job(plan, training, seed) for seed in seeds for training in plan.trainings

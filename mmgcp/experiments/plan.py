@@ -37,8 +37,7 @@ class Measurement:
         tool (str): The tool, relative to ``tools/``.
         arguments (Sequence[str]): Its arguments. ``{config}``, ``{checkpoint}`` and ``{work_dir}`` stand for those of
             the training; the config is the dumped one, with all options.
-        keep (str): Pattern of the one file, relative to the work directory, that the tool writes
-            (:mod:`mmgcp.utils.records`).
+        keep (str): Pattern, relative to the work directory, of the one file of records that the tool writes.
         of (Sequence[str]): Names of the trainings to measure.
         seeds (Sequence[int]): Seeds; empty for those of the trainings.
     """
@@ -52,7 +51,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Plan:
-    """Trainings and measurements, run in this order as far as they do not wait for one another.
+    """Trainings and measurements, run in this order except where one has to wait for another.
 
     Attributes:
         title (str): What the plan compares, in one sentence.
@@ -63,8 +62,7 @@ class Plan:
         name (str): Name of the file it was read from; names the folders of results and work directories.
 
     Raises:
-        SetupError: If two items have the same name, a config does not exist, or an item needs a training that is not in
-            the plan.
+        SetupError: If two items have the same name, a config does not exist, or an item needs an unknown training.
     """
     title: str
     trainings: Sequence[Training]

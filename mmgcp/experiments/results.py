@@ -1,4 +1,4 @@
-"""Write and read the files of results: what a job logged or measured, below a line that says how it was made."""
+"""Write and read result files: what a job logged or measured, after a line that records how."""
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +16,7 @@ from .plan import Plan
 def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
-    A training's result is its log, a line per training record and per validation; measurements by ``LandscapeHook`` go
-    to a file beside it for each place.
+    A training's result is its log, a line per record; ``LandscapeHook``'s measurements go to one file per place.
 
     Raises:
         SetupError: If the measurement left no file, or several.
@@ -49,7 +48,7 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
 
 
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
-    """Read the logs of those of a plan's trainings that have any, by training and seed, in the order of the plan."""
+    """Read the logs of the trainings of a plan that have any, by training and seed, in the order of the plan."""
     logs = {training.name: {} for training in plan.trainings}
     for job in jobs_of(plan):
         if not job.measurement and (results / job.result).is_file():

@@ -1,4 +1,4 @@
-"""Classifiers by name: ``mmpretrain.get_model('resnet50_gcp_m_imagenet')`` once ``mmgcp.models`` is imported."""
+"""Register the classifiers with MMPretrain: ``mmpretrain.get_model('resnet50_gcp_m_imagenet')``."""
 from mmpretrain import ModelHub
 
 from mmgcp.utils.configs import configs_folder

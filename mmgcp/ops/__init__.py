@@ -1,4 +1,4 @@
-"""The mathematics of covariance pooling, for any PyTorch code: it needs torch alone.
+"""Covariance pooling for any PyTorch code; needs only torch.
 
 Examples:
     >>> import torch

@@ -1,9 +1,9 @@
 r"""Gradients of the pooled features: Table 1 and Eqs. 5 to 7 of Wang et al., CVPR 2020, in closed form.
 
-``X`` (N x D) are the features of an image, a row per pixel, ``J X`` is ``X`` minus its mean over the pixels, divided by
-N, ``Sigma = X^T J X = U diag(l) U^T`` the sample covariance (Eq. 1), ``Z`` its square root (Eq. 2), ``G`` the gradient
-of the loss by ``Z``, of which the symmetric part counts, and ``H = U^T G_sym U`` the same in the eigenbasis. With
-``s = sqrt(l)``, Eq. 6 reads
+``X`` (N x D) holds the features of an image, one row per pixel; ``J X`` is ``X`` minus its mean over the pixels,
+divided by N; ``Sigma = X^T J X = U diag(l) U^T`` is the sample covariance (Eq. 1) and ``Z`` its square root (Eq. 2).
+``G_sym`` is the symmetric part of ``G``, the gradient of the loss with respect to ``Z``, and ``H = U^T G_sym U`` is
+``G_sym`` in the eigenbasis. With ``s = sqrt(l)``, Eq. 6 reads
 
     dL/dX = 2 J X U [H_ij / (s_i + s_j)] U^T,
 
@@ -20,9 +20,9 @@ zeros where ``s_i = 0``,
 The root has factors between 0 and 2 where the plain covariance has ``2 s_i``. The trimmed gradient has 1, the root's
 factor for ``s_i = s_j``.
 
-With N <= D pixels ``Sigma`` is singular. Inverses are then Moore-Penrose inverses, and the quotient of two zero
-eigenvalues counts as zero, which makes no difference, as ``J X`` vanishes there. Eigenvalues within rounding of zero
-count as zero. Eq. 6 is then exact for changes of ``X`` that keep the rank, else the subgradient of least norm
+With N <= D pixels ``Sigma`` is singular: inverses are Moore-Penrose inverses, and quotients of two zero eigenvalues are
+set to zero, which changes nothing, because ``J X`` vanishes there. Eigenvalues that are zero up to rounding are treated
+as zero. Eq. 6 is then exact for changes of ``X`` that preserve the rank, and otherwise the subgradient of least norm
 (:mod:`mmgcp.ops.spectral`).
 
 ``X`` is (B, N, D), float32 or float64; ``G`` (B, D, D); the results are (B, N, D).
@@ -39,7 +39,7 @@ from .triu import symmetric_from_triu
 def symmetric_gradient(grad: Tensor) -> Tensor:
     """Gradient (..., D, D) for a symmetric matrix, from that for its upper triangle, (..., D (D + 1) / 2).
 
-    An off-diagonal entry is in the matrix twice and in the vector once: each place gets one half.
+    Off-diagonal entries appear twice in the matrix and once in the vector: each of the two gets half the gradient.
     """
     matrix = symmetric_from_triu(grad)
     return (matrix + torch.diag_embed(matrix.diagonal(dim1=-2, dim2=-1))) / 2
@@ -70,8 +70,8 @@ def root_gradient(x: Tensor, grad: Tensor) -> Tensor:
 def trimmed_root_gradient(x: Tensor, grad: Tensor) -> Tensor:
     """Eq. 7 read literally, in the eigenbasis: ``J X Sigma^(-1/2) G``.
 
-    The product ``K^T o Lambda^(1/2)`` in Eq. 7 is that of a matrix with zero diagonal and a diagonal one, entry by
-    entry: it vanishes. The result is Eq. 6 exactly where ``G`` and ``Sigma`` commute.
+    In Eq. 7, ``K^T o Lambda^(1/2)`` vanishes: it is the elementwise product of a matrix with zero diagonal and a
+    diagonal matrix. The result is Eq. 6 exactly where ``G`` and ``Sigma`` commute.
     """
     eigenvalues, vectors = _spectrum(x)
     inverse_root = vectors * _inverse(eigenvalues.sqrt())[:, None] @ vectors.mT
@@ -84,7 +84,7 @@ def _centred(x: Tensor) -> Tensor:
 
 
 def _spectrum(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (B, D), ascending, zero where they are so to rounding, and eigenvectors (B, D, D)."""
+    """Eigenvalues (B, D), ascending, zero where below rounding, and eigenvectors (B, D, D)."""
     factor = covariance_factor(x.mT)
     eigenvalues, vectors = decompose(torch.linalg.eigh, factor @ factor.mT)
     return zero_below_rounding(eigenvalues), vectors

@@ -23,7 +23,7 @@ def is_autocast_enabled(device_type: str) -> bool:
 
 
 def forward_mode(function: type) -> type:
-    """The variant of an autograd function that has forward mode, which Dynamo would refuse to compile."""
+    """Variant of an autograd function with forward-mode derivatives, except under torch.compile, which rejects it."""
     return function if is_compiling() else function.ForwardMode
 
 

@@ -3,7 +3,7 @@ r"""Features, masks and the sample covariance.
 Every method works on the *factor* ``F`` (C x N) of the covariance: the features minus their mean over the N valid
 pixels, divided by the square root of N, so that ``S = F F^T`` (Eq. 1) and the Gram matrix is ``K = F^T F``.
 
-ONNX has ``transpose`` but no ``mT``: hence the former in forward passes, which may be exported.
+Forward passes use ``transpose`` in place of ``mT``, which ONNX lacks.
 """
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ def as_features(x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor |
 def centre(features: Tensor, mask: Tensor | None = None, center: bool = True) -> Tensor:
     """Features (B, C, N) minus, if ``center``, their mean over the valid pixels; zero at the others.
 
-    The first valid pixel is subtracted first: a mean is subject to rounding, but constant channels give exact zeros.
+    The first valid pixel is subtracted first, so that constant channels give exact zeros, which a rounded mean may not.
     """
     if center:
         features = features - _first_valid(features.detach(), mask)
@@ -70,10 +70,10 @@ def covariance_factor(features: Tensor, mask: Tensor | None = None, center: bool
 
 
 def magnitude(factor: Tensor, center: bool = True) -> Tensor:
-    """Number (B, 1, 1) by which to divide each image, so that no product under- or overflows; constant for derivatives.
+    """Scale (B, 1, 1) by which each image is divided so that products neither under- nor overflow; not differentiated.
 
-    It is the largest entry, which for centred pixels, as they have no mean, is at least 1 / N of the largest magnitude;
-    for images of zeros, the smallest normal number.
+    It is the largest magnitude or, for centred features, the largest entry: as their mean is zero, this is at least
+    1 / N of the largest magnitude. For images of zeros it is the smallest normal number.
     """
     factor = factor.detach()
     largest = (factor if center else factor.abs()).amax((1, 2), keepdim=True)
@@ -81,7 +81,7 @@ def magnitude(factor: Tensor, center: bool = True) -> Tensor:
 
 
 def unit_factor(features: Tensor, mask: Tensor | None = None, center: bool = True) -> tuple[Tensor, Tensor]:
-    """:func:`covariance_factor` divided by its :func:`magnitude`, and that, (B, 1, 1)."""
+    """Return :func:`covariance_factor` divided by its :func:`magnitude`, and the magnitude, (B, 1, 1)."""
     factor = covariance_factor(features, mask, center)
     scale = magnitude(factor, center)
     return factor.div_(scale), scale

@@ -7,8 +7,8 @@ With ``P = U^T dM V``, ``P+`` its symmetric and ``P-`` its antisymmetric part, t
 
     U (A * P+ + B * P-) V^T,   A_ij = 1 / (sqrt(s_i) + sqrt(s_j)),   B_ij = (sqrt(s_i) + sqrt(s_j)) / (s_i + s_j),
 
-the divided differences of the square root continued as an odd function. They are symmetric, so that the gradient is
-the same map. Unlike the derivatives of U and V, they are finite where singular values coincide.
+the divided differences of the square root, continued as an odd function. ``A`` and ``B`` are symmetric, so the gradient
+is the same map. Unlike the derivatives of U and V, they are finite where singular values coincide.
 """
 from typing import Any
 
@@ -26,19 +26,19 @@ from .solvers import decompose
 def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, normalize: bool = True) -> Tensor:
     """Cross-covariance of two halves of each head's channels over the pixels, with the root of its singular values.
 
-    Channels are centred one by one; So-ViT's released code subtracts a single mean per image.
+    Each channel is centred separately; So-ViT's released code subtracts a single mean per image.
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C) of a floating dtype. The first C / heads channels are
             ``q`` and ``k`` of the first head, and so on.
         heads (int): Number of heads h; ``2 h`` divides C.
         mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
-        normalize (bool): Whether to take the square root of the singular values. It is not in ONNX. Default: True.
+        normalize (bool): Whether to take the square root of the singular values. ONNX has none. Default: True.
 
     Returns:
-        Tensor: (B, h, d, d) with ``d = C / (2 h)``, in the dtype that :func:`mmgcp.ops.covariance_pool` returns. With
-        ``normalize``, proportional to the features, else to their squares. Value and gradient are finite where
-        singular values are zero or coincide; with ``normalize`` there are no second derivatives.
+        Tensor: (B, h, d, d) with ``d = C / (2 h)``, in the dtype that :func:`mmgcp.ops.covariance_pool` returns. Scales
+        linearly with the features with ``normalize``, else quadratically. Value and gradient are finite where singular
+        values are zero or coincide; with ``normalize`` there are no second derivatives.
 
     Raises:
         ValueError: If the heads do not divide the channels, or the shape of ``x`` or the mask does not fit.

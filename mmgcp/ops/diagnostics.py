@@ -1,4 +1,4 @@
-"""How well a sample covariance is estimated and normalised, in numbers."""
+"""Diagnostics of the estimation and the normalisation of a sample covariance."""
 import torch
 from torch import Tensor
 
@@ -20,19 +20,16 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
       collapse: covariance pooling then adds little to average pooling.
     - ``rank``: number of non-zero eigenvalues, at most ``pixels - 1``. Below the number of channels, ``S`` is singular.
     - ``condition_number``: largest over smallest non-zero eigenvalue, at most ``1 / (eps min(C, N))``; 1 without
-      variance. The larger it is, the more Newton-Schulz steps the small eigenvalues need, and the larger is the
-      gradient of an exact square root.
+      variance. A larger one needs more Newton-Schulz steps, and gives an exact square root larger gradients.
     - ``residual``: ``||Y^2 - S||_F / ||S||_F`` of the iSQRT-COV output ``Y`` after ``num_iters`` steps; 0 without
-      variance. Near 0, ``Y`` is the square root of ``S``. Otherwise small eigenvalues come out too small, as is usual
-      with the 5 steps of the paper.
+      variance. Near 0, ``Y`` is the root of ``S``; else small eigenvalues come out too small, as usual with 5 steps.
     - ``dead_channels``: share of channels that are constant over the valid pixels: rows of zeros in ``S``. If it is
       large, use fewer reduced channels; if it grows, a lower learning rate.
     - ``pixels``: number of valid pixels ``N``.
     - ``pixels_below_channels``: 1 if there are fewer pixels than channels, else 0. Then ``S`` is singular: larger
       images, a higher resolution of the last stage or fewer reduced channels help.
 
-    The first four do not change if the features are multiplied by a constant. They are NaN for an image whose features
-    are not finite.
+    The first four do not depend on the scale of the features, and are NaN for an image with non-finite features.
 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C), of a real floating dtype, in any memory format.
@@ -40,8 +37,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
         mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N).
 
     Returns:
-        dict[str, Tensor]: By the names above, one value per image, (B, ), computed in float64 for float64 input, else
-        in float32. Without gradient.
+        dict[str, Tensor]: One value per image, (B, ), by the names above; float64 for float64 input, else float32.
 
     Raises:
         ValueError: If ``num_iters`` is not an integer of at least 1, or ``x`` or the mask have a wrong shape.
@@ -74,7 +70,7 @@ def covariance_diagnostics(x: Tensor, num_iters: int = 5, mask: Tensor | None = 
 
 
 def _eigenvalues(factor: Tensor) -> Tensor:
-    """Eigenvalues of ``F F^T`` that may differ from zero, ascending, (B, min(C, N)); zero where below rounding."""
+    """Eigenvalues of ``F F^T`` that can be non-zero, ascending, (B, min(C, N)); zero where below rounding."""
     with without_autocast(factor):
         product = factor @ factor.mT if factor.shape[1] <= factor.shape[2] else factor.mT @ factor
     return zero_below_rounding(decompose(torch.linalg.eigvalsh, product))

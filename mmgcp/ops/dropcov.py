@@ -6,9 +6,9 @@ In training, for a batch of features ``X`` with C channels, whose means over the
     X     <- (1 + y) X
     rate  =  1 - 10 / log2(C) mean cos(y, S 1)         clamped to [0, 1]; S 1 are the row sums of X's covariance
 
-and whole channels of ``X`` are dropped with probability ``rate``, the others divided by ``1 - rate``. There is one rate
-for the whole batch, a constant for the derivatives. The more the gate agrees with the correlations, the fewer channels
-are dropped. Outside training the method is the covariance of ``X`` itself.
+and whole channels of ``X`` are dropped with probability ``rate`` and the others divided by ``1 - rate``. The batch
+shares one rate, which is not differentiated. The more the gate agrees with the correlations, the fewer channels are
+dropped. Outside training the method is the covariance of ``X`` itself.
 """
 import math
 
@@ -56,7 +56,7 @@ def channel_weights(features: Tensor, mask: Tensor | None, gate: Tensor) -> Tens
 def drop_rate(factor: Tensor, weights: Tensor) -> Tensor:
     """Rate of the batch, a scalar, from the factor (B, C, N) of the gated features and ``y`` (B, C, 1).
 
-    Images without variance or with features that are not finite, whose cosine is not defined, do not count.
+    Images without variance or with non-finite features, whose cosine is undefined, are ignored.
     """
     factor, weights = factor.detach() / magnitude(factor, center=False), weights.detach()
     sums = (factor * factor.sum(1, keepdim=True)).sum(-1, keepdim=True)

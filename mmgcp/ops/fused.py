@@ -10,10 +10,9 @@ The matrix is padded with zeros to a side of 16, 32 or 64. The padding stays out
 their zero blocks, so that ``T`` and ``Z`` stay block diagonal.
 
 The kernels compute in float32 throughout, ``input_precision='ieee'``: the 10 mantissa bits of TF32, Triton's default
-for products, would cost the accuracy that the package promises. They take ``s`` as it is rather than ``u = I - s``,
-whose steps ``u^2 (3 I + u) / 4`` take as many products: with ``N`` pixels the eigenvalues of ``s`` average ``1 / N``,
-to which the subtraction from 1 does damage that each step multiplies by up to 9/4. Five steps on 64 x 64 matrices
-erred by 8e-7 instead of 4e-7.
+for products, would cost the accuracy that the package promises. They take ``s`` itself rather than ``u = I - s``, whose
+steps ``u^2 (3 I + u) / 4`` take as many products: the eigenvalues of ``s`` average ``1 / N``, and the rounding error of
+``I - s``, large beside them, grows by up to 9/4 per step. Five steps on 64 x 64 matrices erred by 8e-7 instead of 4e-7.
 
 The kernels are registered as custom operators, which Dynamo, AOTAutograd and export pass through unopened, and which
 vmap batches. That takes torch 2.5, and Triton 3.0 for the options of the product. Without them this module still
@@ -44,8 +43,7 @@ def fused_available(matrix: Tensor) -> bool:
         matrix (Tensor): (..., N, N).
 
     Returns:
-        bool: True for float32 with N up to 64 on a CUDA device of at least Volta's generation, which Triton needs,
-        where Triton and torch are new enough.
+        bool: True for float32 with N up to 64 on a CUDA device from Volta on, if Triton and torch are new enough.
     """
     return (
         _SUPPORTED and matrix.is_cuda and matrix.dtype == torch.float32 and matrix.shape[-1] <= MAX_SIZE
@@ -55,7 +53,7 @@ def fused_available(matrix: Tensor) -> bool:
 def fused_root(normed: Tensor, num_iters: int) -> Tensor:
     """Root ``Z(s)`` after ``num_iters`` steps from ``Z = I``: ``T = (3 I - s) / 2``, ``Z <- Z T``, ``s <- s T^2``.
 
-    Not differentiable. To be called only where :func:`fused_available`.
+    Not differentiable. Call it only where :func:`fused_available`.
 
     Args:
         normed (Tensor): ``s``, (B, N, N), float32, symmetric, trace 1.
@@ -70,7 +68,7 @@ def fused_root(normed: Tensor, num_iters: int) -> Tensor:
 def fused_root_with_derivative(normed: Tensor, direction: Tensor, num_iters: int) -> tuple[Tensor, Tensor]:
     """:func:`fused_root` and its derivative in a symmetric direction, on dual numbers.
 
-    Needs nothing kept from :func:`fused_root`. Not differentiable. To be called only where :func:`fused_available`.
+    Independent of earlier calls of :func:`fused_root`. Not differentiable. Call it only where :func:`fused_available`.
 
     Args:
         normed (Tensor): ``s``, (B, N, N), float32, symmetric, trace 1.
@@ -89,7 +87,7 @@ def _jit(function):
 
 @_jit
 def _product(a, b):
-    """``a b``. Sides of 64 in two halves of the sum, which spares the registers spills."""
+    """``a b``. Sides of 64 are summed in two halves, which avoids register spills."""
     if a.shape[0] < 64:
         return tl.dot(a, b, input_precision='ieee')
     else:
@@ -150,7 +148,7 @@ def _root_with_derivative_kernel(
 
 
 def _options(size: int) -> dict:
-    """Launch options. ``maxnreg`` lets a program have all registers of a multiprocessor rather than spill."""
+    """Launch options. ``maxnreg`` lets a program use all registers of a multiprocessor rather than spill."""
     side = max(16, 1 << (size - 1).bit_length())
     return {'SIDE': side, 'num_warps': 8 if side == 64 else 4, 'maxnreg': 255}
 

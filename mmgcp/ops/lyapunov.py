@@ -1,6 +1,6 @@
 r"""Derivative of a matrix square root: the Lyapunov equation ``P W + W P = G``, with the root ``P``.
 
-Its solution is in the corner of a matrix sign (Roberts, 1980): the sign of ``[[P, G], [0, -P]]`` is
+Its solution is a block of a matrix sign function (Roberts, 1980): the sign of ``[[P, G], [0, -P]]`` is
 ``[[I, 2 W], [0, -I]]``.
 """
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def lyapunov(root: Tensor, rhs: Tensor, sign: Callable[[Tensor, Tensor], Tensor]
     Args:
         root (Tensor): ``P`` (B, M, M), symmetric positive semidefinite.
         rhs (Tensor): ``G`` (B, M, M).
-        sign (Callable): Function of ``P``, of Frobenius norm 1 or 0, and ``G``: the corner of the sign above.
+        sign (Callable): Computes that block, ``2 W``, from ``P``, of Frobenius norm 1 or 0, and ``G``.
 
     Returns:
         Tensor: (B, M, M), symmetric.
@@ -32,7 +32,7 @@ class _Lyapunov(torch.autograd.Function):
 
     @staticmethod
     def forward(root: Tensor, rhs: Tensor, sign: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        # The sign does not depend on the scale, but iterations for it converge from norms of at most 1.
+        # The sign does not depend on the scale, but its iterations converge for norms of at most 1.
         norm = zero_as_one(torch.linalg.matrix_norm(root, keepdim=True))
         return sign(root / norm, (rhs + rhs.mT) / (2 * norm)) / 2
 

@@ -1,4 +1,4 @@
-"""The methods of covariance pooling, and what each of them can do."""
+"""Methods of covariance pooling and their capabilities."""
 import inspect
 import math
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class State:
 
 @dataclass(frozen=True)
 class Method:
-    """A normalisation of the covariance, and what it can do.
+    """A normalisation of the covariance, and its capabilities.
 
     Examples:
         >>> METHODS['power'].options
@@ -43,10 +43,9 @@ class Method:
         >>> [name for name, method in METHODS.items() if method.returns == 'vector']
         ['compact_bilinear']
     """
-    # pool(features, mask, vector, **options): features (B, C, N), float32 or float64, and a boolean mask (B, 1, N) or
-    # None; every option has a default.
+    # pool(features (B, C, N) in float32 or float64, mask (B, 1, N) in bool or None, vector, **options with defaults)
     pool: Callable[..., Tensor]
-    returns: str = 'matrix'  # of which vector asks for the upper triangle, or always a 'vector'
+    returns: str = 'matrix'  # or 'vector'; of a matrix, the argument vector selects the upper triangle
     state: State | None = None  # what it keeps from one call to the next
     random: bool = False  # whether it draws random numbers in training; pool then takes training (bool)
     factorises: bool = False  # whether it needs eigenvalues or Cholesky factors; ONNX and torch.compile < 2.7 lack both
@@ -54,19 +53,19 @@ class Method:
 
     @cached_property
     def options(self) -> dict:
-        """Names and defaults of the options, but for those that :class:`mmgcp.ops.CovariancePooling` supplies."""
+        """Names and defaults of the options, except those that :class:`mmgcp.ops.CovariancePooling` supplies."""
         supplied = ('training', self.state.option if self.state else None)
         parameters = inspect.signature(self.pool).parameters.values()
         return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in supplied}
 
     @property
     def sided(self) -> bool:
-        """Whether it can run on N x N as well as on C x C matrices: whether it has the option ``side``."""
+        """Whether it has the option ``side`` and can run on N x N as well as on C x C matrices."""
         return 'side' in self.options
 
 
 def plain(features: Tensor, mask: Tensor | None, vector: bool, center: bool = True, shrinkage: float = 0.) -> Tensor:
-    """``'covariance'``: the sample covariance itself (Eq. 1); uncentred, bilinear pooling."""
+    """``'covariance'``: the sample covariance itself (Eq. 1); without centring, bilinear pooling."""
     factor = covariance_factor(features, mask, center)
     return _as_asked(_shrunk(product(factor, factor.transpose(1, 2)), shrinkage), vector)
 
@@ -129,7 +128,7 @@ def pade(features: Tensor, mask: Tensor | None, vector: bool, degree: int = 5, n
 
 
 def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: float = 0.5, center: bool = True) -> Tensor:
-    """``'signed_power'``: ``sign(s) |s|^alpha`` entry by entry, over the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
+    """``'signed_power'``: elementwise ``sign(s) |s|^alpha``, divided by the l2 norm (B-CNN, Lin et al., ICCV 2015)."""
     factor, _ = unit_factor(features, mask, center)
     return _as_asked(unit_norm(signed_power(product(factor, factor.transpose(1, 2)), alpha)), vector)
 
@@ -137,7 +136,7 @@ def elementwise(features: Tensor, mask: Tensor | None, vector: bool, alpha: floa
 def gaussian(features: Tensor, mask: Tensor | None, vector: bool, beta: float = 1., side: str = 'auto') -> Tensor:
     """``'gaussian'``: root of the Gaussian embedding, (C + 1) x (C + 1), see :mod:`mmgcp.ops.gaussian`.
 
-    Computed in float64: the squares of features of 1e-4 are below the rounding of float32 beside the embedding's 1.
+    Computed in float64: beside the embedding's 1, squares of features of 1e-4 vanish in the rounding of float32.
     """
     factor = gaussian_factor(features.double(), mask, beta)
     pooled = spectral_pool(factor, Power(0.5), _smaller(side, factor))
@@ -160,7 +159,7 @@ def compact_bilinear(features: Tensor, mask: Tensor | None, vector: bool,
 
 def dropcov(features: Tensor, mask: Tensor | None, vector: bool, gate: tuple[Tensor] | None = None,
             training: bool = False, center: bool = True) -> Tensor:
-    """``'dropcov'``: plain covariance; in training of gated channels, some dropped, see :mod:`mmgcp.ops.dropcov`.
+    """``'dropcov'``: plain covariance; in training, with a gate and channel dropout, see :mod:`mmgcp.ops.dropcov`.
 
     ``gate`` holds what :func:`mmgcp.ops.draw_gate` returns; :class:`mmgcp.ops.CovariancePooling` trains it.
     """
@@ -208,7 +207,7 @@ CHECKS = {
 
 
 def check_settings(method: str, **options) -> None:
-    """Raise a ValueError if the method does not exist or an option, known by its name alone, is out of range."""
+    """Raise a ValueError if the method is unknown or an option is out of range, whether or not the method has it."""
     if method not in METHODS:
         raise ValueError(f"method='{method}' is unknown: choose one of {', '.join(METHODS)}")
     for name, value in options.items():
@@ -234,10 +233,9 @@ def _shrunk(covariance: Tensor, shrinkage: float) -> Tensor:
 
 
 def _unit_trace(features: Tensor, mask: Tensor | None, center: bool, shrinkage: float) -> tuple:
-    """Factor of ``(1 - gamma) S / (t scale^2)``, ``scale`` (B, 1, 1), ``t`` (B, 1, 1) and ``gamma / C``.
+    """Factor ``F`` of ``(1 - gamma) S / (t scale^2)``, ``scale`` (B, 1, 1), ``t`` (B, 1, 1) and ``gamma / C``.
 
-    The shrunk covariance is ``t scale^2`` times the sum of the first's square and the last's identity. Without
-    shrinkage, ``t`` is not taken out: it is None.
+    The shrunk covariance is ``t scale^2 (F F^T + gamma / C I)``. Without shrinkage, ``t`` is None, not divided out.
     """
     factor, scale = unit_factor(features, mask, center)
     if not shrinkage:
@@ -247,11 +245,11 @@ def _unit_trace(features: Tensor, mask: Tensor | None, center: bool, shrinkage: 
 
 
 def _scaled(pooled: Tensor, trace: Tensor | None, scale: Tensor, alpha: float) -> Tensor:
-    """The power ``alpha`` of the covariance, from that of the normed one: times ``t^alpha scale^(2 alpha)``."""
+    """Scale the power ``alpha`` of the normalised covariance to that of the covariance: ``t^alpha scale^(2 alpha)``."""
     shape = (-1, *(1, ) * (pooled.dim() - 1))
     if trace is not None:
         pooled = pooled * (zero_as_one(trace)**alpha * (trace != 0)).reshape(shape)
     scale = scale.reshape(shape)
     if alpha <= 0.5:
         return pooled * scale**(2 * alpha)
-    return pooled * scale**alpha * scale**alpha  # one by one: zeros stay zeros where the square overflows
+    return pooled * scale**alpha * scale**alpha  # in two steps: zeros stay zeros where the square overflows

@@ -10,8 +10,7 @@ from .pooling import covariance_pool
 class CovariancePooling(nn.Module):
     """Covariance pooling from features to the vector that feeds a classifier.
 
-    The state of a method, the random sketch of ``'compact_bilinear'`` or the trained gate of ``'dropcov'``, is drawn
-    when the module is built; checkpoints save it.
+    A method's state, such as the gate of ``'dropcov'``, is drawn when the module is built; checkpoints save it.
 
     Args:
         channels (int): Channels C of the features.
@@ -69,7 +68,7 @@ class CovariancePooling(nn.Module):
                                check_finite=self.check_finite, **options)
 
     def _draw(self, state: State, channels: int, defaults: dict) -> None:
-        """Draw the method's state, and record the options that it depends on, defaults too."""
+        """Draw the method's state, and record the options that it depends on, including defaults."""
         for name in state.settings:
             self.options.setdefault(name, defaults[name])
         drawn = state.draw(channels, *(self.options[name] for name in state.settings))

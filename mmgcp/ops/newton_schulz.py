@@ -28,8 +28,7 @@ The derivative of a matrix polynomial at a symmetric matrix is self-adjoint: the
 incoming gradient ``G`` is the derivative of ``p`` in the direction ``G``. So the backward pass is the forward pass once
 more, on derivatives. The derivative of a square ``M^2`` takes one product, ``M dM`` plus its transpose, that of another
 product two, and that of ``R Q^2 = Q R Q`` three, ``Q (dR Q / 2 + R dQ)`` plus its transpose: 13 for 5 steps on either
-side, where the published recursion has 38. And as it is made of ordinary operations, the same code serves forward-mode
-derivatives and, recorded, derivatives of the gradient.
+side, where the published recursion has 38. The same code serves forward-mode and, recorded, second derivatives.
 """
 import math
 from typing import NamedTuple
@@ -51,7 +50,7 @@ LARGEST_RECOMPUTED = 64
 
 
 class Settings(NamedTuple):
-    """How :func:`newton_schulz_pool` works; its arguments but for the data."""
+    """Arguments of :func:`newton_schulz_pool` other than the data."""
     num_iters: int
     side: str
     center: bool
@@ -72,13 +71,11 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
         center (bool): Whether to subtract the mean.
         pre_norm (str): ``'trace'``, or ``'none'``: then the steps converge only for eigenvalues below 3.
-        shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; on the covariance side, with the trace as
-            pre-normalisation.
+        shrinkage (float): ``gamma`` of ``(1 - gamma) S + gamma t I / C``; needs the covariance side and ``'trace'``.
         vector (bool): Whether to return the upper triangle row by row.
 
     Returns:
-        Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, where the features
-        have no variance.
+        Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, without variance.
     """
     settings = Settings(min(num_iters, most_steps(features.dtype)), side, center, pre_norm, shrinkage, vector)
     if _is_plain(features):
@@ -88,18 +85,18 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
 
 
 def most_steps(dtype: torch.dtype) -> int:
-    """Steps after which more of them only add rounding: 19 in float32, 44 in float64.
+    """Steps after which further ones only add rounding: 19 in float32, 44 in float64.
 
-    A step multiplies small eigenvalues of ``R`` by 9/4. Rounding may make those that are zero negative: the steps
-    diverge once it has grown to 1. By then the others have converged.
+    A step multiplies small eigenvalues of ``R`` by 9/4. Rounding may make zero eigenvalues negative, and the steps
+    diverge once these have grown to 1. By then the others have converged.
     """
     return int(-math.log(torch.finfo(dtype).eps) / math.log(9 / 4))
 
 
 def _is_plain(features: Tensor) -> bool:
-    """Whether ordinary operations do: nothing to differentiate backwards, or a graph to be recorded for elsewhere.
+    """Whether ordinary operations suffice: no gradient is needed, or a graph is recorded for another runtime.
 
-    Fused kernels have no derivative of their own. Where they would be used, the function stands around them.
+    Fused kernels have no derivative of their own: where they would be used, an autograd function wraps them.
     """
     if torch.jit.is_tracing() or is_compiling() and not COMPILES_FUNCTIONS:
         return True
@@ -109,7 +106,7 @@ def _is_plain(features: Tensor) -> bool:
 
 
 class _NewtonSchulzPool(torch.autograd.Function):
-    """Returns the pooled features, and what the backward pass can use again: see :func:`_forward`.
+    """Returns the pooled features, and what the backward pass can reuse: see :func:`_forward`.
 
     The result is proportional to the features: the gradient does not depend on their scale.
     """
@@ -130,7 +127,7 @@ class _NewtonSchulzPool(torch.autograd.Function):
         features, mask, ctx.settings = inputs
         ctx.num_kept = len(output) - 1
         ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)  # else zeros would be made for what is not differentiable
+        ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
         ctx.save_for_backward(features, mask, *output[1:])
         ctx.save_for_forward(features, mask)
 
@@ -146,7 +143,7 @@ class _NewtonSchulzPool(torch.autograd.Function):
 
 
 class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
-    """With forward-mode derivatives, as Hessians take, but torch.compile does not."""
+    """With forward-mode derivatives, which Hessians need and torch.compile rejects."""
 
     generate_vmap_rule = True
 
@@ -175,9 +172,9 @@ def _forward(features: Tensor, mask: Tensor | None, settings: Settings, fused: b
 
 
 def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
-    """Whether the backward pass takes the steps again from ``A``, rather than keep the matrices of each step.
+    """Whether the backward pass recomputes the steps from ``A`` instead of keeping the matrices of each step.
 
-    The rule weighs time against memory, measured in docs/performance.md: small matrices are kept if all of them, nine
+    The rule trades time for memory, as measured in docs/performance.md: small matrices are kept if all of them, nine
     for 5 steps, take at most half the memory of one covariance; large ones always.
     """
     size, channels = normed.shape[-1], features.shape[1]
@@ -185,11 +182,11 @@ def _is_recomputed(features: Tensor, normed: Tensor) -> bool:
 
 
 def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[Tensor, Tensor]:
-    """``A`` (B, M, M) on the side of the settings, and N t, the trace (B, 1, 1) by which the product was divided.
+    """``A`` (B, M, M) on the side of the settings, and the trace N t (B, 1, 1) by which the product was divided.
 
-    As the largest entry of ``centred`` is 1, or for subnormal features at least the machine precision, the trace is no
-    less than the square of that, which it counts as for features without variance. Without pre-normalisation N stands
-    in the place of N t.
+    The trace is clamped to the square of the machine precision, which only features without variance fall below: the
+    largest entry of ``centred`` is 1 or, for subnormal features, at least the machine precision. Without
+    pre-normalisation N takes the place of N t.
     """
     transposed = centred.transpose(1, 2)
     product = transposed @ centred if settings.side == 'gram' else centred @ transposed
@@ -199,7 +196,7 @@ def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[T
     else:
         trace = torch.ones_like(product[:, :1, :1]) * count
     normed = product / trace
-    if settings.shrinkage:  # of zero, zero
+    if settings.shrinkage:  # zero stays zero
         mean = (trace > least) * (settings.shrinkage / product.shape[-1])
         normed = (1 - settings.shrinkage) * normed + mean * identity_like(product)
     return normed, trace
@@ -223,7 +220,7 @@ def _steps(normed: Tensor, num_iters: int, side: str = 'gram',
         normed (Tensor): ``A``, (B, M, M), symmetric.
         num_iters (int): Steps.
         side (str): ``'gram'`` for ``X = Z``, ``'covariance'`` for ``X = Y``.
-        fused (bool): Whether the fused kernel is used if it can be. It keeps nothing.
+        fused (bool): Whether to use the fused kernel where available; it keeps no iterates.
 
     Returns:
         tuple[Tensor, list[Tensor], list[Tensor]]: ``X``, and for :func:`_derivative` the iterates ``R``, ``Q`` and
@@ -303,7 +300,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative ones
+    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative dims
 
 
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
@@ -316,13 +313,13 @@ def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
 
 
 def _normed_again(centred: Tensor, count: Tensor | int, settings: Settings, kept: list[Tensor]) -> tuple:
-    """``A``, the trace and what was kept of the steps; where the gradient is itself differentiated, computed again."""
+    """Return ``A``, the trace and the kept steps; recomputed where the gradient is itself differentiated."""
     normed, trace, *steps = _normed(centred, count, settings) if torch.is_grad_enabled() else kept
     return normed, trace, steps
 
 
 def _root_and_derivative(normed: Tensor, kept: list[Tensor], direction: Tensor, settings: Settings) -> tuple:
-    """``X``, and its derivative in the symmetric direction, from what was kept of the steps, if anything."""
+    """``X`` and its derivative in the symmetric direction, from the kept steps if there are any."""
     num_iters, side = settings.num_iters, settings.side
     if not torch.is_grad_enabled() and fused_available(normed):
         root, change = fused_root_with_derivative(normed, direction, num_iters)
@@ -349,8 +346,7 @@ def _gram_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, settings:
     if settings.pre_norm == 'trace':
         twice_dtrace = (_inner(change, normed) + 0.5 * _inner(direction, root)) * (scale / trace)
         from_product.diagonal(dim1=-2, dim2=-1).sub_(twice_dtrace[..., 0])
-    # All this is F times polynomials in F^T F and in H: like the rows of F, those of the result have no mean over the
-    # pixels, and the adjoint of centring changes nothing.
+    # F times polynomials in F^T F and H has rows of zero mean, as F has: the adjoint of centring changes nothing.
     return torch.baddbmm(weighted @ from_root, centred, from_product)
 
 
@@ -361,7 +357,7 @@ def _covariance_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, set
     root, change = _root_and_derivative(normed, kept, direction, settings)
     from_product = change * ((1 - settings.shrinkage) * 2 / trace)
     if settings.pre_norm == 'trace':
-        # A carries the identity of the shrinkage, which does not depend on the trace.
+        # A contains the identity of the shrinkage, which does not depend on the trace.
         inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
         twice_dtrace = (_inner(direction, root) - 2 * inner) / trace
         from_product.diagonal(dim1=-2, dim2=-1).add_(twice_dtrace[..., 0])

@@ -1,24 +1,24 @@
-"""Small rules that several methods share."""
+"""Numerical helpers shared by several methods."""
 import torch
 from torch import Tensor
 
 
 def zero_as_one(values: Tensor) -> Tensor:
-    """Values to divide by: zeros, as of the trace of features without variance, become 1."""
+    """Replace zeros in divisors, such as the trace of features without variance, by 1."""
     return torch.where(values == 0, torch.ones_like(values), values)
 
 
 def zero_below_rounding(eigenvalues: Tensor) -> Tensor:
-    """Eigenvalues (..., M), ascending, of positive semidefinite M x M matrices.
+    """Set eigenvalues (..., M) that rounding cannot tell from zero, and negative ones, to zero.
 
-    Those that rounding cannot tell from zero, up to ``eps M max l``, and negative ones become zero.
+    They are those of positive semidefinite M x M matrices, ascending; the threshold is ``eps M max l``.
     """
     rounding = torch.finfo(eigenvalues.dtype).eps * eigenvalues.shape[-1] * eigenvalues[..., -1:]
     return torch.where(eigenvalues > rounding, eigenvalues, torch.zeros_like(eigenvalues))
 
 
 def finite_images(matrix: Tensor) -> Tensor:
-    """Whether all entries of a matrix (..., M, M) are finite, (..., 1, 1): else LAPACK refuses the whole batch."""
+    """Whether all entries of a matrix (..., M, M) are finite, (..., 1, 1): otherwise LAPACK rejects the whole batch."""
     return matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
 
 

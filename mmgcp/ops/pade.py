@@ -8,7 +8,7 @@ Padé approximant of the square root at 1 is
 Written in powers of ``X`` rather than of ``I - X`` as in the paper, no term is negative, so nothing cancels. Both
 polynomials share m - 1 matrix products, and ``D``, whose eigenvalues lie between 2m + 1 and 4^m, takes one Cholesky
 solve, where partial fractions would take m. For an eigenvalue ``x = s^2`` the relative error is near
-``2 ((1 - s) / (1 + s))^(2m + 1)``: small eigenvalues come out too large, which belongs to the method.
+``2 ((1 - s) / (1 + s))^(2m + 1)``: small eigenvalues come out too large, a property of the method.
 
 The gradient for ``A`` solves a Lyapunov equation (:mod:`mmgcp.ops.lyapunov`) by Newton-Schulz steps. First and second
 derivatives are those of the exact root as far as the approximant and the steps have converged.
@@ -33,9 +33,9 @@ def pade_pool(factor: Tensor, shift: float = 0., degree: int = 5, num_iters: int
     Args:
         factor (Tensor): ``F`` (B, C, N), float32 or float64.
         shift (float): ``c``, at least 0.
-        degree (int): ``m``, at least 1. The condition number of ``D`` is up to ``4^m / (2m + 1)``: the most are 13 in
-            float32 and 28 in float64.
-        num_iters (int): Newton-Schulz steps of the backward, at least 1. No more than
+        degree (int): ``m``, at least 1. The condition number of ``D`` is up to ``4^m / (2m + 1)``, which limits ``m``
+            to 13 in float32 and 28 in float64.
+        num_iters (int): Newton-Schulz steps of the backward pass, at least 1. No more than
             :func:`~mmgcp.ops.newton_schulz.most_steps` are taken.
 
     Returns:

@@ -1,4 +1,4 @@
-r"""Square root of the covariance by matrix products alone, converged: for GPUs and for ONNX, which lacks eigenvalues.
+r"""Converged square root of the covariance by matrix products, for GPUs and for ONNX, which lacks eigenvalues.
 
 From ``Y = A = S / tr S`` and ``Z = I``, coupled as in iSQRT-COV, each step takes a quartic ``Q`` of two products,
 
@@ -14,8 +14,8 @@ coefficients depend on the smallest eigenvalue of ``A`` in the first interval:
     float32    5        2^-19 = 2e-6           8e-14
     float64    9        2^-41 = 5e-13          2e-16
 
-of the polynomials: rounding comes on top. Smaller eigenvalues, of 16 and 2,048 times the machine precision, are mostly
-rounding of larger ones. Their roots come out too small, by no more than the root of the smallest one; zeros stay zeros.
+of the polynomials; rounding comes on top. Smaller eigenvalues, below 16 and 2,048 times the machine precision, are
+mostly rounding of larger ones. Their roots come out too small, by at most the root of the smallest; zeros stay zeros.
 
 The gradient is that of the exact root. With ``L(G)`` the solution of ``P L + L P = G`` (:mod:`mmgcp.ops.lyapunov`),
 ``P`` the root of ``S = F F^T`` or ``K = F^T F`` and ``E = P^-1 F`` or ``F P^-1``, it is for symmetric ``G``
@@ -61,7 +61,7 @@ def polar_express_pool(factor: Tensor, side: str, center: bool = True, shift: fl
     Args:
         factor (Tensor): ``F`` (B, C, N), float32 or float64.
         side (str): ``'gram'`` runs the steps on N x N matrices, ``'covariance'`` on C x C ones.
-        center (bool): Whether the rows of ``F`` have no mean.
+        center (bool): Whether the rows of ``F`` have zero mean.
         shift (float): ``c``, at least 0; 0 on the Gram side.
 
     Returns:
@@ -73,9 +73,9 @@ def polar_express_pool(factor: Tensor, side: str, center: bool = True, shift: fl
 
 
 def _matrix(factor: Tensor, side: str, center: bool, shift: float) -> Tensor:
-    """``F F^T + c I``, or ``F^T F``, to which centring allows to add what ``F`` does not see.
+    """``F F^T + c I``, or ``F^T F``, with a known zero eigenvalue lifted if ``F`` is centred.
 
-    A vector of ones is an eigenvector of eigenvalue zero. With t / N, the mean one, it costs less accuracy.
+    Centring makes the vector of ones a null vector. Lifted to t / N, the mean eigenvalue, it costs less accuracy.
     """
     transposed = factor.transpose(1, 2)
     if side == 'covariance':
@@ -86,7 +86,7 @@ def _matrix(factor: Tensor, side: str, center: bool, shift: float) -> Tensor:
 
 
 class _Pool(torch.autograd.Function):
-    """Returns the pooled features, ``P`` unless it is them, and ``P^-1``."""
+    """Returns the pooled features, ``P`` unless the two are the same, and ``P^-1``."""
 
     generate_vmap_rule = True
 
@@ -99,7 +99,7 @@ class _Pool(torch.autograd.Function):
     def setup_context(ctx, inputs, output) -> None:
         factor, *ctx.settings = inputs
         ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)  # else zeros would be made for what is not differentiable
+        ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
         ctx.save_for_backward(factor, *output[-2:])
 
     @staticmethod
@@ -182,4 +182,4 @@ def _commutator(product: Tensor) -> Tensor:
 
 def _trace(matrix: Tensor) -> Tensor:
     """Trace per image, (B, 1, 1)."""
-    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative ones
+    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative dims

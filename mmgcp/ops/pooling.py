@@ -1,4 +1,4 @@
-"""Covariance pooling: one entry for all methods."""
+"""Covariance pooling: one entry point for all methods."""
 import math
 
 import torch
@@ -17,12 +17,10 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
     Args:
         x (Tensor): Feature maps (B, C, H, W) or tokens (B, N, C) of a floating dtype, in any memory format.
         method (str): A name in :data:`mmgcp.ops.METHODS`.
-        mask (Tensor, optional): Boolean, true where a pixel or token is valid: (B, H, W) or (B, N). Only valid ones
-            count for mean and covariance.
+        mask (Tensor, optional): Boolean, (B, H, W) or (B, N), true where a pixel or token is valid; others are ignored.
         vector (bool): Whether to return the upper triangle of the matrix, row by row.
-        scale_off_diagonal (bool): Whether to multiply the off-diagonal entries of that vector by sqrt(2), so that inner
-            products of vectors equal those of the matrices.
-        check_finite (bool): Whether to refuse NaN and infinite features. For debugging: it waits for the GPU.
+        scale_off_diagonal (bool): Whether to multiply its off-diagonal entries by sqrt(2), to preserve inner products.
+        check_finite (bool): Whether to reject NaN and infinite features. For debugging: it synchronises with the GPU.
         **options: Options of the method, see :mod:`mmgcp.ops.methods`. Common ones: ``center`` (bool), false for the
             second moment in place of the covariance ``S``; ``shrinkage`` (float), ``gamma`` in
             ``(1 - gamma) S + gamma tr(S) I / C``; ``side`` (str), ``'covariance'`` to work on C x C matrices,
@@ -30,13 +28,11 @@ def covariance_pool(x: Tensor, method: str = 'newton_schulz', *, mask: Tensor | 
 
     Returns:
         Tensor: (B, C, C), symmetric, or with ``vector`` (B, C (C + 1) / 2), unless the method has other sizes. Computed
-        in float32, or in float64 for float64 input. It has the input's dtype, but float32 under autocast; values beyond
-        the range of float16 become its largest number, unless they are infinite. For features without variance, value
-        and gradient are finite.
+        in float32, or in float64 for float64 input. Of the input's dtype, but float32 under autocast; finite values
+        beyond float16 become its largest number. For features without variance, value and gradient are finite.
 
     Raises:
-        ValueError: If a setting is unknown or out of range, the shape of ``x`` or the mask does not fit, or
-            ``check_finite`` found NaN or infinity.
+        ValueError: If a setting is unknown or out of range, a shape is wrong, or ``check_finite`` finds NaN or inf.
         TypeError: If ``x`` has no real floating dtype, the mask is not boolean, or the method has no such option.
         torch.linalg.LinAlgError: If LAPACK or cuSOLVER cannot decompose a matrix, see :mod:`mmgcp.ops.solvers`.
 

@@ -1,4 +1,4 @@
-"""Matrix products that autocast leaves alone, in forward and backward passes."""
+"""Matrix products that autocast does not affect, in forward and backward passes."""
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -18,7 +18,7 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def recorded_products() -> AbstractContextManager:
-    """Context of a backward pass: if its own derivatives are recorded, ``@`` and ``baddbmm`` are :func:`product`."""
+    """Context of a backward pass: ``@`` and ``baddbmm`` become :func:`product` if its own derivatives are recorded."""
     return _Products() if torch.is_grad_enabled() and not is_compiling() else nullcontext()
 
 

@@ -9,7 +9,7 @@ from .compat import VERSION, is_compiling
 
 
 def decompose(function: Callable, matrices: Tensor) -> Tensor | tuple[Tensor, ...]:
-    """``function(matrices)``; where the solver fails, of the same matrices in float64 on the CPU, with a warning.
+    """Call ``function(matrices)``; if the solver fails, retry in float64 on the CPU, with a warning.
 
     Args:
         function (Callable): ``torch.linalg.eigh``, ``eigvalsh``, ``svd`` or ``cholesky``.
@@ -19,7 +19,7 @@ def decompose(function: Callable, matrices: Tensor) -> Tensor | tuple[Tensor, ..
         Tensor or tuple[Tensor, ...]: What the function returns, in the dtype and on the device of the matrices.
 
     Raises:
-        torch.linalg.LinAlgError: If the solver fails in float64, too. It names the matrices.
+        torch.linalg.LinAlgError: If the solver also fails in float64. The message names the matrices.
     """
     if is_compiling():
         return function(matrices)
@@ -43,7 +43,7 @@ def decompose(function: Callable, matrices: Tensor) -> Tensor | tuple[Tensor, ..
 
 
 def warn_of_a_loop(matrices: Tensor) -> None:
-    """Warn, once, where ``eigh`` takes the matrices of a batch one by one."""
+    """Warn, once, where ``eigh`` processes the matrices of a batch one by one."""
     if matrices.is_cuda and matrices.shape[-1] > 32 and VERSION < (2, 12):
         warnings.warn("torch.linalg.eigh goes through the images one by one on CUDA before torch 2.12: for the square "
                       "root, method='polar_express' takes them at once", stacklevel=2)

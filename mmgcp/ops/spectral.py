@@ -35,7 +35,7 @@ from .solvers import decompose
 
 
 class _ScalarFunction:
-    """Scalar function of which :meth:`difference` knows the divided differences of any order.
+    """Scalar function with divided differences of any order, see :meth:`difference`.
 
     A subclass gives the value, the first divided difference, and the derivatives by ``alpha`` and :meth:`coefficient`:
     the one of order n over n! is ``coefficient(n) x^(alpha - n)``.
@@ -193,7 +193,7 @@ class _MatrixFunction(torch.autograd.Function):
     def forward(matrix: Tensor, function, shift: float) -> tuple[Tensor, Tensor, Tensor]:
         finite = finite_images(matrix)
         eigenvalues, vectors = decompose(torch.linalg.eigh, matrix.masked_fill(~finite, 0))
-        vectors = vectors.masked_fill(~finite, torch.nan)  # which value and derivatives are made from
+        vectors = vectors.masked_fill(~finite, torch.nan)  # and so value and derivatives
         nodes = zero_below_rounding(eigenvalues) + shift
         return (vectors * function.difference(nodes)[..., None, :]) @ vectors.mT, vectors, nodes
 
@@ -202,7 +202,7 @@ class _MatrixFunction(torch.autograd.Function):
         matrix, ctx.function, _ = inputs
         _, vectors, nodes = output
         ctx.mark_non_differentiable(vectors, nodes)
-        ctx.set_materialize_grads(False)  # else zeros would be made for what is not differentiable
+        ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
         ctx.save_for_backward(matrix, vectors, nodes)
         ctx.save_for_forward(matrix, vectors, nodes)
 
@@ -215,7 +215,7 @@ class _MatrixFunction(torch.autograd.Function):
 
 
 class _Derivative(torch.autograd.Function):
-    """Df[H] for the symmetric part of ``H``; the matrix itself is there to be differentiated for."""
+    """Df[H] for the symmetric part of ``H``; ``matrix`` is an argument so that autograd can differentiate by it."""
 
     generate_vmap_rule = True
 
@@ -241,7 +241,7 @@ class _Derivative(torch.autograd.Function):
 
 
 class _SecondDerivative(torch.autograd.Function):
-    """D^2f[H, J] for the symmetric parts of ``H`` and ``J``. Has no derivative: asking for a third one is an error."""
+    """D^2f[H, J] for the symmetric parts of ``H`` and ``J``. Not differentiable: a third derivative raises an error."""
 
     generate_vmap_rule = True
 

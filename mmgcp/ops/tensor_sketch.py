@@ -33,10 +33,9 @@ def draw_sketch(channels: int, out_channels: int, generator: torch.Generator | N
 def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: int) -> Tensor:
     """Tensor sketch (B, d) of the means of ``x x^T``, (B, C, C); hashes and signs as :func:`draw_sketch` gives them.
 
-    On CUDA the order of the additions varies, unless ``torch.use_deterministic_algorithms`` is on: results then repeat
-    only to rounding.
+    On CUDA, results repeat only to rounding unless ``torch.use_deterministic_algorithms`` is on.
     """
-    # Its graph would give other values.
+    # The exported graph would give wrong values.
     if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
         raise NotImplementedError("PyTorch's older ONNX exporter cannot sum over repeated indices, as "
                                   "method='compact_bilinear' does: export with torch.onnx.export(..., dynamo=True)")

@@ -135,11 +135,10 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
 
     It minimises the cross-entropy summed over the images, plus half the squared length of all weights and biases, for
     features that are centred and divided by their root-mean-square length: the posterior mode under a standard normal
-    prior. Without a prior, more channels than images can classify all images, and the gradient vanishes; with it, an
-    image changes its own scores by no more than its residuals, whatever the number of channels.
+    prior. Without a prior, a head with more channels than images fits all images, and the gradient vanishes; with it,
+    an image changes its own scores by no more than its residuals, whatever the number of channels.
 
-    From averaged features (n, D) and probabilities of the classes (n, K); the head, in float64, takes features as they
-    are, not normalised.
+    ``features`` are averages (n, D), ``targets`` class probabilities (n, K). The float64 head takes averages unscaled.
     """
     features, targets = features.double(), targets.double()
     mean = features.mean(0)
@@ -236,7 +235,7 @@ def _fit_head(model: nn.Module, conv: nn.Conv2d, pooling: nn.Module, data: Seque
 
 
 def _targets(samples: Sequence, classes: int) -> Tensor:
-    """Probabilities of the classes: soft after batch augmentation, else one-hot."""
+    """Return the class probabilities: soft after batch augmentation, else one-hot."""
     if 'gt_score' in samples[0]:
         return torch.stack([sample.gt_score for sample in samples])
     return F.one_hot(torch.cat([sample.gt_label for sample in samples]), classes)

@@ -175,9 +175,9 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
                         max_restarts: int = 100) -> Eigenvalues:
     """Compute the algebraically largest eigenvalues by the restarted Lanczos method of ARPACK.
 
-    For the most negative ones, pass ``-hessian`` and negate the result. Takes memory for ``max(20, 2 number + 1)``
-    vectors and tens to hundreds of products, more for close eigenvalues. ``tolerance`` is the relative accuracy, 0 for
-    that of the dtype. Eigenvalues that have not converged after ``max_restarts`` are left out.
+    For the most negative ones, pass ``hessian * hessian.dtype.type(-1)`` and negate the result. Takes memory for
+    ``max(20, 2 number + 1)`` vectors and tens to hundreds of products, more for close eigenvalues. ``tolerance`` is the
+    relative accuracy, 0 for that of the dtype. Eigenvalues not converged after ``max_restarts`` are left out.
     """
     size = hessian.shape[0]
     if not 0 < number < size:

@@ -1,15 +1,14 @@
 r"""Kronecker-factored blocks of the Fisher information matrix, one per layer.
 
 A layer with weights ``W`` (a row per output, the bias as last column) computes ``s_t = W a_t`` at the positions ``t``
-of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t``, the gradient of the
-example's own loss in ``s_t``, that in ``W`` is ``sum_t g_t a_t^T``, and the block of the Fisher matrix is approximated
-by (K-FAC, Martens & Grosse, ICML 2015; KFC for convolutions, Grosse & Martens, ICML 2016)
+of an example: pixels of a convolution, whose ``a_t`` is an unfolded patch, or tokens. With ``g_t`` the gradient of the
+example's own loss with respect to ``s_t``, that with respect to ``W`` is ``sum_t g_t a_t^T``, and the block of the
+Fisher matrix is approximated by (K-FAC, Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016)
 
     F  =  A (x) G,    A = E[sum_t a_t a_t^T],    G = E[mean_t g_t g_t^T],
 
 in the basis of ``W`` with its columns stacked. It is exact for one position with independent inputs and gradients, and
-so for a single example. The gradients determine which Fisher matrix it is: those of the true labels give the empirical
-one.
+so for a single example. Gradients of the loss with true labels give the empirical Fisher matrix.
 """
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ def is_supported(module: nn.Module) -> bool:
 
 
 def input_factor(module: nn.Module, x: Tensor) -> Tensor:
-    """A, (d, d): the mean over the examples of the sum over their positions of ``a a^T``, in float32 or float64.
+    """Compute A, (d, d): the mean over examples of the sum over positions of ``a a^T``, in float32 or float64.
 
     ``x`` is the input, (B, in, H, W) of a convolution or (B, ..., in) of a linear layer, with positions in between. d
     is in * kernel height * kernel width, in the order of ``weight.flatten(1)``, and one more if there is a bias.
@@ -40,7 +39,7 @@ def input_factor(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def output_factor(module: nn.Module, grad: Tensor, loss_scale: float = 1.) -> Tensor:
-    """G, (out, out): the mean over the examples and positions of ``g g^T``, in float32 or float64.
+    """Compute G, (out, out): the mean over examples and positions of ``g g^T``, in float32 or float64.
 
     ``grad`` is the gradient with respect to the output, (B, out, H, W) or (B, ..., out), of the mean loss over the B
     examples, times ``loss_scale``: B times the mean's gradient is that of an example's own loss.
@@ -75,8 +74,8 @@ def inverses(input_factor: Tensor, output_factor: Tensor, damping: float) -> lis
 
     ``(A + pi sqrt(damping) I)^-1`` and ``(G + sqrt(damping) / pi I)^-1``, where ``pi^2`` is the mean eigenvalue of A
     over that of G, so that both are damped equally. Their Kronecker product is about ``(A (x) G + damping I)^-1``. A
-    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. A ValueError says if a factor is not
-    finite, or with damping not positive definite in its precision.
+    zero factor, as with zero-initialised weights, has no scale: then ``pi`` is 1. Raises a ValueError if a factor is
+    not finite, or not positive definite after damping.
     """
     scales = [factor.diagonal().mean() for factor in (input_factor, output_factor)]
     if not all(bool(scale.isfinite()) for scale in scales):
@@ -101,7 +100,7 @@ def _inverse(factor: Tensor, damping: float) -> Tensor:
 
 
 def _examples(module: nn.Module, x: Tensor) -> Tensor:
-    """Input or gradient (B, ...) in at least float32, after checking that there are examples."""
+    """Convert an input or gradient (B, ...) to at least float32; raise a ValueError if there are no examples."""
     if x.dim() < (4 if isinstance(module, nn.Conv2d) else 2) or not x.numel():
         raise ValueError(f'Kronecker factors are means over examples, but {type(module).__name__} got {tuple(x.shape)}')
     return x if x.dtype == torch.float64 else x.float()

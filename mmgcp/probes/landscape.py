@@ -6,10 +6,10 @@ At a point ``x`` with loss ``L`` and gradient ``g``, and for step sizes ``eta``,
     distances   ||g - g(x + s eta g)||                                    Eq. 4
     smoothness  ||g - g(x + s eta g)|| / (eta ||g||)
 
-The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. The point is that of a place:
-the weights, the image or an activation. A place has a ``name``, gives its current ``point`` for a batch as tensors by
-name, and the ``loss`` of the batch at another point. If it is ``shared``, all processes of a distributed training have
-the same point; otherwise each has the part that belongs to its images.
+The largest smoothness is the effective beta-smoothness of Santurkar et al., NeurIPS 2018. A point belongs to a place in
+the network: the weights, the image or an activation. A place has a ``name``, returns its current ``point`` for a batch,
+as tensors by name, and computes the ``loss`` of the batch at another point. A ``shared`` place has the same point in
+all processes of a distributed training; otherwise each process has the part that belongs to its images.
 """
 import difflib
 from collections.abc import Callable, Sequence
@@ -154,8 +154,8 @@ def measure_landscape(model: nn.Module, data: dict, place: Place, step_sizes: Se
 
     In distributed training the loss is the mean over all processes, and the point combines theirs. Without batch
     statistics, or with synchronised ones, this equals one process with the joint batch. Steps act on the gradient of
-    the mean loss: at a place that each image has for itself they shrink with the batch. Values are in float32 whatever
-    the precision of training, as short steps vanish in 16 bits.
+    the mean loss: where each image has a point of its own, they shrink with the batch size. Values are in float32
+    whatever the precision of training, as short steps vanish in 16 bits.
     """
     processes = get_world_size()
 

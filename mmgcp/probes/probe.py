@@ -16,10 +16,9 @@ from mmgcp.utils.errors import SetupError
 def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     """Restore the buffers of a model and the random generators afterwards.
 
-    Normalisation layers in training mode normalise by the statistics of the batch, as they train, but do not update
-    their running ones. So what is evaluated is a function of weights and input alone, and ``torch.func`` transforms
-    accept it. Activations are kept, not computed again (``with_cp=True`` of the libraries' networks): neither gradients
-    of gradients nor points inside a network go with checkpointing. The model is not inside a wrapper such as DDP.
+    Normalisation layers in training mode use the statistics of the batch but do not update the running ones, so that
+    the loss is a function of weights and input alone, as ``torch.func`` requires. Activation checkpointing
+    (``with_cp=True``) is off: it supports neither second derivatives nor changed activations. Unwrap DDP first.
 
     Yields:
         Callable[[], None]: Rewinds the random generators to their initial state, so that the next evaluation draws the
@@ -82,7 +81,7 @@ def training_loss(model: nn.Module, data: dict) -> Tensor:
 
 @contextmanager
 def refused(model: nn.Module, use: str, remedy: str) -> Iterator[None]:
-    """Raise a SetupError where PyTorch cannot use a network in some way; running out of memory is another error."""
+    """Turn errors of PyTorch on unsupported networks into a SetupError, except for running out of memory."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

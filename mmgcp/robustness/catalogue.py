@@ -17,7 +17,7 @@ from .perturbations import PERTURBATIONS
 
 
 class Form(NamedTuple):
-    """What a benchmark consists of and what is measured on it."""
+    """Contents of a benchmark, and what is measured on it."""
     kinds: tuple[str, ...]  # corruptions, perturbations, or sets of photos
     severities: tuple[int, ...] = ()  # of each corruption
     extra: tuple[str, ...] = ()  # kinds that enter no mean
@@ -33,7 +33,7 @@ class Form(NamedTuple):
         return {f'{kind}/{severity}' if severity else kind: (kind, severity) for kind, severity in pairs}
 
     def path(self, data_root: str | Path, kind: str, severity: int) -> Path:
-        """Folder of a set."""
+        """Return the folder of a set."""
         return Path(data_root, self.folder.format(kind=kind, severity=severity))
 
 
@@ -61,8 +61,7 @@ def form_of(benchmark: str) -> Form:
 def wnid_folders(classes: str = 'imagenet') -> dict[str, str]:
     """Map class folders to the WordNet ids of ImageNet's classes, in ImageNet's order.
 
-    ``classes`` are ``'imagenet'`` (all 1,000), ``'imagenet_a'`` or ``'imagenet_r'`` (200 each), or ``'number'``, all in
-    folders that are named ``'0'`` to ``'999'``.
+    ``'imagenet'`` and ``'number'`` (folders 0 to 999) have 1,000 classes, ``'imagenet_a'`` and ``'imagenet_r'`` 200.
 
     >>> wnid_folders('number')['2'], list(wnid_folders('imagenet_a'))[0]
     ('n01484850', 'n01498041')

@@ -44,8 +44,7 @@ def corruption_errors(errors: Mapping[str, Mapping[int, float]], clean: float | 
     that CE is the mean error, and relative CE its difference from the clean error.
 
     Args:
-        errors (Mapping[str, Mapping[int, float]]): Error in [0, 1] by corruption and severity; arrays over photos give
-            arrays.
+        errors (Mapping[str, Mapping[int, float]]): Errors in [0, 1] by corruption and severity, or arrays over photos.
         clean (float, optional): Error on clean images in [0, 1].
         reference (Mapping, optional): Errors of another network, from :func:`load_corruption_reference`.
 

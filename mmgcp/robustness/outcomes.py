@@ -13,8 +13,7 @@ import numpy as np
 def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
     """Pack which photos of a set, by name of the file, are misclassified; None if a photo could not be read.
 
-    The JSON values are ``photos``, the bits ``wrong`` as hex text (:func:`numpy.packbits`), and the bits ``unreadable``
-    if any are set.
+    The JSON values are ``photos`` and, as bits in hex (:func:`numpy.packbits`), ``wrong`` and, if any, ``unreadable``.
     """
     order, photos = _sorted(names)
     unreadable = [wrong[i] is None for i in order]
@@ -25,8 +24,7 @@ def pack_errors(names: Sequence[str], wrong: Sequence[bool | None]) -> dict:
 def pack_flips(names: Sequence[str], flip: Sequence[float | None], top5: Sequence[float | None], pairs: int) -> dict:
     """Pack flip probability and mean top-5 distance of the sequences of a set; None if a sequence could not be read.
 
-    The JSON values are ``photos``, ``pairs``, the number of frames that are compared in a sequence, and the sums over
-    the pairs ``flip`` and ``top5``, which are integers.
+    The JSON values are ``photos``, ``pairs`` (frames compared per sequence) and integer sums ``flip``, ``top5``.
     """
     order, photos = _sorted(names)
     sums = {key: [None if values[i] is None else round(values[i] * pairs) for i in order]
@@ -50,7 +48,7 @@ def unpack(outcomes: Mapping, items: int) -> dict[str, np.ndarray]:
 
 
 def _sorted(names: Sequence[str]) -> tuple[list[int], int]:
-    """Indices of the names in order, and the checksum."""
+    """Return the indices that sort the names, and the checksum."""
     keys = [(Path(name).stem, Path(name).parent.name) for name in names]
     order = sorted(range(len(keys)), key=keys.__getitem__)
     return order, zlib.crc32('\n'.join(keys[i][0] for i in order).encode())

@@ -24,8 +24,7 @@ DIFFICULTIES = (1, 2, 3)
 def flip_probability(top1: ArrayLike, noise: bool, difficulty: int = 1) -> float:
     """Compute the share of frames, given as (T,) class ids, whose class differs from the frame they are compared with.
 
-    This is the frame ``difficulty`` (1 to 3) frames earlier or, with one of the :data:`NOISES`, the first, because the
-    difficulty of noise is in the images.
+    That is the frame ``difficulty`` (1 to 3) earlier or, for :data:`NOISES`, which are made at a difficulty, the first.
 
     Raises:
         ValueError: If the difficulty is invalid, or there are too few frames to compare.
@@ -54,7 +53,7 @@ def top5_distance(top5: ArrayLike, noise: bool, difficulty: int = 1) -> float:
 
 
 def _pairs(frames: ArrayLike, dims: int, noise: bool, difficulty: int) -> tuple[np.ndarray, np.ndarray]:
-    """Earlier and later frames to compare."""
+    """Return the earlier and the later frames to compare."""
     frames = np.asarray(frames)
     if frames.ndim != dims:
         raise ValueError(f'the predictions of a sequence must have {dims} dimension(s), got the shape {frames.shape}')

@@ -20,7 +20,7 @@ TRUST = 'MMGCP_TRUST_CHECKPOINTS'
 
 
 def latest_checkpoint(folder: str | Path) -> str | None:
-    """Path of the last checkpoint that a training left in its work directory; None if there is none."""
+    """Return the path of the last checkpoint that a training left in its work directory; None if there is none."""
     latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
     # The folder may have been moved since the path was written down.
     return latest and str(Path(folder) / Path(latest).name)
@@ -30,8 +30,7 @@ def settle_resume(cfg: Config) -> None:
     """Decide whether a run resumes, and from which checkpoint; all ranks must call it.
 
     With ``resume='auto'``, or ``resume=True`` and no ``load_from``, it resumes from the last checkpoint of its work
-    directory. Where there is none, this is its first start: ``resume`` becomes False and ``load_from`` counts, which
-    MMEngine's own tools drop.
+    directory. Without one, ``resume`` becomes False and ``load_from`` is used, which MMEngine's own tools drop.
 
     Raises:
         SetupError: If the work directory holds checkpoints of a training but does not say which is the last one.
@@ -75,16 +74,16 @@ def workdir_checkpoint(name: str) -> str:
 
 
 def resolved(checkpoint: str) -> str:
-    """File or URL of a checkpoint, with ``workdir://NAME`` resolved by :func:`workdir_checkpoint`."""
+    """Return the file or URL of a checkpoint, resolving ``workdir://NAME`` by :func:`workdir_checkpoint`."""
     name = checkpoint.removeprefix(WORKDIR_SCHEME)
     return checkpoint if name == checkpoint else workdir_checkpoint(name)
 
 
 @CheckpointLoader.register_scheme(prefixes=('', WORKDIR_SCHEME), force=True)
 def load_from_file(filename: str, map_location=None) -> dict:
-    """Load a local file, or ``workdir://NAME``, as data; MMEngine's loader would run what a crafted file says.
+    """Load a local file, or ``workdir://NAME``, as data; MMEngine's loader would execute code in a crafted file.
 
-    Data are tensors, arrays, numbers and text. ``module.`` before each name, as DDP saves them, is taken off.
+    Data are tensors, arrays, numbers and text. The prefix ``module.`` that DDP adds to all names is removed.
     """
     path = Path(resolved(filename)).expanduser()
     if not path.is_file():
@@ -98,7 +97,7 @@ def load_from_file(filename: str, map_location=None) -> dict:
 
 
 def _unwrapped(checkpoint):
-    """The checkpoint, or bare state dict, without ``module.`` before each of its tensors' names."""
+    """Remove ``module.`` from the tensor names of a checkpoint or bare state dict, if all names have it."""
     state_dict = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state_dict, dict) or not all(str(name).startswith('module.') for name in state_dict):
         return checkpoint
@@ -113,7 +112,7 @@ def load_from_address(filename: str, map_location=None) -> dict:
     path = folder / Path(urlparse(filename).path).name
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        # Processes may download at once: each moves its own whole file into place.
+        # Several processes may download at once: each moves a complete file of its own into place.
         torch.hub.download_url_to_file(filename, str(path))
     return load_from_file(str(path), map_location)
 
@@ -141,7 +140,7 @@ def load_checkpoint(filename: str) -> dict:
 
 
 def tensors_of(checkpoint: dict) -> dict[str, Tensor]:
-    """Tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
+    """Return the tensors of the network by name: those of ``state_dict``, or of a bare state dict."""
     tensors = _tensors_in(checkpoint.get('state_dict', checkpoint))
     for name in tensors:
         if not isinstance(name, str):
@@ -160,7 +159,7 @@ def _tensors_in(state_dict) -> dict:
 
 
 def classes_of(checkpoint: dict) -> tuple[str, ...]:
-    """Names of the classes that a checkpoint was trained on, in the order of its outputs; empty if it has none."""
+    """Return the names of the classes that a checkpoint was trained on, in output order; empty if it has none."""
     meta = checkpoint.get('meta')
     dataset_meta = meta.get('dataset_meta') if isinstance(meta, dict) else None
     return tuple((dataset_meta or {}).get('classes') or ())
@@ -209,7 +208,7 @@ def _shapes(state_dict: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _diagnosis(module: nn.Module, state_dict: dict[str, Tensor]) -> str:
-    """Where a checkpoint has the tensors of a module, or those of one of its parts."""
+    """Say where a checkpoint has the tensors of a module, or those of one of its parts."""
     shapes = _shapes(state_dict)
     if not shapes:
         return 'It holds no tensors at all'

@@ -11,7 +11,7 @@ def configs_folder() -> Path:
 
 
 def nearest_config(name: str, folder: Path | None = None) -> str:
-    """End an error sentence with the config of the most similar name in a folder, by default mmgcp's, if any."""
+    """Return an ending for error messages: the nearest config name in a folder, by default mmgcp's; empty if none."""
     folder = folder or configs_folder()
     paths = {path.stem: path.relative_to(folder) for path in folder.rglob('*.py')}
     nearest = difflib.get_close_matches(Path(name).stem, paths, n=1)

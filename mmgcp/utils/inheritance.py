@@ -3,8 +3,7 @@
 MMEngine has a table of the packages whose configs it can read, which is sufficient for ``mmengine.hub`` but not for
 inheritance: MMEngine rejects names without a folder, such as ``mmgcp::faster_rcnn_r50_gcp_m.py``, and would search
 mmgcp's registries for the components of MMPretrain and MMDetection in an inherited config (``_scope_='mmgcp'``).
-Therefore this module wraps a function of MMEngine, the only such wrapper in this package, so that names starting with
-``mmgcp::`` are read as plain paths.
+So this module wraps a function of MMEngine, the only such wrapper here, to read ``mmgcp::`` names as plain paths.
 """
 import warnings
 from importlib.util import find_spec

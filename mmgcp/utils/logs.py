@@ -37,7 +37,7 @@ class Run:
         return np.array(steps, dtype=np.int64), np.array([points[step] for step in steps], dtype=np.float64)
 
     def final(self, metric: str) -> float:
-        """Value of a metric at the last validation that measures it, which may be NaN."""
+        """Return the value of a metric at the last validation that measures it, which may be NaN."""
         return float(self.curve(metric)[1][-1])
 
 
@@ -48,8 +48,7 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     replaces what was logged before from its first epoch (iteration) on.
 
     Raises:
-        ValueError: If there is no log, the latest training has not been validated yet, or a line other than the last of
-            a log cannot be read.
+        ValueError: If there is no log, the latest training is not validated yet, or a line but the last is unreadable.
     """
     work_dir = Path(work_dir)
     # Folders are named after the time, so that sorting gives the order of the starts.
@@ -127,7 +126,7 @@ def _split(records):
 
 
 def _unit(starts):
-    """Unit of validation steps; iteration-based trainings may log an epoch too, which stays 1 while steps increase."""
+    """Return the unit of validation steps; iteration-based trainings may log an epoch too, which stays at 1."""
     trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
     first_validation = min((record['step'] for _, val in starts for record in val), default=0)
     return 'epoch' if first_validation <= trained else 'iteration'

@@ -27,7 +27,7 @@ def machines() -> int:
 
 
 def choose_port() -> None:
-    """Let processes meet at ``PORT``, or at a port of their Slurm job, where MMEngine takes 29500 for all jobs."""
+    """Set the rendezvous port, if unset, to ``PORT`` or one derived from the Slurm job; MMEngine always uses 29500."""
     job, step = (int(os.environ.get(name) or 0) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
     os.environ.setdefault('MASTER_PORT', os.environ.get('PORT') or str(20000 + (job + 100 * step) % 10000))
 
@@ -37,7 +37,7 @@ def _this_machine() -> str:
 
 
 def _store() -> TCPStore:
-    """Key-value store of all machines, which torchrun runs on the first one."""
+    """Connect to the key-value store of all machines, which torchrun runs on the first one."""
     return TCPStore(os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']), is_master=False,
                     timeout=timedelta(seconds=10))
 

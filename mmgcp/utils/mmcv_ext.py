@@ -33,7 +33,7 @@ from .errors import SetupError
 from .mmcv_operators import compile_command
 
 _ops = torch.ops.torchvision
-MANY = 2048  # boxes, from which on looking for groups that lie apart saves time
+MANY = 2048  # number of boxes from which splitting them into disjoint groups saves time
 # mmcv's names of torchvision's last arguments, in their order.
 GEOMETRY = ('dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group')
 MODULATED_GEOMETRY = ('stride_h', 'stride_w', 'pad_h', 'pad_w', 'dilation_h', 'dilation_w', 'group', 'deformable_group')
@@ -70,12 +70,12 @@ def nms(boxes, scores, iou_threshold, offset) -> Tensor:
 
 
 def _extended(boxes: Tensor, offset: int) -> Tensor:
-    """Boxes whose lengths are ``x2 - x1 + offset``, as mmcv computes them."""
+    """Extend boxes to lengths ``x2 - x1 + offset``, as mmcv computes them."""
     return boxes + offset * boxes.new_tensor([0, 0, 1, 1])
 
 
 def _apart(boxes: Tensor, least: int = 256) -> list[Tensor]:
-    """Indices of groups of boxes that are disjoint along x, each of about ``least`` boxes or more.
+    """Return indices of groups of boxes that are disjoint along x, each of about ``least`` boxes or more.
 
     ``batched_nms`` shifts the boxes of each level or class to a separate place. The time of NMS grows with the square
     of the number of boxes, so that separate groups are faster.

@@ -1,8 +1,7 @@
 """Choose the operators of mmcv: its own if they are compiled, else torchvision's.
 
 MMDetection calls operators of ``mmcv.ops`` (NMS, RoIAlign, ...), which need the compiled module ``mmcv._ext``. A plain
-installation by pip lacks it. torchvision ships most of them compiled, and :mod:`mmgcp.utils.mmcv_ext` provides them
-under mmcv's names.
+installation by pip lacks it. torchvision ships most, which :mod:`mmgcp.utils.mmcv_ext` provides under mmcv's names.
 
 ``import mmgcp`` suffices if it precedes the first import of ``mmcv.ops``, by ``mmdet.models`` or ``mmdet.apis``. For
 programs that import those first, :mod:`mmgcp.serve_mmcv` installs the operators permanently.
@@ -68,7 +67,7 @@ def _compiler():
 
 
 def compile_command() -> str:
-    """Command that compiles mmcv's operators in this environment."""
+    """Return the command that compiles mmcv's operators in this environment."""
     return f'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary :all: {_REINSTALL} {_distribution()}'
 
 

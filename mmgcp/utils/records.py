@@ -38,7 +38,7 @@ def read_records(path: str | Path) -> Records:
 
 
 def matching_records(path: str | Path, settings: dict) -> list[dict]:
-    """Read the measurements of a file, of which there are none if it is missing; a ValueError names other settings."""
+    """Read the measurements of a file, none if it is missing; a ValueError says which settings differ, if any."""
     path = Path(path)
     known = read_records(path) if path.is_file() and path.stat().st_size else Records(settings, [])
     if known.records and known.settings != json.loads(json.dumps(settings)):
@@ -51,8 +51,7 @@ def matching_records(path: str | Path, settings: dict) -> list[dict]:
 def open_records(path: str | Path, settings: dict) -> list[dict]:
     """Start a file of measurements, or continue one with the same settings and drop its incomplete last line.
 
-    Missing folders are created. Returned are the measurements that are in the file already; if they were taken with
-    other settings, a ValueError names these.
+    Missing folders are created. Returned are the measurements already in the file; a ValueError names other settings.
     """
     records = matching_records(path, settings)
     write_records(path, settings, records)

@@ -34,7 +34,7 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says: not its number, and its type where it says nothing."""
+    """Return the message of an error without its number, or its type if there is no message."""
     if _TAKEN in str(error):
         text = f'port {os.environ.get("MASTER_PORT")} is taken, perhaps by another job: set another PORT'
     elif isinstance(error, OSError) and error.strerror:

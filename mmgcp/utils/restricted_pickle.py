@@ -1,7 +1,7 @@
 """Unpickling of checkpoints as data: a stand-in for Python's ``pickle``, for ``torch.load(pickle_module=...)``.
 
-A pickle can call any function of any installed package, so that a crafted file runs what it likes. Here names are
-limited to what tensors, arrays and MMEngine's logs are made of. PyTorch's ``weights_only=True`` refuses MMEngine's own
+A pickle can call any function of any installed package, so a crafted file can run arbitrary code. Here names are
+limited to those of tensors, arrays and MMEngine's logs. PyTorch's ``weights_only=True`` refuses MMEngine's own
 checkpoints with torch 2.1, and with later versions takes them only where ``getattr`` is allowed.
 """
 import pickle
@@ -30,11 +30,11 @@ NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtyp
 
 
 class ForeignObjectError(Exception):
-    """A file needs something that is no data; the message names it."""
+    """A file needs an object that is not data; the message names it."""
 
 
 def _method(owner, name: str):
-    """In place of ``getattr``, with which histories and one-cycle schedules refer to their methods."""
+    """Replacement of ``getattr``, by which histories and one-cycle schedules refer to their methods."""
     if owner == ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
         return getattr(OneCycleParamScheduler, name)
     if owner is not HistoryBuffer or name.startswith('_'):
@@ -46,7 +46,7 @@ class Unpickler(pickle.Unpickler):
     """Unpickler for what :data:`ALLOWED` names, and dtypes."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name in the file stands for, unless it is foreign."""
+        """Return what a name in the file stands for, or raise a ForeignObjectError."""
         module = {'__builtin__': 'builtins'}.get(module, module)
         if (module, name) == ('builtins', 'getattr'):
             return _method
@@ -66,5 +66,5 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def load(file: BinaryIO, **kwargs) -> Any:
-    """Return what stands before the tensors in files of PyTorch before 1.6: numbers and text."""
+    """Load the plain numbers and text in files of PyTorch before 1.6."""
     return _PlainUnpickler(file, **kwargs).load()

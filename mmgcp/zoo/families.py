@@ -17,8 +17,8 @@ from torch import nn
 
 class Family(NamedTuple):
     """Networks of one design. All but the first two fields are for conversion from and to torchvision."""
-    title: str  # in messages and, before GAP or GCP, of the collections
-    networks: Mapping[str, str]  # torchvision's function or, if there is none, '' by the first part of configs' names
+    title: str  # in messages and in names of collections, 'ResNet GCP'
+    networks: Mapping[str, str]  # torchvision's function, '' for none, by the first part of config names
     # A tensor that all networks of the family have, and no others: its names in torchvision and in MMPretrain.
     landmarks: tuple[str, ...] = ()
     modules: Mapping[str, str] = {}  # MMPretrain's names by torchvision's, where they differ
@@ -59,7 +59,7 @@ def _rename(name: str, modules: Mapping[str, str]) -> str:
 
 
 def _layers(function: str, backbone: type[nn.Module]) -> dict[str, str]:
-    """MMPretrain's names of layers by those of a ``function`` of ``torchvision.models``."""
+    """Map the layer names of a ``function`` of ``torchvision.models`` to MMPretrain's."""
     with torch.device('meta'):
         networks = getattr(torchvision.models, function)(weights=None), backbone()
     names = ([name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d))]

@@ -13,7 +13,7 @@ METRICS = ('Top 1 Accuracy', 'box AP')
 
 
 def listing(pattern: str = '*') -> str:
-    """Table of the networks whose names match a pattern: top-1 accuracy (%) on ImageNet, or box AP on COCO.
+    """Tabulate the networks whose names match a pattern: top-1 accuracy (%) on ImageNet, or box AP on COCO.
 
     Args:
         pattern (str): Shell pattern, ``'resnet50*'``; a name without ``*`` or ``?`` matches where it is a part.

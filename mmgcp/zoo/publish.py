@@ -31,14 +31,13 @@ def publish_backbone(filename: str, out: str) -> Published:
     """Write the backbone of a checkpoint to a file with its hash in the name.
 
     Names keep ``backbone.``, so that ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` loads it.
-    Of a checkpoint saved with ``EMAHook``, whose ``state_dict`` is the average, the averaged weights are published.
+    From a checkpoint saved with ``EMAHook``, the averaged weights are published.
 
     The checkpoint, of a classifier or detector, is a file or ``workdir://NAME``. ``out`` is the path of the new file
     without suffix, or a folder for a file named after the checkpoint.
 
     Raises:
-        SetupError: If the checkpoint is missing, broken, without a backbone or not finite, or the file cannot be
-            written.
+        SetupError: If the checkpoint is missing, broken, not finite or without backbone, or the file cannot be written.
     """
     source = Path(resolved(filename))
     checkpoint = load_checkpoint(str(source))
@@ -69,8 +68,7 @@ def torchvision_backbone(checkpoint: dict, filename: str) -> tuple[dict[str, Ten
 
     The checkpoint, called ``filename`` in messages, is that of a classifier or detector, or a published one. Returned
     are the state dict, and the name of the function in ``torchvision.models``, whose network loads it with
-    ``strict=False``: only its classifier is missing. A ResNet that was trained without down-sampling in conv5 needs
-    stride 1 there in torchvision, too.
+    ``strict=False``: only its classifier is missing. A ResNet without down-sampling in conv5 needs stride 1 there, too.
 
     Raises:
         SetupError: If there is no backbone, or torchvision does not have it.

@@ -74,8 +74,7 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     """Convert a released checkpoint to one with exactly the tensors of the matching config.
 
     The released one, called ``filename`` in messages, may be a bare state dict, with names that begin with ``module.``.
-    Returned are ``dict(state_dict=..., meta=...)``, in float32, and its network. ``meta`` records the origin and the
-    config.
+    Returned are ``dict(state_dict=..., meta=...)``, in float32, with origin and config in ``meta``, and its network.
 
     Raises:
         SetupError: If there are no weights, they are NaN or infinite, or belong to a network that was not released.
@@ -102,8 +101,7 @@ def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
     """Check that tensors can be the weights and statistics of a trained network.
 
     Raises:
-        SetupError: If a tensor holds NaN or infinity, a weight or statistic is no real floating-point number, or a
-            variance is negative.
+        SetupError: If a tensor is not finite, a weight or statistic not floating-point, or a variance negative.
     """
     for name, value in tensors.items():
         is_weight = name.endswith(('weight', 'bias', 'running_mean', 'running_var'))
@@ -162,7 +160,7 @@ def _rename(tensors, filename):
 
 
 def _recognise(tensors, arch, filename):
-    """Find the network with these tensors; what they do not show is as in the config."""
+    """Identify the network of these tensors; what they do not show is as in the config."""
 
     def size(name, default):
         return tensors[name].shape[0] if name in tensors and tensors[name].dim() else default

@@ -37,8 +37,8 @@ _TILT = np.pi / 8
 _MOST_SHAPES = 5
 _LEAST_VISIBLE = 0.3
 _PLACES_TRIED = 20
-# Tells sets on disk that this file drew: keep the name although the file has moved, and increase the version with each
-# change to the drawing.
+# Identifies sets drawn by this file: keep the name, although the file has moved, and raise the version with each change
+# to the drawing.
 _MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 2}
 
 

@@ -1,4 +1,4 @@
-"""Read roles of Sphinx in docstrings: :func:`name` becomes a link into the reference, :math:`x` an equation."""
+"""Render Sphinx roles in docstrings: :func:`name` becomes a link into the reference, :math:`x` an equation."""
 import re
 
 import griffe

@@ -13,7 +13,7 @@ CONVERTER = LatexToMathML(fancy_error=False)
 def on_page_content(content, page, config, files):
     """Replace the equations of a page."""
     def render(equation):
-        # The converter knows no tags with a prime.
+        # The converter does not support tags with a prime.
         latex = re.sub(r'\\tag\{(.*?)\}', r'\\qquad (\1)', html.unescape(equation['latex']))
         try:
             mathml = CONVERTER.convert_with_local_state(latex, displaystyle=equation['tag'] == 'div')

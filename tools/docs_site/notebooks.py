@@ -9,7 +9,7 @@ ENDINGS = {'image/png': '.png', 'image/jpeg': '.jpg'}
 def as_markdown(path: Path) -> tuple[str, dict[str, bytes]]:
     """Markdown of a notebook and its figures by file name, which the Markdown refers to.
 
-    A figure is described by the comment that its cell begins with.
+    The comment at the start of a cell becomes the description of its figures.
     """
     parts, figures = [], {}
     for cell in json.loads(path.read_text())['cells']:

@@ -1,4 +1,4 @@
-"""Let the site's pages link to files outside docs: as on the code host, but the linked files become pages of the site.
+"""Let pages of the site link to files outside docs, as on the code host: these become pages of the site, too.
 
 A linked Markdown file or notebook is rendered, other text is shown as code, and a folder as the list of its files.
 """
@@ -17,7 +17,7 @@ HIDDEN = '---\nsearch:\n  exclude: true\n---\n'
 
 
 def on_files(files, config):
-    """Add a page for each file and folder outside docs that a page links to, and those that these link to."""
+    """Add pages for the files and folders outside docs that pages link to, directly or through other such pages."""
     queue = [file for file in files.documentation_pages()]
     while queue:
         source = queue.pop()
@@ -69,7 +69,7 @@ def files_of(path, config):
         return [File.generated(config, in_site(path), content=text), *(
             File.generated(config, f'{folder}/{name}', content=figure) for name, figure in figures.items())]
     if source.is_dir():
-        # Folders in it are named, but no pages: results have hundreds.
+        # Subfolders are listed, but get no pages: results have hundreds.
         names = sorted(child.name for child in source.iterdir() if child.is_file())
         folders = sorted(f'{child.name}/' for child in source.iterdir() if child.is_dir() and child.name[0] not in '._')
         text = '\n'.join([*(f'- [{name}]({source.name}/{name})' for name in names), *(f'- {name}' for name in folders)])

@@ -1,4 +1,4 @@
-"""Frozen backbone of a classifier's config, as probes need it: with all its tokens or pixels."""
+"""Build frozen backbones for probes, with all tokens or pixels as their output."""
 import copy
 import hashlib
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class FrozenBackbone(NamedTuple):
 
     @torch.no_grad()
     def features(self, batch: dict) -> Tensor:
-        """Features of a batch of a data loader: a map (B, C, H, W), or tokens (B, N, C) with the class token first.
+        """Compute the features of a batch: a map (B, C, H, W), or tokens (B, N, C) with the class token first.
 
         Raises:
             SetupError: If the backbone gives several stages, pooled vectors, or tokens with no known class token.
@@ -47,7 +47,7 @@ class FrozenBackbone(NamedTuple):
         return stages[0]
 
     def weights(self) -> str:
-        """Hash of all parameters and buffers."""
+        """Hash all parameters and buffers."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -59,8 +59,7 @@ def frozen_backbone(cfg: Config, checkpoint: str | None = None) -> FrozenBackbon
 
     Args:
         cfg (Config): Config of a classifier.
-        checkpoint (str, optional): Checkpoint of the classifier. Default: ``load_from`` of the config, or the weights
-            that its model names.
+        checkpoint (str, optional): Its checkpoint. Default: ``load_from``, or the weights that the model names.
 
     Raises:
         SetupError: If the config is not a classifier's, names no weights, or the checkpoint does not fit.

@@ -1,4 +1,4 @@
-"""Features of images on disk, computed once and continued after an interruption."""
+"""Cache features of images on disk, computed once and resumed after an interruption."""
 import warnings
 import zlib
 from pathlib import Path
@@ -32,10 +32,10 @@ def cached_features(backbone: FrozenBackbone, dataset: dict, path: str | Path, h
                     batch_size: int = 64, workers: int = 1) -> Features:
     """Compute the features of a data set, or read those that an earlier call left.
 
-    ``path`` + ``.npy`` holds the features, ``.jsonl`` beside it what decides them and how many rows are done.
+    ``path`` + ``.npy`` holds the features, ``.jsonl`` beside it their settings and the number of finished rows.
 
     Args:
-        backbone (FrozenBackbone): What gives the features.
+        backbone (FrozenBackbone): Backbone that computes the features.
         dataset (dict): Settings of a data set of images with labels.
         path (str or Path): Files without their ending; missing folders are made.
         half (bool): Whether to store float16. Default: False.
@@ -64,7 +64,7 @@ def cached_features(backbone: FrozenBackbone, dataset: dict, path: str | Path, h
 
 
 def _rows_done(array: Path, record: Path, settings: dict, rows: int) -> int:
-    """Rows that earlier calls computed; 0, with a warning, where the files are not whole."""
+    """Count the rows that earlier calls computed; 0, with a warning, if the files are damaged."""
     try:
         done = [entry['rows'] for entry in open_records(record, settings)]
     except ValueError as error:
@@ -101,7 +101,7 @@ def _compute(backbone, images, done, array, record, half, loading):
             store = (open_memmap(array, 'r+') if done else
                      open_memmap(array, 'w+', features.dtype, (total, *features.shape[1:])))
         store[done:done + len(features)] = features
-        store.flush()  # before the record says that these rows are there
+        store.flush()  # before the record counts these rows
         done += len(features)
         append_record(record, dict(rows=done))
         bar.update(len(features))

@@ -1,4 +1,4 @@
-"""Compare probes on one frozen backbone: its features once, then each probe trained, saved and tabulated."""
+"""Compare probes on one frozen backbone: cache its features, then train, save and tabulate each probe."""
 import json
 import statistics
 import time
@@ -25,7 +25,7 @@ def compare_probes(cfg: Config, checkpoint: str | None, data: str, names: Sequen
                    made: dict, half: bool = False, **settings) -> Iterator[tuple[Result, list[str]]]:
     """Train probes one after the other; yield each result with its row of the table, once its files are written.
 
-    ``out`` gets a config and a checkpoint per probe, ``probes.csv``, and ``probes.json``, which says how it was made.
+    ``out`` gets a config and a checkpoint per probe, ``probes.csv`` and ``probes.json``, which says how they were made.
 
     Args:
         cfg (Config): Config of the classifier whose backbone is used.
@@ -34,7 +34,7 @@ def compare_probes(cfg: Config, checkpoint: str | None, data: str, names: Sequen
         names (Sequence[str]): Names in :data:`~mmgcp.apis.probing.training.PROBES`.
         cache (Path): Folder of the features.
         out (Path): Folder of the results.
-        made (dict): What ``probes.json`` is to say, with the ``command``.
+        made (dict): Contents of ``probes.json``, with the ``command``.
         half (bool): Keep the features in float16. Default: ``False``.
         **settings: Further arguments of :func:`~mmgcp.apis.probing.training.compare`.
 

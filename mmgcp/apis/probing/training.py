@@ -15,7 +15,7 @@ from .cache import Features
 
 # Probes, and the out_type of a backbone with a class token that each reads.
 PROBES = dict(linear='cls_token', gcp='featmap', moment='raw', attentive='featmap')
-HELD_OUT = 0.1  # share of the training photos that chooses the learning rate
+HELD_OUT = 0.1  # share of the training photos on which the learning rate is chosen
 WEIGHT_DECAY = 1e-4
 
 
@@ -53,14 +53,14 @@ class Probe(nn.Module):
                 part.init_weights()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scores (B, classes) of features (B, C, H, W), or (B, N, C) with a class token."""
+        """Compute the scores (B, classes) of features (B, C, H, W), or (B, N, C) with a class token."""
         if self.extra_tokens and self.name != 'moment':
             features = features[:, 0] if self.name == 'linear' else features[:, self.extra_tokens:]
         return self.head(self.neck((features, )) if self.neck else (features, ))
 
 
 class Result(NamedTuple):
-    """What a probe reached.
+    """Result of a probe.
 
     Attributes:
         probe (Probe): The one trained with the first seed.
@@ -125,7 +125,7 @@ def train_probe(probe: Probe, features: Features, rows: np.ndarray, lr: float, e
 
 @torch.no_grad()
 def accuracy(probe: Probe, features: Features, rows: np.ndarray | None = None, batch_size: int = 64) -> float:
-    """Top-1 accuracy in per cent on some rows, or all."""
+    """Compute the top-1 accuracy in per cent on some rows, or on all."""
     rows = np.arange(len(features.labels)) if rows is None else rows
     device = next(probe.parameters()).device
     probe.eval()
@@ -138,12 +138,12 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
             epochs: int, fraction: float = 1, **settings) -> Result:
     """Choose the learning rate of a probe on a tenth of the training photos, then train on all of them and test.
 
-    A seed draws the labelled photos, those held out, initial weights and order.
+    Each seed draws its own labelled photos, held-out photos, initial weights and order.
 
     Args:
         name (str): A name in :data:`PROBES`.
         train (Features): Training photos.
-        val (Features): Photos that test.
+        val (Features): Validation photos.
         extra_tokens (int): See :class:`Probe`.
         seeds (Sequence[int]): Random seeds.
         lrs (Sequence[float]): Learning rates to choose from.
@@ -156,7 +156,7 @@ def compare(name: str, train: Features, val: Features, extra_tokens: int, seeds:
     """
     check_settings(train.labels, seeds, lrs, epochs, fraction)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    if name == 'linear' and not extra_tokens:  # a map of one pixel, its mean, spares reading all of them in each epoch
+    if name == 'linear' and not extra_tokens:  # averaged once rather than in each epoch
         train, val = (Features(data.values.mean((2, 3), np.float32, keepdims=True), data.labels)
                       for data in (train, val))
 

@@ -252,7 +252,7 @@ def _image_sets(benchmark, clean):
 
 
 def _perturbed_sets(benchmark, dataloader):
-    """One data set per perturbation."""
+    """Build one data set per perturbation."""
     clean, sets = dataloader['dataset'], {}
     for kind in benchmark.kinds:
         shared = dict(perturbation=kind, difficulty=benchmark.difficulty, unreadable=benchmark.unreadable)
@@ -272,7 +272,7 @@ def _perturbed_sets(benchmark, dataloader):
 
 
 def _file_pipeline(benchmark, clean):
-    """Pipeline of files: without the steps in between, if they were resized and cropped before they were corrupted."""
+    """Return the pipeline for files, without the inner steps if the files were resized and cropped before."""
     pipeline, pack = _split(clean, 'PackInputs')
     return [*(pipeline if benchmark.form.classes or benchmark.resize_again else pipeline[:1]), pack]
 

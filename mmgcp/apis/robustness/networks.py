@@ -41,7 +41,7 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
-    """Check whether all sets of a benchmark have been measured, of a partial one those that are there."""
+    """Check whether all sets of a benchmark have been measured, or all that exist of a partial one."""
     path = measurements(cfg, checkpoint, benchmark)
     if not cfg.get('test_dataloader') or not path.is_file():
         return False
@@ -100,7 +100,7 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     settings = settings_of(cfg, checkpoint, benchmark)
     cfg.test_cfg = dict(type='mmgcp.BenchmarkLoop', fp16=settings['fp16'], benchmark=vars(benchmark),
                         path=str(measurements(cfg, checkpoint, benchmark)), settings=settings)
-    # MMEngine tells runs apart by name and second: networks within one second would share the log of the first.
+    # MMEngine tells runs apart by name and second: networks tested within one second would share a log.
     cfg.experiment_name = str(cfg.work_dir)
     runner = build_runner(cfg, ['test'], whole_model=True)
     if checkpoint == PRETRAINED:
@@ -134,7 +134,7 @@ def default_reference(cfgs: Sequence[Config], benchmark: Benchmark) -> str:
 
 
 def _errors(metrics):
-    """Top-1 error as a fraction, from the metrics of CorruptionError or, in older files, of Accuracy."""
+    """Read the top-1 error as a fraction from the metrics of CorruptionError or, in older files, of Accuracy."""
     if 'accuracy/top1' in metrics:
         return dict(error=1 - metrics['accuracy/top1'] / 100)
     values = {name.split('/')[0]: value for name, value in metrics.items()}
@@ -143,6 +143,6 @@ def _errors(metrics):
 
 
 def _stability(metrics):
-    """Flip probability and top-5 distance, from the metrics of PerturbationStability."""
+    """Read flip probability and top-5 distance from the metrics of PerturbationStability."""
     values = {name.split('/')[0]: value for name, value in metrics.items()}
     return {**values, 'flip': values['flip'] / 100}

@@ -13,7 +13,7 @@ from .benchmarks import ALL, Benchmark
 
 
 def check_reference(reference: str, names: Sequence[str], benchmark: Benchmark) -> None:
-    """Check the reference, an argument of :func:`summarise`, before networks of some names are tested.
+    """Check the ``reference`` of :func:`summarise` before the networks ``names`` are tested.
 
     Raises:
         SetupError: If it cannot be read, is a network of a partial test, does not belong to the benchmark, or was
@@ -81,7 +81,7 @@ def write_report(groups: Sequence[Sequence[RobustnessSummary]], out: str | Path,
 
 
 def _notes(summaries):
-    """What the numbers on a benchmark come from."""
+    """Return notes on the photos, reference and unreadable files behind the numbers on a benchmark."""
     divided = summaries[0].reference
     return [sample_note(summaries),
             f'100: {divided}' if divided else 'Errors as they are, not divided by those of a reference.',

@@ -16,8 +16,8 @@ class CovarianceDiagnosticsHook(Hook):
     """Log :func:`mmgcp.ops.covariance_diagnostics` of the input of every ``CovariancePooling``.
 
     Means over the batch appear beside the losses in the text log and in all visualisation backends, under names such as
-    ``neck.pooling/effective_rank``. The mean of the condition number would be that of one image or two:
-    ``condition_log10``, the mean of its decimal logarithm, is logged instead.
+    ``neck.pooling/effective_rank``. One or two images would dominate a mean of condition numbers: it is replaced by
+    ``condition_log10``, the mean of their decimal logarithms.
 
     The hook measures in the iterations that ``LoggerHook`` with the same interval logs; log lines in between repeat the
     last values. Other iterations cost nothing. In distributed training, rank 0 measures its part of the batch. A layer
@@ -25,11 +25,11 @@ class CovarianceDiagnosticsHook(Hook):
     under iSQRT-COV with the layer's ``num_iters``, or 5 if its method has none; its other options do not matter.
 
     Args:
-        interval (int): Iterations of an epoch between measurements; a shorter epoch is measured once, at its end.
-            Default: 100.
+        interval (int): Iterations between measurements; a shorter epoch is measured once, at its end. Default: 100.
 
     Raises:
         ValueError: If ``interval`` is not an integer of at least 1.
+        SetupError: In training, if the model has no ``CovariancePooling``.
     """
 
     def __init__(self, interval: int = 100) -> None:
@@ -38,7 +38,7 @@ class CovarianceDiagnosticsHook(Hook):
         self.layers, self.inputs, self.handles = {}, {}, []
 
     def before_run(self, runner: Runner) -> None:
-        """Find the covariance poolings, and refuse a model without any."""
+        """Find the layers to measure, or raise a SetupError if there are none."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, CovariancePooling)}
         if not self.layers:
@@ -47,7 +47,7 @@ class CovarianceDiagnosticsHook(Hook):
                              "'mmgcp.GlobalCovariancePooling'")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Start to record the layers' inputs in iterations to measure."""
+        """Start to record the layers' inputs if this iteration is to be measured."""
         last_of_short_epoch = (self.end_of_epoch(runner.train_dataloader, batch_idx)
                                and len(runner.train_dataloader) <= self.interval)
         if is_main_process() and (self.every_n_inner_iters(batch_idx, self.interval) or last_of_short_epoch):

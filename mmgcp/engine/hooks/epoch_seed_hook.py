@@ -1,4 +1,4 @@
-"""Hook that makes every epoch reproducible by itself."""
+"""Hook that makes each epoch reproducible on its own."""
 import numpy as np
 import torch
 from mmengine.dist import get_rank
@@ -27,7 +27,7 @@ class EpochSeedHook(Hook):
         """Seed this process."""
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.epoch])
         set_random_seed(int(sequence.generate_state(1)[0]))
-        runner.train_dataloader._iterator = None  # persistent workers, if any, which nothing could seed again
+        runner.train_dataloader._iterator = None  # drop persistent workers, which cannot be reseeded
 
 
 def _seed_worker(worker_id: int) -> None:

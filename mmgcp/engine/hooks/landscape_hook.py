@@ -26,7 +26,7 @@ class LandscapeHook(Hook):
     points along the gradient (:func:`mmgcp.probes.landscape.measure_landscape`), as the authors' release does at the
     output of the stem. Normalisation layers are in training mode; dropout and batch augmentations are those of the
     following training step. Training is unaffected: weights, statistics, random numbers and losses are bit for bit
-    those without the hook, but for CUDA's ``cudnn_benchmark=True``, whose choice of kernels varies anyway.
+    those without the hook, except with CUDA's ``cudnn_benchmark=True``, whose choice of kernels varies anyway.
 
     Measurements are written to ``<work_dir>/<time>/landscape/<at>.json``, one line each, for ``plot_landscape.py``.
     Each costs about ``num_steps`` iterations; the total is logged.

@@ -23,8 +23,7 @@ class MatchingEpochHook(Hook):
 
     Args:
         target (float, optional): Value to reach, in the metric's unit: 70.47 for ResNet-18 with average pooling.
-        reference (str, optional): Instead of ``target``, work directory of the training whose value after its last
-            epoch is to be reached.
+        reference (str, optional): Instead of ``target``, work directory of the training whose final value to reach.
         metric (str): Validation metric. Default: ``'accuracy/top1'``.
         stop (bool): Stop the training once the value is reached; resumed later, it stops at once. Default: False.
 
@@ -68,7 +67,7 @@ class MatchingEpochHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Compare the metric with the target."""
-        if self.unit is None:  # a validation by itself
+        if self.unit is None:  # validation without training
             return
         if self.metric not in (metrics or {}):
             raise SetupError(f"MatchingEpochHook waits for '{self.metric}', which the validation does not measure: set "
@@ -111,14 +110,14 @@ class MatchingEpochHook(Hook):
         return final
 
     def _begin(self, runner, key):
-        """Return the last step that this work directory did not train, where older logs are of another training."""
+        """Return the step at which training in this work directory began; older logs belong to another training."""
         source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
         if source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve():
             runner.message_hub.update_info(key, self._step(runner))  # every checkpoint saves it
         return runner.message_hub.get_info(key, 0)
 
     def _logged(self, runner):
-        """Return the validations in the log of a resumed training, if there is one."""
+        """Return the validations in the log of a resumed training, empty if there are none."""
         try:
             steps, values = read_run(runner.work_dir).curve(self.metric)
         except ValueError as error:  # resumed from another work directory, or not validated before

@@ -1,4 +1,4 @@
-"""Hook that lets changed settings count when a training resumes."""
+"""Hook that applies changed settings when a training resumes."""
 import copy
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ class ResumedSettingsHook(Hook):
         self.saved = checkpoint.get('param_schedulers') or []
 
     def before_train(self, runner: Runner) -> None:
-        """Restore the settings of the config, if they have changed, and say so."""
+        """Restore the settings of the config if they have changed, and log the changes."""
         schedulers, by_iteration = runner.param_schedulers or [], isinstance(runner.train_loop, IterBasedTrainLoop)
         epochs, length = (1, runner.iter) if by_iteration else (runner.epoch, len(runner.train_dataloader))
         for scheduler, old, new in zip(schedulers, self.saved, self.schedulers, strict=False):
@@ -57,7 +57,7 @@ class ResumedSettingsHook(Hook):
                                   f'schedules by iteration run {epochs * length / runner.iter:.3g} times as fast')
 
     def _changes(self, runner: Runner) -> Iterator[tuple[str, tuple]]:
-        """Names of changed settings, with old and new values."""
+        """Yield the names of changed settings, with old and new values."""
         if len(self.saved) != len(self.schedulers):
             yield 'number of schedules', (len(self.saved), len(self.schedulers))
         scheduled = {state['param_name'] for state in self.schedulers}

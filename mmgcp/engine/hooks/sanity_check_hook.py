@@ -23,10 +23,10 @@ class SanityCheckHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the widths of neck and head, and give all processes the buffers of the first.
+        """Compare the widths of neck and head, and broadcast the buffers of rank 0.
 
-        Buffers may be drawn at random, as the sketch of compact bilinear pooling, by processes with seeds of their own
-        (``diff_rank_seed=True``); MMEngine's SyncBuffersHook would average what differs.
+        Buffers that are drawn at random, such as the sketch of compact bilinear pooling, differ between processes with
+        ``diff_rank_seed=True``; MMEngine's SyncBuffersHook would average them.
         """
         model = getattr(runner.model, 'module', runner.model)
         if get_world_size() > 1:

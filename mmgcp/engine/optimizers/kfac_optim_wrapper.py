@@ -25,9 +25,9 @@ class KFACOptimWrapper(OptimWrapper):
     r"""Optimizer wrapper that multiplies gradients by the inverse of a Kronecker-factored Fisher matrix.
 
     K-FAC (Martens & Grosse, ICML 2015; for convolutions Grosse & Martens, ICML 2016) in its large-scale form (Osawa et
-    al., CVPR 2019): the second-order optimisation that Wang et al., CVPR 2020, compare covariance pooling with. See
-    :mod:`~mmgcp.probes.kronecker` for the factors. Maintained packages measure them in separate passes over the data,
-    without running averages, MMEngine's losses, accumulation and processes.
+    al., CVPR 2019), the second-order method that Wang et al., CVPR 2020, compare covariance pooling with. For the
+    factors see :mod:`~mmgcp.probes.kronecker`. Maintained packages measure them in separate passes over the data, and
+    support neither running averages nor MMEngine's losses, gradient accumulation and distributed training.
 
     The Fisher matrix is the empirical one, of the loss with the true labels, whose gradients the training step computes
     anyway. Factors are running averages. All trained ``nn.Linear`` and ungrouped ``nn.Conv2d`` are preconditioned. The
@@ -43,14 +43,12 @@ class KFACOptimWrapper(OptimWrapper):
 
     Args:
         optimizer (Optimizer): Optimizer of the preconditioned gradients.
-        damping (float): Added to the eigenvalues of each layer's block; the larger, the closer the step is to that of
-            plain SGD times ``1 / damping``.
-        factor_decay (float): Weight of the past in the running averages of the factors, which start with the first
-            measurement. Default: 0.95.
+        damping (float): Added to the eigenvalues of each layer's block; large ones give SGD times ``1 / damping``.
+        factor_decay (float): Weight of the past in the running averages of the factors. Default: 0.95.
         factor_interval (int): Updates between measurements of the factors. Default: 1.
         inverse_interval (int): Updates between inversions. Default: 1.
         kl_clip (float, optional): Bound on ``sum lr^2 <preconditioned gradient, gradient>``, about twice the KL
-            divergence between the predictions before and after the step, to which larger steps are shortened.
+            divergence between the predictions before and after the step; larger steps are shortened to it.
         skip (Sequence[str]): Names of layers, or of modules that contain them, to leave to the optimizer.
         **kwargs: ``accumulative_counts`` and ``clip_grad`` of MMEngine's ``OptimWrapper``.
 
@@ -179,7 +177,7 @@ class KFACOptimWrapper(OptimWrapper):
                 kind[name] = [matrix.to(self.layers[name].weight.device) for matrix in matrices]
 
     def _watch(self, name: str, layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-        """Take the input, and the gradient by a tensor hook, because a ReLU may overwrite the output in place."""
+        """Record the input, and the gradient by a tensor hook, because a ReLU may overwrite the output in place."""
         if output.requires_grad and layer.weight.requires_grad and output.numel():
             x = inputs[0].detach()
             output.register_hook(lambda grad: self._add(name, layer, x, grad))
@@ -224,7 +222,7 @@ class KFACOptimWrapper(OptimWrapper):
                     self.inverses[name] = kronecker.inverses(*self.factors[name], self.damping)
                 except ValueError as error:
                     failure = f'K-FAC of {name}, update {self.updates + 1}: {error}; or lower the learning rate'
-        if names:  # all must stop together: the others would wait for what is not sent
+        if names:  # all must stop together: the others would wait for broadcasts
             failure = next(filter(None, all_gather_object(failure)), None)
         if failure:
             raise SetupError(failure)
@@ -255,11 +253,11 @@ def _below(name: str, prefix: str) -> bool:
 
 
 def _sizes(layer: nn.Module) -> list[int]:
-    """Sizes of A and G."""
+    """Return the sizes of A and G."""
     return [layer.weight[0].numel() + (layer.bias is not None), len(layer.weight)]
 
 
 def _zeros(layer: nn.Module) -> list[Tensor]:
-    """Sums of a layer that did not run."""
+    """Return zero sums for a layer that did not run."""
     weight = layer.weight
     return [*(weight.new_zeros(size, size) for size in _sizes(layer)), weight.new_zeros((), dtype=torch.float64)]

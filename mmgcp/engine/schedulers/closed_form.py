@@ -1,9 +1,9 @@
 """Learning rates and a momentum as functions of the epoch (Wang et al., CVPR 2020, Eq. 9 and Table 3).
 
-Each value is computed from the epoch, not from the value before, so that rounding does not add up and a schedule
-combines with learning-rate multipliers. What other schedulers did to a value is kept as a factor, as MMEngine's
-schedulers keep it: beside a warm-up, in either order, the two are multiplied. With ``begin`` a schedule starts later,
-as if it had run from the first epoch.
+Each value is computed from the epoch, not from the previous value, so that rounding errors do not accumulate and a
+schedule combines with learning-rate multipliers. Like MMEngine's schedulers, these keep the changes of other schedulers
+as a factor: combined with a warm-up, in either order, the two are multiplied. With ``begin`` a schedule starts later,
+on the same curve as if it had run from the first epoch.
 """
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ class _ClosedForm(_ParamScheduler):
 
     def _get_value(self) -> list[float]:
         old, new = self._factor_at(self.last_step - 1) if self.last_step else 1., self._factor_at(self.last_step)
-        # Without rounding where no other scheduler has touched the value. From 0 there is no factor to keep.
+        # Exact where no other scheduler has changed the value. From 0 there is no factor to keep.
         return [base * new if not old or group[self.param_name] == base * old else group[self.param_name] * new / old
                 for base, group in zip(self.base_values, self.optimizer.param_groups, strict=True)]
 
@@ -103,8 +103,7 @@ class PolynomialMomentum(MomentumSchedulerMixin, _Polynomial):
 class StagewiseLinearLR(LRSchedulerMixin, _ClosedForm):
     r"""Linear decay in stages, Table 3: ``linear(l_s, l_e, n) = l_s - (l_s - l_e) / 50 (e - n)`` from epoch ``n`` on.
 
-    The rates are exact if the optimizer's lr is the first ``l_s``; with another lr (a larger batch, a multiplier for
-    one layer) the whole curve scales with it.
+    The rates are exact if the optimizer's lr is the first ``l_s``; with another lr, the whole curve scales with it.
 
     Args:
         optimizer (Optimizer or OptimWrapper): Optimizer.

@@ -18,8 +18,7 @@ def lr_curve(cfg: Config | dict, epoch_length: int = EPOCH_LENGTH) -> np.ndarray
     """Compute the lr with which each epoch of a config starts (Table 3 and Fig. 4, left; Wang et al., CVPR 2020).
 
     MMEngine builds the schedulers of ``cfg.param_scheduler`` on an optimizer of one parameter, and its hook steps them
-    through all epochs. Multipliers of single layers and ``auto_scale_lr`` are not applied. A config without schedulers
-    has a constant lr.
+    through all epochs. Layer multipliers and ``auto_scale_lr`` are not applied. Without schedulers, the lr is constant.
 
     Args:
         cfg (Config or dict): Config with ``optim_wrapper.optimizer.lr`` and ``train_cfg.max_epochs``.

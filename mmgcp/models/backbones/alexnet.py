@@ -6,7 +6,7 @@ from mmgcp.registry import MODELS
 
 @MODELS.register_module()
 class AlexNet(_AlexNet):
-    """MMPretrain's AlexNet, which has torchvision's layers and names, with ``init_cfg`` in addition.
+    """MMPretrain's AlexNet, with torchvision's layers and names, plus ``init_cfg``.
 
     Args:
         num_classes (int): Number of classes; -1 to return features.
@@ -23,6 +23,6 @@ class AlexNet(_AlexNet):
         self.init_cfg = init_cfg
 
     def train(self, mode: bool = True) -> 'AlexNet':
-        """Set the mode and return the network, as every module of PyTorch, unlike MMPretrain's AlexNet."""
+        """Set the mode and return the network, as PyTorch's modules do and MMPretrain's AlexNet does not."""
         super().train(mode)
         return self

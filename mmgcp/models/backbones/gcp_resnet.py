@@ -12,7 +12,7 @@ class MaxPoolResLayer(ResLayer):
     """Residual stage after a 3x3 max-pooling with stride 2; its parameters have the names of ``ResLayer``'s."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
+        """Map (B, C, H, W) to (B, C', H / 2, W / 2), rounded up."""
         return super().forward(F.max_pool2d(x, kernel_size=3, stride=2, padding=1))
 
 
@@ -33,7 +33,7 @@ class GCPResNet(ResNet):
 
     All three have the parameter names and shapes of ``ResNet``: any checkpoint loads into any of them. With
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``, a checkpoint that lacks a tensor or has
-    one of another shape is refused, rather than train from a half-filled network.
+    one of another shape raises an error, instead of leaving part of the network untrained.
 
     Args:
         depth (int): 18, 34, 50, 101 or 152.
@@ -66,12 +66,12 @@ class GCPResNet(ResNet):
             self.layer4[0].downsample = nn.Sequential(nn.Identity(), *shortcut)
 
     def make_res_layer(self, **kwargs) -> ResLayer:
-        """Build a stage; conv5 behind the max-pooling if asked for."""
+        """Build a stage; for ``'max_pool'``, conv5 with the max-pooling in front."""
         is_conv5 = len(self.res_layers) == 3
         return (MaxPoolResLayer if is_conv5 and self.conv5_downsample == 'max_pool' else ResLayer)(**kwargs)
 
     def train(self, mode: bool = True) -> 'GCPResNet':
-        """Set the mode and return the network, as every module of PyTorch, unlike MMPretrain's ResNet."""
+        """Set the mode and return the network, as PyTorch's modules do and MMPretrain's ResNet does not."""
         super().train(mode)
         return self
 

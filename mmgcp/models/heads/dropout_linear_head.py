@@ -7,7 +7,7 @@ from mmgcp.registry import MODELS
 
 @MODELS.register_module()
 class DropoutLinearClsHead(LinearClsHead):
-    """MMPretrain's ``LinearClsHead``, of the same parameter names, with dropout in front, as published for MobileNetV2.
+    """MMPretrain's ``LinearClsHead``, parameter names included, after dropout, as published for MobileNetV2.
 
     Args:
         dropout_rate (float): Share of the features to set to 0 in training. Default: 0.2, as in MobileNetV2.
@@ -30,5 +30,5 @@ class DropoutLinearClsHead(LinearClsHead):
         self.dropout = nn.Dropout(dropout_rate)
 
     def pre_logits(self, feats: tuple[Tensor]) -> Tensor:
-        """Features of the last stage, (B, C), after dropout."""
+        """Return the features of the last stage, (B, C), after dropout."""
         return self.dropout(super().pre_logits(feats))

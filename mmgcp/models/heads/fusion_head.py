@@ -11,7 +11,7 @@ FUSIONS = ('sum', 'concat', 'loss')
 
 @MODELS.register_module()
 class FusionClsHead(LinearClsHead):
-    """Classify by the two outputs of :class:`FirstAndSecondOrderPooling` (So-ViT, Xie et al., 2021).
+    """Classifier on the two outputs of :class:`FirstAndSecondOrderPooling` (So-ViT, Xie et al., 2021).
 
     Args:
         num_classes (int): Number of classes.
@@ -42,21 +42,21 @@ class FusionClsHead(LinearClsHead):
             self.fc_first = nn.Linear(first_channels, num_classes)
 
     def pre_logits(self, feats: tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
-        """Features that the linear layers read: concatenated for one layer, else both."""
+        """Return the features that the linear layers read: concatenated for one layer, else both."""
         if len(feats) != 2:
             raise ValueError('FusionClsHead takes class token and second-order representation, got '
                              f'{len(feats)} features: use the neck mmgcp.FirstAndSecondOrderPooling')
         return torch.cat(feats, 1) if self.fusion == 'concat' else feats
 
     def forward(self, feats: tuple[Tensor, Tensor]) -> Tensor:
-        """Scores before the softmax, (B, classes)."""
+        """Compute the scores before the softmax, (B, classes)."""
         if self.fusion == 'concat':
             return self.fc(self.pre_logits(feats))
         first, second = self._scores(feats)
         return first + second if self.fusion == 'sum' else (first + second) / 2
 
     def loss(self, feats: tuple[Tensor, Tensor], data_samples: list[DataSample], **kwargs) -> dict:
-        """Losses, which MMEngine sums: one, or for ``'loss'`` one per linear layer."""
+        """Compute the losses, which MMEngine sums: one, or for ``'loss'`` one per linear layer."""
         if self.fusion != 'loss':
             return super().loss(feats, data_samples, **kwargs)
         losses = {}

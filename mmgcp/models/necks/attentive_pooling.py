@@ -11,8 +11,8 @@ from .token_pooling import TokenPooling, check_heads
 class AttentivePooling(TokenPooling):
     """Cross-attention of one learned query with normalised tokens, as in probes of self-supervised networks.
 
-    Head h gives ``V_h sum_n softmax_n(q_h . x_n / sqrt(C)) x_n + b_h``. A matrix of keys would be redundant: its
-    product with the query is another vector ``q_h`` (C), and the values are linear, too, so that the sum comes first.
+    Head h gives ``V_h sum_n softmax_n(q_h . x_n / sqrt(C)) x_n + b_h``. A key matrix would be redundant: its product
+    with the query is another vector ``q_h`` (C). The values are linear in the tokens, so they are taken of the sum.
 
     Args:
         in_channels (int): Channels C of the tokens.

@@ -16,8 +16,7 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
     Args:
         first (str): ``'class_token'`` for tokens (B, N, C) that begin with it, as transformers of MMPretrain return
             them with ``out_type='raw'``; ``'mean'`` for the average of a map or of tokens. Default: ``'class_token'``.
-        num_extra_tokens (int): Tokens in front that are no part of the image: 1, or 2 with a token for distillation.
-            The class token is the first. Default: 1.
+        num_extra_tokens (int): Tokens before those of the image, class token first; 2 with distillation. Default: 1.
         **kwargs: Arguments of :class:`GlobalCovariancePooling`.
 
     Raises:
@@ -42,15 +41,14 @@ class FirstAndSecondOrderPooling(GlobalCovariancePooling):
 
         Args:
             inputs (Tensor or tuple[Tensor]): Map (B, C, H, W) or tokens (B, N, C), alone or in a tuple.
-            mask (Tensor, optional): Boolean, true where a pixel (B, H, W) or a token of the image, without the extra
-                tokens, is valid.
+            mask (Tensor, optional): Boolean, (B, H, W) or (B, N) without extra tokens, true where valid.
 
         Returns:
             tuple[Tensor, Tensor]: Class token or average (B, C), and (B, :attr:`out_channels`).
 
         Raises:
             ValueError: If a tuple holds more than one feature map, or a map is to have a class token.
-            SetupError: If there is one pixel or token alone, whose covariance is zero.
+            SetupError: If there is only one pixel or token, whose covariance is zero.
         """
         if isinstance(inputs, tuple):
             if len(inputs) != 1:

@@ -31,8 +31,8 @@ class GlobalCovariancePooling(BaseModule):
         method (str): A name in :data:`mmgcp.ops.METHODS`. Default: ``'newton_schulz'``.
         norm_cfg (dict, optional): Normalisation after the reduction; None for a bias in its place. Default: BN.
         act_cfg (dict, optional): Activation after it; None for none. Default: ReLU.
-        heads (int, optional): Heads whose :func:`mmgcp.ops.cross_covariance_pool` is taken in place of a method, for a
-            representation of ``D^2 / (4 heads)`` numbers: 2,048 for 256 channels and 8 heads. Default: None.
+        heads (int, optional): Number of heads of :func:`mmgcp.ops.cross_covariance_pool`, which replaces ``method``
+            and gives ``D^2 / (4 heads)`` numbers: 2,048 for 256 channels and 8 heads. Default: None.
         init_cfg (dict or list): Initialisation. Default: Kaiming normal with fan-out for the convolution, as published.
         **options: Further arguments of :class:`mmgcp.ops.CovariancePooling`, such as ``num_iters=5``, or with ``heads``
             of :class:`mmgcp.ops.CrossCovariancePooling`.
@@ -79,7 +79,7 @@ class GlobalCovariancePooling(BaseModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _reduce(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Reduced features; what the mask leaves out is zero in them, and no part of BN's statistics."""
+        """Reduce the channels, keeping masked-out pixels out of BN's statistics."""
         if mask is None:
             return self.reduction(x)
         if not (self.training and self.reduction.with_norm and isinstance(self.reduction.norm, _BatchNorm)):
@@ -101,7 +101,7 @@ class GlobalCovariancePooling(BaseModule):
 
         Raises:
             ValueError: If a tuple holds more than one feature map, or none.
-            SetupError: If there is one pixel or token alone, whose covariance is zero.
+            SetupError: If there is only one pixel or token, whose covariance is zero.
         """
         if isinstance(inputs, tuple):
             if len(inputs) != 1:
@@ -112,7 +112,7 @@ class GlobalCovariancePooling(BaseModule):
             channels_last = inputs.shape[2] == self.reduction.in_channels
             inputs = (inputs.transpose(1, 2) if channels_last else inputs)[..., None]
             mask = None if mask is None else mask[..., None]
-        if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean, too
+        if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean as well
             raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '
                              "images of up to 32 px, with model.backbone.conv5_downsample='none' for those of up to "
                              '16 px: set that, or resize the images in the pipelines')

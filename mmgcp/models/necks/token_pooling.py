@@ -1,4 +1,4 @@
-"""What the necks that pool tokens share."""
+"""Base class of the necks that pool tokens."""
 from mmengine.model import BaseModule
 from torch import Tensor
 
