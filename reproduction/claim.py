@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from .measured import Measured
 from .metrics import Metric, Outcome
-from .trainings import NETWORKS, Variant
+from .paper_plan import NETWORKS, Variant
 
 CLASSIFIERS = ('resnet18', 'resnet50', 'mobilenetv2')
 

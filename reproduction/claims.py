@@ -13,7 +13,7 @@ from .metrics import (
     robustness,
     smoothness,
 )
-from .trainings import Variant
+from .paper_plan import Variant
 from .verdict import MISSING, judge
 
 RESNETS = ('resnet18', 'resnet50')

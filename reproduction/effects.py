@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.05  # two-sided
@@ -49,7 +50,8 @@ def estimate(differences: Sequence[float], noise: float = 0., photos: float = ma
     return Estimate(mean, mean - half, mean + half, float(p_value(mean, error, seeds, noise, photos)), seeds)
 
 
-def half_width(level, error, seeds, noise=0., photos=math.inf) -> np.ndarray:
+def half_width(level: ArrayLike, error: ArrayLike, seeds: int, noise: ArrayLike = 0.,
+               photos: float = math.inf) -> np.ndarray:
     """Half the width of the confidence interval of a mean with two independent errors.
 
     Each error counts with the t quantile of its own degrees of freedom, and their squares are added; the interval then
@@ -66,7 +68,8 @@ def half_width(level, error, seeds, noise=0., photos=math.inf) -> np.ndarray:
     return np.hypot(stdtrit(seeds - 1, np.divide(level, 2)) * error, by_photos * noise)
 
 
-def p_value(mean, error, seeds, noise=0., photos=math.inf) -> np.ndarray:
+def p_value(mean: ArrayLike, error: ArrayLike, seeds: int, noise: ArrayLike = 0.,
+            photos: float = math.inf) -> np.ndarray:
     """The level at which the interval of :func:`half_width` ends at 0, to 1e-15; arguments are as there."""
     low, high = np.broadcast_arrays(np.log(1e-15), np.multiply(mean, 0.))  # logarithms of the level
     for _ in range(60):
@@ -107,7 +110,7 @@ def sampling_error(accuracies: Sequence[float], images: int) -> float:
     return 100 * math.sqrt(sum(share * (1 - share) for share in shares) / (images + 4))
 
 
-def paired_error(differences: np.ndarray) -> float:
+def photo_error(differences: np.ndarray) -> float:
     """Standard error of the mean of differences by photo; infinite for a single photo."""
     count = len(differences)
     return float(np.std(differences, ddof=1)) / math.sqrt(count) if count > 1 else math.inf

@@ -15,9 +15,9 @@ from mmgcp.analysis.style import COLORS, label_ends, looks_of, save_figure, step
 from mmgcp.utils.logs import Run
 
 from .measured import Measured
+from .paper_plan import NETWORKS, Variant
+from .result_tables import averaged_robustness
 from .smoothness import Ratio, ratios
-from .tables import averaged_robustness
-from .trainings import NETWORKS, Variant
 
 CURVES = {  # panels of each network by what they show
     '': [Variant(pooling, schedule) for pooling in ('gap', 'gcp_m') for schedule in ('norm', 'adju', 'fast')],

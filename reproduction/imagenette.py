@@ -3,7 +3,7 @@ from collections.abc import Mapping, Sequence
 
 from mmgcp.experiments import Measurement
 
-from .trainings import PaperTraining, Variant
+from .paper_plan import PaperTraining, Variant
 
 TEST_IMAGES = 3925
 # LR_adju of ResNets in fewer epochs still, for the many variations.

@@ -1,7 +1,7 @@
 """What the plans of Imagenette's leaderboard have in common."""
 from collections.abc import Mapping, Sequence
 
-from .trainings import PaperTraining, Variant
+from .paper_plan import PaperTraining, Variant
 
 FLAT = 0.72  # share of the steps before the rate falls
 OPTIONS = {

@@ -12,7 +12,7 @@ from mmgcp.experiments.results import as_run, read_logs
 from mmgcp.utils.logs import Run
 from mmgcp.utils.records import Records, read_records
 
-from .trainings import PaperPlan, PaperTraining
+from .paper_plan import PaperPlan, PaperTraining
 
 BENCHMARKS = {'robustness_c': 'imagenet-c', 'robustness_p': 'imagenet-p'}
 

@@ -12,9 +12,9 @@ from mmgcp.analysis.figure_2 import LandscapeLog
 from mmgcp.analysis.robustness import per_image, summaries
 from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
 
-from .effects import Estimate, estimate, paired_error, sampling_error
+from .effects import Estimate, estimate, photo_error, sampling_error
 from .measured import Measured, photos_and_sets
-from .trainings import Variant
+from .paper_plan import Variant
 
 TOP_1 = 'accuracy/top1'
 PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
@@ -191,7 +191,7 @@ def robustness(measurement: str, metric: str) -> Callable[..., Pairs]:
         noise, photos = 0., math.inf
         if sampled:
             by_photo = np.mean([mine - its for mine, its in outcomes], axis=0)
-            noise, photos = paired_error(by_photo), len(by_photo)
+            noise, photos = photo_error(by_photo), len(by_photo)
         return Pairs({seed: tuple(summary.metrics[metric] for summary in pair) for seed, pair in both.items()},
                      noise, photos, sampled, photos_and_sets(first))
 

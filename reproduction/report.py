@@ -16,8 +16,8 @@ from mmgcp.utils.reported import reported
 from .figures import make_figures
 from .measured import Measured
 from .pages import filled_pages
-from .tables import make_tables, save_tables
-from .trainings import PaperPlan
+from .paper_plan import PaperPlan
+from .result_tables import make_tables, save_tables
 
 
 def write_tables(plan: PaperPlan, results: Path, root: Path) -> None:
@@ -32,7 +32,7 @@ def write_tables(plan: PaperPlan, results: Path, root: Path) -> None:
         SetupError: If there are no results, or the trainings do not say what they train.
     """
     if not isinstance(plan, PaperPlan):
-        raise SetupError(f"the plan '{plan.name}' is no PaperPlan of reproduction.trainings: its trainings do not say "
+        raise SetupError(f"the plan '{plan.name}' is no PaperPlan of reproduction.paper_plan: its trainings do not say "
                          'which network and pooling they train')
     measured = Measured(plan, results)
     if not measured.runs:

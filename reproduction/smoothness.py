@@ -15,7 +15,7 @@ from mmgcp.analysis.figure_2 import LandscapeLog
 
 from .effects import Estimate, estimate
 from .measured import Measured
-from .trainings import NETWORKS, Variant
+from .paper_plan import NETWORKS, Variant
 from .verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, judge
 
 GAP, GCP = Variant('gap', 'norm'), Variant('gcp', 'norm')  # the protocol of Fig. 2

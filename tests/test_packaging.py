@@ -111,6 +111,8 @@ def test_contents(wheel):
     assert configs <= names
     assert {'mmgcp/.mim/model-index.yml', 'mmgcp/.mim/tools/train.py', 'mmgcp/.mim/tools/dist_train.sh',
             'mmgcp/robustness/references/alexnet_imagenet_c.json'} <= names
+    lists = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmgcp/robustness/references').glob('*_wnids.txt')}
+    assert len(lists) == 3 and lists <= names
     assert all(name.startswith(('mmgcp/', 'mmgcp-')) for name in names)  # no reproduction, no benchmarks
 
 

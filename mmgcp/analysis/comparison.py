@@ -19,7 +19,7 @@ METRIC = 'accuracy/top1'
 def comparison_sentence(runs: Sequence[Run]) -> str:
     """Describe in one sentence the last validations of several trainings of the same length.
 
-    Example: 'New images named rightly after 4 passes over the same data: 43 % with A, 61 % with B'.
+    Example: 'New images classified correctly after 4 passes over the same data: 43 % with A, 61 % with B'.
 
     Raises:
         ValueError: If a run lacks the top-1 accuracy, or the runs differ in length.
@@ -28,7 +28,7 @@ def comparison_sentence(runs: Sequence[Run]) -> str:
     if len(lengths) > 1:
         raise ValueError(f'The runs have {lengths} epochs: compare runs of the same length.')
     parts = [f'{run.final(METRIC):.0f} % with {run.name}' for run in runs]
-    return f"New images named rightly after {lengths[0]} passes over the same data: {', '.join(parts)}"
+    return f"New images classified correctly after {lengths[0]} passes over the same data: {', '.join(parts)}"
 
 
 def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: str | Path) -> list[Path]:
@@ -53,7 +53,7 @@ def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: s
             end = line.get_xdata()[-1], line.get_ydata()[-1]
             ax.annotate(line.get_label(), end, xytext=(-4, 6), textcoords='offset points', ha='right',
                         color=line.get_color())
-        ax.set(xlabel='Passes over the training images', ylabel='New images named rightly (%)')
+        ax.set(xlabel='Passes over the training images', ylabel='New images classified correctly (%)')
         ax.margins(y=0.12)
         return save_figure(figure, path, formats=())
 

@@ -41,6 +41,19 @@ def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor
     Raises:
         SetupError: If the score does not divide exactly: other poolings and heads, methods that are no power of the
             covariance, ``'pade'``, and tokens that are no square.
+
+    Examples:
+        >>> import mmgcp.models
+        >>> from mmengine.registry import MODELS
+        >>> model = MODELS.build(dict(
+        ...     type='ImageClassifier', backbone=dict(type='GCPResNet', depth=18, conv5_downsample='max_pool'),
+        ...     neck=dict(type='GlobalCovariancePooling', in_channels=512, reduced_channels=16),
+        ...     head=dict(type='LinearClsHead', in_channels=136, num_classes=10))).eval()
+        >>> image = torch.randn(1, 3, 96, 96)
+        >>> shares = activation_map(model, image, label=3)
+        >>> score = model(image)[0, 3] - model.head.fc.bias[3]
+        >>> shares.shape, torch.allclose(shares.sum(), score, rtol=1e-3, atol=1e-5)
+        (torch.Size([3, 3]), True)
     """
     layer, degree, centered = _pooling(model)
     seen, pooled = [], []

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmpretrain.models import ImageClassifier
 
-from mmgcp.analysis.prediction import plot_prediction
+from mmgcp.analysis.prediction_figure import plot_prediction
 from mmgcp.datasets.unreadable import UnreadableError, read_image
 from mmgcp.utils.checkpoint import classes_of
 from mmgcp.utils.errors import SetupError

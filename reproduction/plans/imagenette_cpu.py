@@ -16,7 +16,7 @@ from reproduction.imagenette import (
     training,
     variations,
 )
-from reproduction.trainings import PaperPlan
+from reproduction.paper_plan import PaperPlan
 
 # In the mean loss over a batch of 64 an image weighs four times as much as in the paper's batch of 256: a quarter of
 # the steps [0.1, 75] of Fig. 2 moves its features as far.

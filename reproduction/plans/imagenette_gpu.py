@@ -18,7 +18,7 @@ from reproduction.imagenette import (
     training,
     variations,
 )
-from reproduction.trainings import PaperPlan
+from reproduction.paper_plan import PaperPlan
 
 POOLINGS = {network: ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m') for network in ('resnet18', 'resnet50')}
 POOLINGS['mobilenetv2'] = ('gap', 'gcp')

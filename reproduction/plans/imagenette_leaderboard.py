@@ -7,7 +7,7 @@ recipe takes from its 5-epoch entry, and what not, is told in configs/_base_/sch
 """
 from reproduction.imagenette import TEST_IMAGES
 from reproduction.leaderboard import OPTIONS, training
-from reproduction.trainings import PaperPlan
+from reproduction.paper_plan import PaperPlan
 
 POOLINGS = ('gap', 'gcp_m', 'gcp')
 LR = 4e-3  # the best of reproduction/plans/imagenette_leaderboard_tuning.py for GAP, on photos held out of training

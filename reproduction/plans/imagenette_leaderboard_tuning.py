@@ -5,7 +5,7 @@
 Trains on nine tenths of the training photos and validates on every tenth.
 """
 from reproduction.leaderboard import OPTIONS, training
-from reproduction.trainings import PaperPlan
+from reproduction.paper_plan import PaperPlan
 
 plan = PaperPlan(
     title="Learning rates for Imagenette's leaderboard, measured on a tenth of the training photos",

@@ -20,7 +20,7 @@ from mmgcp.apis.complexity import Complexity, complexity, image_size
 from mmgcp.utils.errors import SetupError
 from mmgcp.zoo.families import FAMILIES
 
-from .tables import CLASSIFICATION, fill_tables
+from .model_tables import CLASSIFICATION, fill_tables
 
 COMPUTED = ('Epochs', 'Batch Size', 'Parameters', 'FLOPs', 'Pretrained Weights')
 REQUIRED = ('Name', 'In Collection', 'Config', 'Results')

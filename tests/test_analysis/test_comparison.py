@@ -15,7 +15,7 @@ RUNS = [run('average pooling', 9., 31.2, 42.6), run('covariance pooling', 15., 4
 
 
 def test_sentence_holds_the_last_accuracies():
-    assert comparison_sentence(RUNS) == ('New images named rightly after 3 passes over the same data: '
+    assert comparison_sentence(RUNS) == ('New images classified correctly after 3 passes over the same data: '
                                          '43 % with average pooling, 62 % with covariance pooling')
 
 

@@ -103,7 +103,7 @@ class TestClassifiers:
         result = RobustnessResult('AlexNet', 'imagenet-c', {'clean': {'error': alexnet['clean']}, **sets})
         metrics = summaries([result], alexnet)[0].metrics
         assert (metrics['mCE'], metrics['relative mCE']) == pytest.approx((100, 100))
-        assert reference_of(result) == {**alexnet, 'source': 'AlexNet on imagenet-c'}
+        assert reference_of(result) == {**alexnet, 'source': 'AlexNet on imagenet-c', 'subset': '', 'origin': ''}
 
     def test_severities(self):
         summary, = summaries([classifier('GAP', 0.4, extra=0.9)], REFERENCE)

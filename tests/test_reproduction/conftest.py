@@ -2,7 +2,7 @@
 import pytest
 
 from mmgcp.experiments import Measurement
-from reproduction.trainings import PaperPlan, PaperTraining, Variant
+from reproduction.paper_plan import PaperPlan, PaperTraining, Variant
 
 from ..test_experiments.conftest import CONFIG, results  # noqa: F401
 

@@ -7,7 +7,7 @@ import pytest
 from mmgcp.robustness.outcomes import pack_errors
 from reproduction.claims import findings
 from reproduction.measured import Measured
-from reproduction.trainings import PaperTraining, Variant
+from reproduction.paper_plan import PaperTraining, Variant
 from reproduction.verdict import FEW, HOLDS, MISSING, OPEN, UNSAMPLED
 
 from ..test_experiments.conftest import CONFIG, ENVIRONMENT, write

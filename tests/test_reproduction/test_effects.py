@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from reproduction.effects import LEVEL, estimate, half_width, holm, p_value, paired_error, sampling_error
+from reproduction.effects import LEVEL, estimate, half_width, holm, p_value, photo_error, sampling_error
 from reproduction.verdict import SEEDS
 
 
@@ -48,8 +48,8 @@ def test_sampling_error_is_binomial():
 
 
 def test_paired_error():
-    assert paired_error(np.array([1., -1.])) == pytest.approx(1)
-    assert paired_error(np.array([1.])) == math.inf
+    assert photo_error(np.array([1., -1.])) == pytest.approx(1)
+    assert photo_error(np.array([1.])) == math.inf
 
 
 @pytest.mark.parametrize('seeds', [SEEDS, 5])

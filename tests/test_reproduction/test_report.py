@@ -13,7 +13,7 @@ from reproduction import report
 from reproduction.measured import Measured
 from reproduction.pages import filled_pages
 from reproduction.report import fill_pages, write_tables
-from reproduction.tables import make_tables
+from reproduction.result_tables import make_tables
 
 from .conftest import CONFIG
 

@@ -7,8 +7,8 @@ import pytest
 from mmgcp.experiments import Measurement
 from reproduction.figures import plot_ratios
 from reproduction.measured import Measured
+from reproduction.result_tables import make_tables
 from reproduction.smoothness import Course, at_equal_loss, at_equal_steps, ratios
-from reproduction.tables import make_tables
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training

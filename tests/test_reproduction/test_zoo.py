@@ -14,7 +14,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from reproduction.zoo import __main__ as command
 from reproduction.zoo.index import check, load_many, network_key, read_index, revisions, update
-from reproduction.zoo.tables import model_table
+from reproduction.zoo.model_tables import model_table
 
 from ..shortcuts import no_initial_weights
 

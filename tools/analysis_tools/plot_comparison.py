@@ -14,9 +14,9 @@ def main() -> None:
     parser.add_argument('--images', type=Path, required=True, help='folder with one folder of images per class')
     parser.add_argument('--out', default='comparison.png', help='PNG file to write (default: %(default)s)')
     args = parser.parse_args()
-    pictures = [min(path for path in folder.iterdir() if path.is_file())
-                for folder in sorted(args.images.iterdir()) if folder.is_dir()]
     with reported(ValueError, OSError):
+        pictures = [min(files) for folder in sorted(args.images.iterdir()) if folder.is_dir()
+                    and (files := [path for path in folder.iterdir() if path.is_file()])]
         print('Figure:', *plot_comparison(read_runs(args.work_dirs, args.labels), pictures[:12], args.out))
 
 

@@ -31,6 +31,10 @@ class Benchmark:
 
     Raises:
         SetupError: If there is no such benchmark, corruption, perturbation, severity, difficulty or subset.
+
+    Examples:
+        >>> Benchmark('imagenet-c', 'data/imagenet-c', kinds=['fog', 'snow'], severities=[1, 5]).sets
+        ['clean', 'fog/1', 'fog/5', 'snow/1', 'snow/5']
     """
     name: str  # a key of mmgcp.robustness.catalogue.BENCHMARKS
     data_root: str | None = None  # folder of the images; None corrupts the clean images on the fly

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.config import Config
 
 from mmgcp.analysis.convergence import matching_epoch
 from mmgcp.analysis.curvature import curvature_rows
@@ -16,11 +17,12 @@ from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.table_1 import gradient_rows
 from mmgcp.analysis.tables import save_table
 from mmgcp.experiments.results import mean_and_spread
+from mmgcp.utils.configs import configs_folder
 
 from .claims import Finding, findings
 from .measured import BENCHMARKS, Measured, photos_and_sets
+from .paper_plan import PaperTraining, Variant
 from .smoothness import ratios
-from .trainings import PaperTraining, Variant
 from .verdict import REVERSED, WORDS
 
 ACCURACIES = {'top-1': 'accuracy/top1', 'top-5': 'accuracy/top5'}
@@ -48,15 +50,16 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         'curves': curve_table(measured),
         'accuracy': accuracy_table(measured),
         'variants': variant_table(measured),
+        'representations': representation_table(measured),
         'landscape': landscape_table(measured),
         'curvature': curvature_table(measured),
         'smoothness': smoothness_table(measured),
         'gradients': gradients_table(measured),
-        'robustness_c': robustness_table(measured, 'robustness_c'),
-        'corruptions': corruption_table(measured, 'robustness_c', 'error'),
+        'robustness_c': robustness_means(measured, 'robustness_c'),
+        'corruptions': corruption_means(measured, 'robustness_c', 'error'),
         'augmix': augmix_table(measured),
-        'robustness_p': robustness_table(measured, 'robustness_p'),
-        'perturbations': corruption_table(measured, 'robustness_p', 'FP'),
+        'robustness_p': robustness_means(measured, 'robustness_p'),
+        'perturbations': corruption_means(measured, 'robustness_p', 'FP'),
         'detection': detection_table(measured),
         'made_on': environment_table(measured),
     }
@@ -136,6 +139,23 @@ def variant_table(measured: Measured) -> Table:
     return _table(['training', 'seeds', 'top-1', 'difference, same seeds'], rows)
 
 
+def representation_table(measured: Measured) -> Table:
+    """Accuracy against the numbers that the classifier reads: variations that change these, after what they vary."""
+    key, rows = 'model.head.in_channels', []
+    for training in measured.trainings:
+        base = varied(measured, training)
+        if base and key in training.options and measured.final(base.name):
+            width = Config.fromfile(configs_folder() / base.config).model.head.in_channels
+            finals = [measured.final(one.name) for one in (base, training)]
+            shared = sorted(finals[0].keys() & finals[1].keys())
+            known = [base.title, f'{width:,}', len(finals[0]), mean_and_spread(list(finals[0].values())), '']
+            rows += [] if known in rows else [known]
+            rows.append([training.title, f'{training.options[key]:,}', len(finals[1]),
+                         mean_and_spread(list(finals[1].values())),
+                         f'{fmean(finals[1][seed] - finals[0][seed] for seed in shared):+.1f}' if shared else ''])
+    return _table(['training', 'numbers', 'seeds', 'top-1', 'difference, same seeds'], rows)
+
+
 def landscape_table(measured: Measured) -> Table:
     """Fig. 2 in numbers: ranges over the step sizes, of the untrained network and after, by seed."""
     shown = ['measurements', *(f'{when} {what}' for what in ('loss range', 'gradient range', 'beta')
@@ -145,7 +165,7 @@ def landscape_table(measured: Measured) -> Table:
         for training in measured.trainings for seed, landscape in measured.landscapes(training.name).items()])
 
 
-def robustness_table(measured: Measured, kind: str) -> Table:
+def robustness_means(measured: Measured, kind: str) -> Table:
     """Table 4 in plain means, by seed, with the number of photos and the part of the benchmark."""
     tested = [result._replace(name=f'{training.title}, seed {seed}') for training in measured.trainings
               for seed, result in measured.robustness(kind, training.name).items()]
@@ -176,7 +196,7 @@ def augmix_table(measured: Measured) -> Table:
                    'difference'], rows)
 
 
-def corruption_table(measured: Measured, kind: str, metric: str) -> Table:
+def corruption_means(measured: Measured, kind: str, metric: str) -> Table:
     """A metric by corruption or perturbation: a column per network, means over the seeds."""
     averaged = averaged_robustness(measured, kind)
     numbers = summaries(averaged, partial=True) if averaged else []

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from mmgcp.experiments import Measurement
 from reproduction.measured import Measured
-from reproduction.tables import make_tables, save_tables
+from reproduction.result_tables import make_tables, save_tables
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training

@@ -1,7 +1,7 @@
 import pytest
 
 from mmgcp.utils.errors import SetupError
-from reproduction.trainings import PaperPlan, PaperTraining, Variant
+from reproduction.paper_plan import PaperPlan, PaperTraining, Variant
 
 from .conftest import CONFIG
 
