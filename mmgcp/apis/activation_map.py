@@ -44,10 +44,10 @@ def activation_map(model: ImageClassifier, inputs: Tensor, label: int) -> Tensor
 
     Examples:
         >>> import mmgcp.models
-        >>> from mmengine.registry import MODELS
+        >>> from mmpretrain.registry import MODELS
         >>> model = MODELS.build(dict(
-        ...     type='ImageClassifier', backbone=dict(type='GCPResNet', depth=18, conv5_downsample='max_pool'),
-        ...     neck=dict(type='GlobalCovariancePooling', in_channels=512, reduced_channels=16),
+        ...     type='ImageClassifier', backbone=dict(type='mmgcp.GCPResNet', depth=18, conv5_downsample='max_pool'),
+        ...     neck=dict(type='mmgcp.GlobalCovariancePooling', in_channels=512, reduced_channels=16),
         ...     head=dict(type='LinearClsHead', in_channels=136, num_classes=10))).eval()
         >>> image = torch.randn(1, 3, 96, 96)
         >>> shares = activation_map(model, image, label=3)

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmgcp.utils.configs import configs_folder, nearest_config
 from mmgcp.utils.errors import SetupError
@@ -194,10 +195,18 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
             break
         outputs = pooled
         kept.append(neck.to_dict())
-    if outputs[-1].requires_grad:
+    if isinstance(outputs[-1], Tensor) and outputs[-1].requires_grad:
         outputs[-1].sum().backward()
-    unused = sum(weight.requires_grad and weight.grad is None for weight in backbone.parameters())
-    return outputs, kept, unused
+        if _without_gradient(backbone):  # perhaps in evaluation alone, as the attention biases of LeViT
+            for module in backbone.modules():
+                module.training = not isinstance(module, _BatchNorm)  # which one image may not suffice for
+            trained = backbone(image)
+            (trained[-1] if isinstance(trained, Sequence) else trained).sum().backward()
+    return outputs, kept, _without_gradient(backbone)
+
+
+def _without_gradient(module: nn.Module) -> int:
+    return sum(weight.requires_grad and weight.grad is None for weight in module.parameters())
 
 
 def _is_map(output) -> bool:
