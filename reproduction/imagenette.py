@@ -11,6 +11,8 @@ SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 
 SEEDS = (0, 1, 2)
 CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+# They leave a training as it is, bit for bit.
+WATCHING = ('default_hooks.landscape*', 'default_hooks.checkpoint.max_keep_ckpts')
 COMMON = {
     'optim_wrapper.type': 'mmgcp.BFloat16OptimWrapper',
     'default_hooks.logger.interval': 20,

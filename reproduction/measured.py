@@ -7,10 +7,10 @@ from mmgcp.analysis.curvature import CurvatureLog, curvature_of
 from mmgcp.analysis.figure_2 import LandscapeLog, landscape_of
 from mmgcp.analysis.robustness import RobustnessResult, RobustnessSummary
 from mmgcp.apis.robustness.networks import as_result
-from mmgcp.experiments.jobs import jobs_of
-from mmgcp.experiments.results import as_run, read_logs
+from mmgcp.experiments.jobs import Job, jobs_of
+from mmgcp.experiments.results import as_run, read_logs, read_result
 from mmgcp.utils.logs import Run
-from mmgcp.utils.records import Records, read_records
+from mmgcp.utils.records import Records
 
 from .paper_plan import PaperPlan, PaperTraining
 
@@ -56,13 +56,13 @@ class Measured:
 
     def measurements(self, measurement: str, name: str) -> dict[int, Records]:
         """What was measured of a training, by seed."""
-        return self._read({job.seed: self.folder / job.result for job in jobs_of(self.plan) if job.measurement
-                           and job.measurement.name == measurement and job.training.name == name})
+        return self._read([(job, job.result) for job in jobs_of(self.plan) if job.measurement
+                           and job.measurement.name == measurement and job.training.name == name])
 
     def landscapes(self, name: str, at: str = 'stem') -> dict[int, LandscapeLog]:
         """Landscapes along a training at a place of the network, by seed."""
-        found = self._read({job.seed: self.folder / job.landscape(at) for job in jobs_of(self.plan)
-                            if not job.measurement and job.training.name == name})
+        found = self._read([(job, job.landscape(at)) for job in jobs_of(self.plan)
+                            if not job.measurement and job.training.name == name])
         return {seed: landscape_of(records.settings['measured'], records.records, f'{name} seed {seed}')
                 for seed, records in found.items()}
 
@@ -76,8 +76,9 @@ class Measured:
         return {seed: as_result(f'{name} seed {seed}', BENCHMARKS[measurement], found.records)
                 for seed, found in self.measurements(measurement, name).items()}
 
-    def _read(self, files: dict[int, Path]) -> dict[int, Records]:
-        return {seed: read_records(path) for seed, path in files.items() if path.is_file()}
+    def _read(self, files: list[tuple[Job, Path]]) -> dict[int, Records]:
+        found = {job.seed: read_result(job, self.folder / path) for job, path in files}
+        return {seed: records for seed, records in found.items() if records}
 
 
 def photos_and_sets(summary: RobustnessSummary) -> str:

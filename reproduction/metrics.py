@@ -144,13 +144,15 @@ def smoothness(quantity: str) -> Metric:
         pairs = _paired(*(measured.landscapes(variant.name(network)) for variant in (left, right)))
         steps = next((its.steps for _, its in pairs.values()), '')
         ratios = [log_ratios(its, mine, quantity) for mine, its in pairs.values() if mine.steps == its.steps == steps]
-        ratios = [values for values in ratios if len(values) > 2]
+        ratios = [values for values in ratios if (values[0] > 0).sum() > 1]
         if not ratios:
             return Outcome()
-        effect = estimate([float(np.mean(values[1:])) for values in ratios])
+        later = [values[iters > 0] for iters, values in ratios]
+        effect = estimate([float(np.mean(values)) for values in later])
         shown = [_factor(value) for value in effect[:3]]
-        halves = (np.mean([np.array_split(values[1:], 2)[half].mean() for values in ratios]) for half in (0, 1))
-        parts = [*map(_factor, (fmean(values[0] for values in ratios), *halves))]
+        halves = (np.mean([np.array_split(values, 2)[half].mean() for values in later]) for half in (0, 1))
+        untrained = [value for iters, values in ratios for value in values[iters == 0]]
+        parts = [_factor(fmean(untrained)) if untrained else 'not finite', *map(_factor, halves)]
         text = (f"{right.pooling_title(network)}'s range over {left.pooling_title(network)}'s: untrained {parts[0]}, "
                 f'first half {parts[1]}, second half {parts[2]}; steps {steps}')
         return Outcome(text, effect, _effect(shown, effect, ' times'))
@@ -158,12 +160,12 @@ def smoothness(quantity: str) -> Metric:
     return metric
 
 
-def log_ratios(first: LandscapeLog, second: LandscapeLog, quantity: str) -> np.ndarray:
-    """Logarithms of the ratios of two trainings' ranges at the iterations at which both have one that is finite."""
-    _, mine, its = np.intersect1d(first.iters, second.iters, return_indices=True)
+def log_ratios(first: LandscapeLog, second: LandscapeLog, quantity: str) -> tuple[np.ndarray, np.ndarray]:
+    """Iterations at which the ranges of two trainings are finite, and the logarithms of their ratios there."""
+    iters, mine, its = np.intersect1d(first.iters, second.iters, return_indices=True)
     with np.errstate(divide='ignore', invalid='ignore'):
         ratios = np.log(first.ranges(quantity)[mine] / second.ranges(quantity)[its])
-    return ratios[np.isfinite(ratios)]
+    return iters[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
 
 
 def cosines(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:

@@ -82,11 +82,11 @@ def ratios(measured: Measured) -> list[Ratio]:
             zip(found, zip(words[::2], words[1::2], strict=True), strict=True)]
 
 
-def at_equal_steps(mine: Course, its: Course) -> np.ndarray:
-    """Logarithms of the ratios at the steps at which both courses have a positive value, (m,)."""
+def at_equal_steps(mine: Course, its: Course) -> tuple[np.ndarray, np.ndarray]:
+    """Steps at which both courses have a positive value, (m,), and the logarithms of the ratios there, (m,)."""
     mine, its = _positive(mine), _positive(its)
-    _, first, second = np.intersect1d(mine.steps, its.steps, return_indices=True)
-    return np.log(mine.values[first] / its.values[second])
+    steps, first, second = np.intersect1d(mine.steps, its.steps, return_indices=True)
+    return steps, np.log(mine.values[first] / its.values[second])
 
 
 def at_equal_loss(mine: Course, its: Course) -> np.ndarray:
@@ -111,12 +111,10 @@ def at_equal_loss(mine: Course, its: Course) -> np.ndarray:
 def _ratio(network, place, quantity, mine, its):
     untrained, steps, losses = [], [], []
     for seed in sorted(mine.keys() & its.keys()):
-        same_step = at_equal_steps(mine[seed], its[seed])
-        start = int(mine[seed].steps[0] == 0)  # curvature is measured from the first checkpoint on
-        untrained.extend(same_step[:start])
-        steps.extend(same_step[start:].mean(keepdims=True) if len(same_step) > start else [])
+        at, same_step = at_equal_steps(mine[seed], its[seed])
         same_loss = at_equal_loss(mine[seed], its[seed])
-        losses.extend(same_loss.mean(keepdims=True) if len(same_loss) else [])
+        for values, means in ((same_step[at == 0], untrained), (same_step[at > 0], steps), (same_loss, losses)):
+            means.extend(values.mean(keepdims=True) if len(values) else [])
     return Ratio(network, place, quantity, fmean(untrained) if untrained else float('nan'), estimate(steps),
                  estimate(losses))
 
@@ -126,6 +124,9 @@ def _courses(measured, network):
     names = [variant.name(network) for variant in (GCP, GAP)]
     for at, place in PLACES.items():
         both = [measured.landscapes(name, at) for name in names]
+        sizes = {(tuple(log.step_sizes), log.images, log.direction) for logs in both for log in logs.values()}
+        if len(sizes) > 1:
+            raise ValueError(f'the landscapes at {at} of {" and ".join(names)} have different steps or batches')
         for quantity, of in LANDSCAPE.items():
             yield place, quantity, *({seed: Course(log.iters, log.loss, of(log)) for seed, log in logs.items()}
                                      for logs in both)

@@ -56,6 +56,9 @@ def main() -> None:
         if todo:
             for job in jobs if args.again else ():
                 job.clear()
+            for job in todo:
+                if not job.measurement:
+                    job.check()
             print(f'{at_once} at a time, {threads_per_job(at_once)} CPU threads each', flush=True)
             failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
         runs = {name: {seed: as_run(log, name) for seed, log in logs.items()}

@@ -11,6 +11,7 @@ import torch
 
 from mmgcp.utils.errors import SetupError
 
+from .environment import environment
 from .jobs import Job
 from .results import keep
 
@@ -23,6 +24,7 @@ class _Running:
     slot: int
     process: subprocess.Popen
     start: float
+    environment: dict  # machine, versions and commit as it starts
 
 
 def with_needed(jobs: list[Job], results: Path, again: bool = False) -> list[Job]:
@@ -61,16 +63,20 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
             for job in ready[:at_once - len(running)]:
                 waiting.remove(job)
                 slot = min(set(range(at_once)) - {other.slot for other in running})
-                running.append(_start(job, slot, at_once))
-                say(f'{job}: started, {_log(job)}')
+                try:
+                    running.append(_start(job, slot, at_once))
+                    say(f'{job}: started, {_log(job)}')
+                except (SetupError, OSError) as error:
+                    failed.append(job)
+                    say(f'{job}: failed: {error}')
             time.sleep(POLL)
             for other in [other for other in running if other.process.poll() is not None]:
                 running.remove(other)
                 ended += 1
                 seconds = time.monotonic() - other.start
                 try:
-                    summary = _finish(other, results, seconds, at_once)
-                except (SetupError, ValueError) as error:
+                    summary = _finish(other, results, seconds)
+                except (OSError, ValueError) as error:
                     failed.append(other.job)
                     summary = f'failed: {error}'
                 took = timedelta(seconds=round(seconds))
@@ -88,21 +94,25 @@ def threads_per_job(at_once: int) -> int:
 
 
 def _start(job, slot, at_once):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads_per_job(at_once)), PYTHONUNBUFFERED='1')
+    variables = dict(os.environ, OMP_NUM_THREADS=str(threads_per_job(at_once)), PYTHONUNBUFFERED='1')
     if torch.cuda.is_available():
-        environment['CUDA_VISIBLE_DEVICES'] = str(slot % torch.cuda.device_count())
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        gpus = visible.split(',') if visible else list(map(str, range(torch.cuda.device_count())))
+        variables['CUDA_VISIBLE_DEVICES'] = gpus[slot % len(gpus)]
     job.work_dir.mkdir(parents=True, exist_ok=True)
+    job.check()
+    job.note()
     with _log(job).open('w') as log:
-        process = subprocess.Popen(job.command(), env=environment, stdout=log, stderr=subprocess.STDOUT)
-    return _Running(job, slot, process, time.monotonic())
+        process = subprocess.Popen(job.command(), env=variables, stdout=log, stderr=subprocess.STDOUT)
+    return _Running(job, slot, process, time.monotonic(), environment(threads_per_job(at_once)))
 
 
-def _finish(ended, results, seconds, at_once):
+def _finish(ended, results, seconds):
     if ended.process.returncode:
         lines = _log(ended.job).read_text(errors='replace').strip().splitlines()
         reason = lines[-1].removeprefix('Stopped: ') if lines else 'no output'
         raise SetupError(f'{reason} ({_log(ended.job)})')
-    return keep(ended.job, results, seconds, threads_per_job(at_once))
+    return keep(ended.job, results, seconds, ended.environment)
 
 
 def _log(job):

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -14,7 +15,7 @@ from mmengine.config import Config
 from mmgcp.utils.checkpoint import latest_checkpoint
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
-from mmgcp.utils.records import read_records
+from mmgcp.utils.records import read_records, write_whole
 
 from .plan import Measurement, Plan, Training
 
@@ -81,16 +82,33 @@ class Job:
         return dict(config=_config_crc(configs_folder() / self.training.config),
                     **({'checkpoint': zlib.crc32(Path(start).read_bytes())} if start and Path(start).is_file() else {}))
 
-    def mark_ended(self) -> None:
-        """Note that the training has ended: a hook may have stopped it before its last epoch."""
-        self._ended.write_text(json.dumps(self.identity()))
+    def is_of(self, made: Mapping) -> bool:
+        """Whether what was recorded with an ``identity`` and ``inputs`` was made with the settings of this job."""
+        return self._deciding(made.get('identity')) == self._deciding(self.identity()) and all(
+            made.get('inputs', {}).get(name, value) == value for name, value in self.inputs().items())
+
+    def check(self) -> None:
+        """Raise a SetupError if the work directory holds a training with other settings, which would go on.
+
+        A measurement that was begun with other settings, or on another checkpoint, is deleted.
+        """
+        if self._note.is_file() and not self.is_of(json.loads(self._note.read_text())):
+            if not self.measurement:
+                raise SetupError(f'{self.work_dir} holds a training with other settings: repeat it from the start with '
+                                 '--again')
+            self.clear()
+
+    def note(self, ended: bool = False) -> None:
+        """Note in the work directory what runs there, and whether it has ended: a hook may stop a training early."""
+        write_whole(self._note, json.dumps(dict(identity=self.identity(), inputs=self.inputs(), ended=ended)))
 
     def checkpoint(self) -> str | None:
         """Return the path of the training's last checkpoint; None until it has ended."""
         latest = latest_checkpoint(self.work_dir)
-        if not latest or Path(latest).stem == self._last():
-            return latest
-        return latest if self._ended.is_file() and json.loads(self._ended.read_text()) == self.identity() else None
+        made = json.loads(self._note.read_text()) if self._note.is_file() else None
+        if not latest or made and not self.is_of(made):
+            return None
+        return latest if Path(latest).stem == self._last() or made and made['ended'] else None
 
     def is_begun(self) -> bool:
         """Whether there is a checkpoint to resume from."""
@@ -99,11 +117,7 @@ class Job:
     def is_done(self, results: Path) -> bool:
         """Whether the folder of results holds its result, made with the same settings."""
         path = results / self.result
-        if not path.is_file():
-            return False
-        known = read_records(path).settings
-        return known.get('identity') == self.identity() and all(
-            known.get('inputs', {}).get(name, value) == value for name, value in self.inputs().items())
+        return path.is_file() and self.is_of(read_records(path).settings)
 
     def clear(self) -> None:
         """Delete its files in the work directory, so that it starts anew."""
@@ -130,8 +144,14 @@ class Job:
         return any(fnmatchcase(name, pattern) for name in self.names)
 
     @property
-    def _ended(self) -> Path:
-        return self.work_dir / 'ended.json'
+    def _note(self) -> Path:
+        return self.work_dir / f"{self.measurement.name if self.measurement else 'training'}.job"
+
+    def _deciding(self, identity: Mapping | None) -> dict | None:
+        """Leave out of an identity the options that change no result."""
+        return identity and {**identity, 'options': {
+            name: value for name, value in identity['options'].items()
+            if not any(fnmatchcase(name, pattern) for pattern in self.plan.ignored)}}
 
     def _last(self) -> str:
         """Name of the checkpoint after the last epoch, or iteration."""

@@ -60,6 +60,8 @@ class Plan:
         seeds (Sequence[int]): Seeds of each training.
         options (Mapping[str, object]): Settings of all trainings, which those of each override.
         name (str): Name of the file it was read from; names the folders of results and work directories.
+        ignored (Sequence[str]): Patterns of options that change no result, such as those of hooks that only measure:
+            results with others of these still count.
 
     Raises:
         SetupError: If two items have the same name, a config does not exist, or an item needs an unknown training.
@@ -70,6 +72,7 @@ class Plan:
     seeds: Sequence[int] = (0, )
     options: Mapping[str, object] = field(default_factory=dict)
     name: str = ''
+    ignored: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [item.name for item in (*self.trainings, *self.measurements)]

@@ -1,5 +1,7 @@
 """Write and read result files: what a job logged or measured, after a line that records how."""
 import shlex
+import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -8,12 +10,11 @@ from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import Run, read_run
 from mmgcp.utils.records import Records, read_records, write_records
 
-from .environment import environment
 from .jobs import Job, jobs_of
 from .plan import Plan
 
 
-def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
+def keep(job: Job, results: Path, seconds: float, made_on: dict) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
     A training's result is its log, a line per record; ``LandscapeHook``'s measurements go to one file per place.
@@ -24,16 +25,18 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     """
     command = ['python', *job.command(root=Path())[1:]]  # the same wherever it ran
     settings = dict(identity=job.identity(), inputs=job.inputs(), seed=job.seed, command=shlex.join(command),
-                    seconds=round(seconds, 1), environment=environment(threads))
+                    seconds=round(seconds, 1), environment=made_on)
     if job.measurement:
         files = sorted(job.work_dir.glob(job.measurement.keep))
+        # Earlier files are of other checkpoints; none is newer where all had been measured before.
+        files = [file for file in files if file.stat().st_mtime > time.time() - seconds - 1] or files
         if len(files) != 1:
             raise SetupError(f"{len(files)} files in {job.work_dir} are called '{job.measurement.keep}', where one was "
                              'to be measured')
         measured = read_records(files[0])
         write_records(results / job.result, {**settings, 'measured': measured.settings}, measured.records)
         return f'{len(measured.records)} records'
-    job.mark_ended()
+    job.note(ended=True)
     run = read_run(job.work_dir)
     write_records(results / job.result, {**settings, 'unit': run.unit}, [*run.train, *run.val])
     landscapes = {}  # by place; the folders of the starts of a training are named after their times
@@ -47,12 +50,24 @@ def keep(job: Job, results: Path, seconds: float, threads: int) -> str:
     return f'{name} {run.final(name):.4g}'
 
 
+def read_result(job: Job, path: Path) -> Records | None:
+    """Read a job's file of results; None if there is none or, with a warning, it was made with other settings."""
+    if not path.is_file():
+        return None
+    found = read_records(path)
+    if 'identity' in found.settings and not job.is_of(found.settings):
+        warnings.warn(f'{path} was made with other settings than those of the plan, and is left out', stacklevel=2)
+        return None
+    return found
+
+
 def read_logs(plan: Plan, results: Path) -> dict[str, dict[int, Records]]:
     """Read the logs of the trainings of a plan that have any, by training and seed, in the order of the plan."""
     logs = {training.name: {} for training in plan.trainings}
     for job in jobs_of(plan):
-        if not job.measurement and (results / job.result).is_file():
-            logs[job.training.name][job.seed] = read_records(results / job.result)
+        found = None if job.measurement else read_result(job, results / job.result)
+        if found:
+            logs[job.training.name][job.seed] = found
     return {name: by_seed for name, by_seed in logs.items() if by_seed}
 
 

@@ -6,6 +6,7 @@ python tools/dataset_tools/make_shapes.py --layout coco --det-train 400 --det-va
 from reproduction.imagenette import (
     COMMON,
     TEST_IMAGES,
+    WATCHING,
     curvature,
     detector,
     gradients,
@@ -34,6 +35,7 @@ plan = PaperPlan(
     title="ResNet-18 on Imagenette at 80 px, in a tenth of the paper's epochs",
     seeds=(0, 1, 2, 3, 4),
     test_images=TEST_IMAGES,
+    ignored=WATCHING,
     options={**COMMON, 'randomness.deterministic': True, **size(80)},
     trainings=[
         training('resnet18', 'gap', 'norm', options=SMOOTHNESS),

@@ -8,6 +8,7 @@ python tools/dataset_tools/make_shapes.py --layout coco --det-train 400 --det-va
 from reproduction.imagenette import (
     COMMON,
     TEST_IMAGES,
+    WATCHING,
     curvature,
     detector,
     gradients,
@@ -32,6 +33,7 @@ plan = PaperPlan(
           "paper's epochs",
     seeds=(0, 1, 2),
     test_images=TEST_IMAGES,
+    ignored=WATCHING,
     options={**COMMON, 'env_cfg.cudnn_benchmark': True, **size(128)},
     trainings=[
         *(training(network, pooling, lr, options=landscape(step_range=STEP_RANGES[network], interval=74)

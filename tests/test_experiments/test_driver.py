@@ -29,6 +29,11 @@ class Script:
     def is_done(self, results):
         return self.done
 
+    def check(self):
+        pass
+
+    note = check
+
     def command(self):
         text = f'''
 import os
@@ -69,6 +74,7 @@ def under_way(monkeypatch):
                 return 0
 
     monkeypatch.setattr(driver.subprocess, 'Popen', Process)
+    monkeypatch.setattr(driver, 'environment', lambda threads: {})  # which calls git
     return seen
 
 

@@ -69,10 +69,15 @@ def test_a_training_that_a_hook_stopped_has_ended(plan, tmp_path, monkeypatch):
     job.work_dir.mkdir(parents=True)
     (job.work_dir / 'last_checkpoint').write_text('epoch_1.pth')
     assert job.checkpoint() is None
-    job.mark_ended()
+    job.note()
+    assert job.checkpoint() is None
+    job.note(ended=True)
     assert job.checkpoint() == str(job.work_dir / 'epoch_1.pth')
     longer = by_name(small_plan(options={'train_cfg.max_epochs': 5}))['resnet18_gap_lr-norm seed 0']
-    assert longer.checkpoint() is None  # and goes on
+    assert longer.checkpoint() is None
+    with pytest.raises(SetupError, match='seed_0 holds a training with other settings: repeat it .* with --again'):
+        longer.check()  # which would resume it, and keep its old epochs under the new settings
+    job.check()
 
 
 def test_a_training_by_iterations_ends_at_its_last_one(tmp_path, monkeypatch):

@@ -78,19 +78,12 @@ def test_tables_of_the_project_are_those_of_its_results():
             assert list(csv.reader(file)) == [table.header, *table.rows], f'{name} is old: call reproduction.report'
 
 
-def trains(identity):
-    """What decides a result: all settings but those of hooks that leave a training as it is, bit for bit."""
-    options = {key: value for key, value in identity['options'].items()
-               if not key.startswith(('default_hooks.landscape', 'default_hooks.checkpoint.max_keep_ckpts'))}
-    return {**identity, 'options': options}
-
-
 def test_results_of_the_project_are_those_of_its_plan():
     plan = read_plan(PLAN)
     jobs = {job.result: job for job in jobs_of(plan)}
     files = [path.relative_to(ROOT / 'results') for path in (ROOT / 'results' / plan.name).glob('*/*.jsonl')]
     for file in files:
         if '_landscape_' not in file.stem:
-            identity = read_records(ROOT / 'results' / file).settings['identity']
-            assert trains(identity) == trains(jobs[file].identity()), f'{file} was made with other settings'
+            made = read_records(ROOT / 'results' / file).settings
+            assert jobs[file].is_of(made), f'{file} was made with other settings'
     assert files

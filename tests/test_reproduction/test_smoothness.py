@@ -1,4 +1,5 @@
 """Notions of smoothness: ratios at equal iterations and at equal loss, against values by hand."""
+import json
 import math
 
 import numpy as np
@@ -99,4 +100,18 @@ def test_losses_that_do_not_overlap_compare_nothing():
     early = Course(np.array([1, 2]), np.array([3., 2.]), np.array([1., 1.]))
     late = Course(np.array([1, 2]), np.array([1., .5]), np.array([1., np.inf]))
     assert len(at_equal_loss(early, late)) == 0
-    assert at_equal_steps(early, late).tolist() == [0]
+    steps, ratios = at_equal_steps(early, late)
+    assert steps.tolist() == [1] and ratios.tolist() == [0]
+
+
+def test_an_infinite_range_of_the_untrained_network_is_no_measurement(results):
+    """The first finite one, of a trained network, does not take its place."""
+    for seed in (0, 1, 2):
+        for name, factor in ((GAP, 1.), (GCP, 2.)):
+            measured_landscape(results, name, seed, [2.3, 2., 1.], lambda loss, rise=factor: rise, lambda loss: 1.)
+            path = results / f'small/{name}/seed_{seed}_landscape_stem.jsonl'
+            lines = path.read_text().splitlines()
+            first = {**json.loads(lines[1]), 'losses': [float('inf')] * 2}
+            path.write_text('\n'.join([lines[0], json.dumps(first), *lines[2:]]) + '\n')
+    loss = next(ratio for ratio in ratios(Measured(plan(), results)) if ratio.quantity == 'range of the loss, Eq. 3')
+    assert math.isnan(loss.untrained) and loss.same_step.mean == pytest.approx(math.log(2))
