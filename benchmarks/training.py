@@ -17,11 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from benchmarks.measure import Tables, add_save_option, needs_device
 from mmgcp.apis.launch import build_runner
+from mmgcp.utils.arguments import Options
 
 CONFIGS = ['configs/gap/resnet50_gap_imagenet.py', 'configs/gcp/resnet50_gcp_m_imagenet.py']
 CLASSES = 1000
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'),
                         help='device of the record; MMEngine trains on a GPU if there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={}, help='config settings to override')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)

@@ -5,11 +5,11 @@ Example:
 """
 import argparse
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.prediction import Predictor, pictures_to_write
+from mmgcp.utils.arguments import Options
 from mmgcp.utils.reported import reported
 
 
@@ -22,7 +22,7 @@ def main() -> None:
                         help='picture to write, for one image, or folder for NAME_OF_IMAGE.png (default: %(default)s)')
     parser.add_argument('--threshold', type=float, default=0.3,
                         help='minimum score of the objects shown (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={}, help='config settings to override')
     args = parser.parse_args()
     MMLogger.get_current_instance().setLevel('WARNING')
     with reported(OSError):

@@ -11,7 +11,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmgcp.analysis.probes import plot_probes
@@ -20,6 +19,7 @@ from mmgcp.apis.launch import load_config
 from mmgcp.apis.probing.run import HEADER, compare_probes
 from mmgcp.apis.probing.training import PROBES
 from mmgcp.experiments.environment import environment
+from mmgcp.utils.arguments import Options
 from mmgcp.utils.reported import reported
 
 
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--half', action='store_true', help='keep the features in float16')
     parser.add_argument('--cache', type=Path, metavar='FOLDER', help='(default: work_dirs/NAME_OF_CONFIG/features)')
     parser.add_argument('--out', type=Path, metavar='FOLDER', help='(default: work_dirs/NAME_OF_CONFIG/probes)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='config settings to override')
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={}, help='config settings to override')
     return parser.parse_args()
 
 

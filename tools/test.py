@@ -31,7 +31,8 @@ def main() -> None:
         if args.show_dir:
             draw(cfg, args.show_dir)
         if args.out:
-            metrics = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+            metrics = cfg.get('test_evaluator') or []
+            metrics = metrics if isinstance(metrics, list) else [metrics]
             kind = DUMP[cfg.get('default_scope') or 'mmpretrain']
             cfg.test_evaluator = [*metrics, dict(type=kind, out_file_path=args.out)]
         build_runner(cfg, ['test'], whole_model=True).test()

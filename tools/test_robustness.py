@@ -12,15 +12,20 @@ import copy
 import os
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmgcp.apis.launch import load_configs
 from mmgcp.apis.robustness.benchmarks import Benchmark, all_benchmarks
-from mmgcp.apis.robustness.networks import check_network, default_reference, is_tested, read_result, test_network
+from mmgcp.apis.robustness.networks import (
+    check_network,
+    default_reference,
+    is_tested,
+    read_result,
+    recorded_recipe,
+    test_network,
+)
 from mmgcp.apis.robustness.report import check_reference, summarise, write_report
 from mmgcp.robustness.catalogue import BENCHMARKS
 from mmgcp.robustness.corruptions import SEVERITIES
-from mmgcp.utils.arguments import add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
@@ -56,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dirs', nargs='+', metavar='WORK_DIR',
                         help='folders for measurements, one per network (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--amp', action='store_true', help='test in mixed precision')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='settings that override all configs: test_dataloader.num_workers=8')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -87,6 +92,8 @@ def main() -> None:
                         subset=args.subset, resize_again=args.resize_again)
         benchmarks = (all_benchmarks(args.data_root, **settings) if args.benchmark == 'all' else
                       [Benchmark(args.benchmark, args.data_root, args.kinds, **settings)])
+        for benchmark in benchmarks:
+            benchmark.known_recipe = recorded_recipe(networks, benchmark)
         references = ['none' if args.benchmark == 'all' and benchmark.form.classes else
                       args.reference or default_reference(list(cfgs.values()), benchmark) for benchmark in benchmarks]
         for benchmark, reference in zip(benchmarks, references, strict=True):

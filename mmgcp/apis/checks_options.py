@@ -33,9 +33,9 @@ def check_options(cfg: Config, options: Mapping) -> None:
         # Short values may be equal by chance.
         is_long = isinstance(cfg[name], (list, tuple, Mapping)) and len(cfg[name]) > 0
         places = [place for place, key, found in _settings(cfg) if key == name or (is_long and found == cfg[name])]
-        if places:
-            raise SetupError(f'--cfg-options {option}={value} changes nothing, as the config has already put {name} '
-                             f'into other settings: set {", ".join(places)}')
+        raise SetupError(f'--cfg-options {option}={value} changes nothing, as {name} is a variable of the config, '
+                         'whose value it has already put elsewhere: set '
+                         f'{", ".join(places) or "the settings that have it"}')
 
 
 def check_optimizer(cfg: Config, model: nn.Module) -> list[str]:

@@ -4,12 +4,21 @@ import argparse
 from mmengine.config import DictAction
 
 
+class Options(DictAction):
+    """Settings ``KEY=VALUE`` of a config; a value with spaces that is no list stays whole, as the path of a folder."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> object:
+        text = val.strip('\'"')
+        return text if ' ' in text and text[0] not in '[(' else DictAction._parse_iterable(val)
+
+
 def common_parser(description: str) -> argparse.ArgumentParser:
     """Create the parser shared by training and testing, with the options of MMPretrain's and MMDetection's tools."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='settings that override the config: key=value, key="[a,b]", key.subkey=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

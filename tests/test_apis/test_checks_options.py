@@ -29,6 +29,31 @@ def test_names_that_were_put_elsewhere():
         load_config(str(MY_PROJECT), cfg_options={'train_pipeline.1.scale': 9})
 
 
+def test_variables_of_a_config_are_refused_whatever_their_names(tmp_path):
+    """As base_lr in MMDetection's configs of RTMDet, or a size used in several transforms."""
+    path = tmp_path / 'config.py'
+    path.write_text("size = 64\ntrain_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=size)]))\n")
+    with pytest.raises(SetupError, match='size=9 changes nothing, as size is a variable of the config, .*: set the '
+                                         'settings that have it'):
+        load_config(str(path), cfg_options=dict(size=9))
+
+
+@pytest.mark.parametrize('options', [{'train_dataloader.dataset.pipeline.9.scale': 64}, {'param_scheduler.end': 5}])
+def test_options_that_do_not_fit(options, tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("param_scheduler = [dict(type='PolyLR')]\ntrain_dataloader = dict(dataset=dict(pipeline=[]))\n")
+    with pytest.raises(SetupError, match=f'the options {next(iter(options))} do not fit the config'):
+        load_config(str(path), cfg_options=options)
+
+
+def test_files_that_are_no_configs(tmp_path):
+    (tmp_path / 'epoch_50.pth').write_bytes(b'x')
+    (tmp_path / 'latin.py').write_bytes("name = 'caf\xe9'".encode('latin-1'))
+    for name in ('epoch_50.pth', 'latin.py'):
+        with pytest.raises(SetupError, match=f'the config .*{name}, or one of its bases, cannot be read'):
+            load_config(str(tmp_path / name))
+
+
 def test_names_that_are_read():
     cfg = load_config(str(QUICKSTART), cfg_options={
         'find_unused_parameters': True, 'model.head.topk': (1, ), 'env_cfg.mp_cfg.opencv_num_threads': 1,

@@ -8,14 +8,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmgcp.analysis.table_1 import gradient_rows, plot_gradients
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import measure_gradients
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import saved_checkpoints
-from mmgcp.utils.arguments import add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments
 from mmgcp.utils.records import read_records
 from mmgcp.utils.reported import reported
 
@@ -31,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--damping', type=positive(float), default=1e-3,
                         help='K-FAC damping, added to the eigenvalues of the Fisher matrix (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of images and augmentations (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='settings that override the config: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'gradients.png')
     return parser.parse_args()

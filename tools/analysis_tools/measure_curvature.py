@@ -7,13 +7,11 @@ checkpoints.
 import argparse
 from collections.abc import Callable
 
-from mmengine.config import DictAction
-
 from mmgcp.analysis.curvature import curvature_rows, plot_curvature, read_curvature
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import measure_curvatures
 from mmgcp.apis.launch import load_configs
-from mmgcp.utils.arguments import add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments
 from mmgcp.utils.reported import reported
 
 
@@ -36,7 +34,7 @@ def parse_args() -> argparse.Namespace:
                         help='random vectors for the trace, whose error falls as 1/sqrt(N) (default: %(default)s)')
     parser.add_argument('--seed', type=at_least(0), default=0,
                         help='seed of images, dropout and random vectors (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='settings that override all configs: train_dataloader.batch_size=128')
     add_figure_arguments(parser, 'curvature.png')
     args = parser.parse_args()

@@ -8,8 +8,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmgcp.analysis.learning_rates import (
     Schedule,
     learning_rate_table,
@@ -20,7 +18,7 @@ from mmgcp.analysis.learning_rates import (
 from mmgcp.apis.launch import load_config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
-from mmgcp.utils.arguments import add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
@@ -37,7 +35,7 @@ def parse_args() -> argparse.Namespace:
                         help='trainings with these rates, in the same order, whose convergence is plotted beside them')
     parser.add_argument('--labels', nargs='+', help='names of the trainings (default: names of the folders)')
     parser.add_argument('--metric', default='accuracy/top1', help='validation metric of --runs (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='settings that override all configs: param_scheduler.power=5')
     parser.add_argument('--epoch-length', type=int, default=EPOCH_LENGTH, metavar='ITERATIONS',
                         help='iterations per epoch, for schedules by iteration (default: %(default)s)')

@@ -2,9 +2,8 @@
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmgcp.apis.launch import build_runner, load_config
+from mmgcp.utils.arguments import Options
 from mmgcp.utils.checkpoint import load_checkpoint, save_checkpoint
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.reported import reported
@@ -16,7 +15,7 @@ def main() -> None:
     parser.add_argument('file', help='released checkpoint')
     parser.add_argument('out', type=Path, help='checkpoint to write')
     parser.add_argument('--evaluate', action='store_true', help='evaluate it in this process')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={},
+    parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
                         help='with --evaluate: settings that override the config, such as data roots')
     args = parser.parse_args()
     with reported():

@@ -1,0 +1,16 @@
+import argparse
+
+import pytest
+
+from mmgcp.utils.arguments import Options
+
+
+@pytest.mark.parametrize('text, value', [
+    ('/data/my birds', '/data/my birds'), ('"/data/my birds"', '/data/my birds'),  # MMEngine's would read /data/mybirds
+    ('[1, 2.5]', [1, 2.5]), ('(1, None)', (1, None)), ('1,2', [1, 2]), ('[(a, b), c]', [('a', 'b'), 'c']), ('0.5', 0.5),
+    ('True', True), ('data', 'data'),
+])
+def test_options_keep_spaces(text, value):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=Options)
+    assert parser.parse_args(['--cfg-options', f'a.b={text}']).cfg_options == {'a.b': value}
