@@ -21,7 +21,7 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
     Labels number the sorted folders: a folder missing from one of the sets shifts the labels of all that follow.
     ``data_preprocessor.num_classes``, which Mixup and CutMix need, is set to that of the head.
     """
-    outputs, notes, folders = classes_of_head(cfg), [], {}
+    outputs, notes, folders, named = classes_of_head(cfg), [], {}, {}
     for preprocessor in (cfg.get('data_preprocessor'), cfg.get('model', {}).get('data_preprocessor')):
         if outputs and isinstance(preprocessor, dict) and 'num_classes' in preprocessor:
             preprocessor['num_classes'] = outputs
@@ -31,6 +31,7 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
             folders[folder] = subfolders(folder, hidden=True)
+            named[folder] = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes')
     for folder, classes in folders.items():
         origins = dict(itertools.islice(folders.items(), 1))  # the first folder
         if set(trained_on).intersection(classes):  # a checkpoint may have words where folders have numbers
@@ -41,6 +42,11 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
                 head = f' (model.head.num_classes={outputs})' if outputs else ''
                 raise SetupError(f'the {len(classes)} class folders in {folder} are not the {len(expected)} of '
                                  f'{origin}{head}: {difference}')
+        for origin, names in (('the checkpoint', trained_on), ('the classes of the data set', named[folder])):
+            if isinstance(names, Sequence) and set(names) == set(classes) and list(names) != list(classes):
+                first = next(index for index, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
+                raise SetupError(f'class {first} is {names[first]} for {origin} and {classes[first]} in {folder}, as '
+                                 'labels number the sorted folders: name the folders or classes in the same order')
     for folder, classes in folders.items():
         if outputs and outputs != len(classes):
             raise SetupError(f'model.head.num_classes={outputs}, but {folder} holds {len(classes)} class folders '

@@ -34,6 +34,8 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
         for part, keys in _KEYS.items():
             keys = keys + _EVALUATED if part == 'annotations' and split != 'train' else keys
             _check_keys(file, part, content.get(part, []), keys)
+            if 'id' in keys:
+                _check_ids(file, part, content.get(part, []))
         _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
         _check_heads(cfg.get('model', {}), classes)
         if split == 'train':
@@ -67,6 +69,13 @@ def _read(file: Path, parts: Sequence[str]) -> dict:
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise SetupError(f'{file} is not a COCO annotation file: it has no list of {part}')
     return content
+
+
+def _check_ids(file: Path, part: str, entries: Sequence[dict]) -> None:
+    repeated = [number for number, count in Counter(entry['id'] for entry in entries).items() if count > 1]
+    if repeated:
+        raise SetupError(f'{len(repeated)} ids of {part} in {file} occur more than once, {repeated[0]} for one: the '
+                         'last entry would replace the others, as after merging files: number them anew')
 
 
 def _check_keys(file: Path, part: str, entries: Sequence[dict], keys: Sequence[str]) -> None:

@@ -89,7 +89,7 @@ def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
 def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:
     known = [name for names in computed for name in names]
     missing = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in ('auto', *known)]
-    if missing and all(computed):
+    if missing and computed and all(computed):
         raise SetupError(f"default_hooks.checkpoint.save_best='{missing[0]}' is no metric of the validation, which "
                          f'computes {", ".join(known) or "none"}')
 

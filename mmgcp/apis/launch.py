@@ -55,13 +55,18 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
     except FileNotFoundError as error:
         reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
         raise SetupError(f'the config {path} {reason}') from error
-    except (AttributeError, ImportError, LookupError, NameError, RuntimeError, SyntaxError, TypeError) as error:
+    except (AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError, SyntaxError, TypeError,
+            UnicodeDecodeError) as error:
         raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
                          f'{error}') from error
     check_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
-    cfg.merge_from_dict(dict(cfg_options or {}))
+    try:
+        cfg.merge_from_dict(dict(cfg_options or {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise SetupError(f'the options {", ".join(cfg_options)} do not fit the config: {type(error).__name__}: '
+                         f'{error}') from error
     return cfg
 
 
@@ -137,6 +142,12 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         choose_port()
     if not torch.cuda.is_available():
         _use_cpu(cfg)
+    if 'train' not in splits:
+        cfg.resume = False  # as configs say that a resumed training has left in its work directory
+    for split in splits:
+        if not cfg.get(f'{split}_dataloader') and (split != 'val' or cfg.get('val_cfg')):
+            raise SetupError(f'the config has no {split}_dataloader: it cannot be used '
+                             f'{"to train" if split == "train" else "for validation" if split == "val" else "to test"}')
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
     settle_resume(cfg)
@@ -149,7 +160,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     for loader in filter(None, (cfg.get(f'{split}_dataloader') for split in splits)):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # there are none to persist
-    with reported(AssertionError, ValueError, TypeError, KeyError):
+    with reported(AssertionError, ValueError, TypeError, KeyError, FileNotFoundError):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
             loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own

@@ -50,6 +50,20 @@ def test_test_set_without_the_training_set(cfg, tmp_path):
         check_class_folders(cfg, ['test'], CLASSES)
 
 
+def test_classes_in_another_order_than_the_folders(cfg):
+    """Labels number the sorted folders: each cat would be called a bee, without an error."""
+    with pytest.raises(SetupError, match=r'class 1 is cat for the checkpoint and bee in .*/(train|val)'):
+        check_class_folders(cfg, ['test'], ['ant', 'cat', 'bee', 'dog'])
+    names = ['dog', 'ant', 'bee', 'cat']
+    for where in (dict(classes=names), dict(metainfo=dict(classes=tuple(names)))):
+        other = cfg.copy()
+        other.val_dataloader.dataset.update(where)
+        with pytest.raises(SetupError, match='class 0 is dog for the classes of the data set and ant in .*/val'):
+            check_class_folders(other, ['train', 'val'])
+    cfg.val_dataloader.dataset.classes = CLASSES
+    check_class_folders(cfg, ['train', 'val'], CLASSES)
+
+
 @pytest.mark.parametrize('outputs', [3, 40])
 def test_number_of_outputs(cfg, outputs):
     cfg.model.head.num_classes = outputs

@@ -172,6 +172,10 @@ def test_names_that_differ(check):
 
 
 def test_ids(check):
+    merged = content(NAMES)
+    merged['images'] = [*merged['images'], dict(merged['images'][0], file_name='of_another_file.jpg')]
+    with pytest.raises(SetupError, match=r'1 ids of images in .* occur more than once, \S+ for one: the last entry'):
+        check(merged)
     with pytest.raises(SetupError, match=r'the ids of 3 categories in .* are no integers: ant, bee, cat'):
         check(content(NAMES, ['1', '2', '3']))
     with pytest.raises(SetupError, match=r'1 categories in .* have several ids: cat'):
