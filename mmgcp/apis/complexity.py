@@ -51,7 +51,10 @@ def image_size(cfg: Config) -> tuple[int, int]:
         for transform in reversed(dataset.get('pipeline', ())):
             size = transform.get('crop_size') or transform.get('scale')
             if size and transform.type != 'ResizeEdge':  # which leaves the other edge open
-                return (size, size) if isinstance(size, int) else tuple(size)
+                if isinstance(size, int):
+                    return size, size
+                # MMCV's transforms have the width first, those of MMPretrain the height.
+                return tuple(reversed(size)) if transform.type in ('Resize', 'CenterCrop') else tuple(size)
     raise SetupError("the size of the images is unknown: no transform of the config's pipelines crops or resizes them")
 
 

@@ -213,7 +213,8 @@ def test_other_classifiers_train_and_evaluate(backbone, head):
 
 
 @pytest.mark.parametrize('transform, size', [
-    (dict(type='CenterCrop', crop_size=(96, 64)), (96, 64)),
+    (dict(type='CenterCrop', crop_size=(96, 64)), (64, 96)),  # MMCV's has the width first
+    (dict(type='RandomResizedCrop', crop_size=(96, 64)), (96, 64)),
     (dict(type='Resize', scale=32), (32, 32)),
 ])
 def test_image_size(transform, size):
