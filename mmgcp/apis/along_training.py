@@ -1,6 +1,7 @@
 """Measure the checkpoints of a training that have not been measured yet, and append the results to a file."""
 import hashlib
 import time
+import zlib
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -45,7 +46,7 @@ def measure_curvatures(cfgs: dict[str, Config], every: int, batches: int, seed: 
     check_same_settings(settings)
     missing, costs = [], []
     for name, cfg in cfgs.items():
-        known = open_records(Path(cfg.work_dir, FILE_NAME), settings[name])
+        known = open_records(Path(cfg.work_dir, FILE_NAME), dict(settings[name], network=_network(cfg)))
         costs += [record['products'] for record in known]
         todo = unmeasured(checkpoints[name], known)
         print(f'{name}: {len(checkpoints[name])} checkpoints, {len(todo)} to be measured', flush=True)
@@ -86,7 +87,8 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
         if not checkpoint.is_file():
             raise SetupError(f'the checkpoint {checkpoint} does not exist')
     batches = training_batches(cfg, number, seed)
-    known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed, images=_count_images(batches)))
+    known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed, images=_count_images(batches),
+                                    fingerprint=_fingerprint(batches), network=_network(cfg)))
     missing = unmeasured(checkpoints, known)
     print(f'{len(checkpoints)} checkpoints, {len(missing)} of them to be measured', flush=True)
     for count, (checkpoint, checksum) in enumerate(missing, 1):
@@ -130,6 +132,11 @@ def _print_result(name, curvature):
           f'{curvature.trace_error:.4g} ({curvature.products} products, {curvature.seconds:.0f} s)', flush=True)
     if curvature.fault:
         print(f'{name}: left incomplete, because {curvature.fault}', flush=True)
+
+
+def _network(cfg):
+    """CRC-32 of the settings of the network, as an option may change them."""
+    return zlib.crc32(repr((cfg.model.to_dict(), cfg.get('data_preprocessor'))).encode())
 
 
 def _count_images(batches):
