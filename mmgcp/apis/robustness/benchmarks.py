@@ -47,6 +47,7 @@ class Benchmark:
     partial: bool = False  # leave out the sets that are missing from data_root
     subset: str | None = None  # 'rand:N' or a file, see mmgcp.datasets.subset
     resize_again: bool = False  # resize and crop corrupted files like clean ones
+    known_recipe: str = ''  # of measurements on record
 
     def __post_init__(self) -> None:
         self.kinds = tuple(self.kinds) or self.form.kinds
@@ -95,20 +96,26 @@ class Benchmark:
         return not self.partial and set(Benchmark(self.name).sets) <= set(self.sets)
 
     @property
+    def recipe(self) -> str:
+        """The recipe of a folder that was made with one, as text; of a folder that is away, the one on record."""
+        if not self.data_root or not Path(self.data_root).is_dir():
+            return self.known_recipe
+        path = Path(self.data_root, RECIPE_FILE)
+        return f'made by a recipe of CRC-32 {zlib.crc32(path.read_bytes()):08x}' if path.is_file() else ''
+
+    @property
     def origin(self) -> str:
         """How the images were made, as text; empty for the published files, as which folders without a recipe count."""
         if not self.data_root:
             frames = f', {self.frames} frames' if self.frames else ''
             return '' if self.form.classes or self.name == 'coco-c' else f'made on the fly, seed {self.seed}{frames}'
-        recipe = Path(self.data_root, RECIPE_FILE)
-        made = f'made by a recipe of CRC-32 {zlib.crc32(recipe.read_bytes()):08x}' if recipe.is_file() else ''
-        return ', '.join(filter(None, (made, 'resized again' if self.resize_again else '')))
+        return ', '.join(filter(None, (self.recipe, 'resized again' if self.resize_again else '')))
 
     def identity(self) -> dict:
         """Return the settings that all sets of a table must share."""
         made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
-        if self.data_root and self.origin:
-            made['origin'] = self.origin
+        if self.recipe:
+            made['recipe'] = self.recipe
         if self.name == 'imagenet-p':
             made['difficulty'] = self.difficulty
             if not self.data_root:
@@ -118,6 +125,8 @@ class Benchmark:
                 made['imagecorruptions'] = version('imagecorruptions-imaug')
         if self.subset:
             made['subset'] = self.subset_title
+        if self.resize_again:
+            made['resize_again'] = True
         return dict(benchmark=self.name, **made)
 
     @property

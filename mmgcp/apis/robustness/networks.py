@@ -36,12 +36,14 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
         clean_images=images, model=cfg.model, preprocessor=cfg.get('data_preprocessor'),
         hooks=cfg.get('custom_hooks'),  # EMAHook tests other weights
         evaluator=cfg.get('test_evaluator') if benchmark.name == 'coco-c' else None)).to_dict()
-    identity, path = benchmark.identity(), measurements(cfg, checkpoint, benchmark)
-    # Without the images, what was measured still counts.
-    if benchmark.data_root and not Path(benchmark.data_root).is_dir() and path.is_file():
-        identity |= {key: value for key, value in read_records(path).settings.items() if key == 'origin'}
-    return dict(identity, checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
+    return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
                 **{name: zlib.crc32(repr(part).encode()) for name, part in parts.items()})
+
+
+def recorded_recipe(networks: Sequence[tuple[Config, str]], benchmark: Benchmark) -> str:
+    """Read the recipe of the images that networks were measured on, which may be away by now; empty for none."""
+    paths = [measurements(*network, benchmark) for network in networks]
+    return next((read_records(path).settings.get('recipe', '') for path in paths if path.is_file()), '')
 
 
 def is_tested(cfg: Config, checkpoint: str, benchmark: Benchmark) -> bool:
@@ -114,10 +116,9 @@ def test_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
 
 def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -> RobustnessResult:
     """Read the measurements of a network's sets under a name; other arguments as of :func:`test_network`."""
-    settings, records = read_records(measurements(cfg, checkpoint, benchmark))
-    origin = settings.get('origin', '') if benchmark.data_root else benchmark.origin
+    records = read_records(measurements(cfg, checkpoint, benchmark)).records
     return as_result(name, benchmark.name, [record for record in records if record['set'] in benchmark.sets],
-                     benchmark.difficulty)._replace(subset=benchmark.subset_title, origin=origin)
+                     benchmark.difficulty)._replace(subset=benchmark.subset_title, origin=benchmark.origin)
 
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
