@@ -20,7 +20,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmgcp.ops import CovariancePooling
+from mmgcp.ops import CovariancePooling, CrossCovariancePooling
 from mmgcp.utils.errors import SetupError
 
 from .probe import refused, training_loss
@@ -131,7 +131,8 @@ def find_place(model: nn.Module, at: str) -> Place:
                              'name a layer of the backbone instead of at=stem')
         return Activation(stem)
     if at == 'last_conv':
-        pooling = next((name for name, layer in layers.items() if isinstance(layer, CovariancePooling)), 'neck')
+        poolings = CovariancePooling, CrossCovariancePooling
+        pooling = next((name for name, layer in layers.items() if isinstance(layer, poolings)), 'neck')
         if layers.get(pooling) is None:
             raise SetupError(f'{type(model).__name__} has no neck that pools: name a layer instead of at=last_conv')
         return Activation(pooling, of_input=True)

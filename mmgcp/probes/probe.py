@@ -42,6 +42,7 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     kept = [(buffer, buffer.clone()) for buffer in model.buffers() if id(buffer) not in others]
     checkpointing = [module for module in model.modules() if getattr(module, 'with_cp', False) is True]
     for norm in norms:
+        norm.track_running_stats = False  # for SyncBatchNorm, which asserts that what it tracks is there
         norm._buffers.update(dict.fromkeys(norm._buffers))
     for module in checkpointing:
         module.with_cp = False
@@ -49,6 +50,7 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
         yield rewind
     finally:
         for norm, buffers in zip(norms, statistics, strict=True):
+            norm.track_running_stats = True
             norm._buffers.update(buffers)
         for module in checkpointing:
             module.with_cp = True

@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,14 +17,16 @@ SMALL = dict(
     backbone=dict(type='mmgcp.GCPResNet', depth=18, conv5_downsample='max_pool'),
     neck=dict(type='mmgcp.GlobalCovariancePooling', in_channels=512, reduced_channels=16),
     head=dict(type='mmpretrain.LinearClsHead', num_classes=5, in_channels=136))
+NO_STATE = SimpleNamespace(state={})  # of an optimizer before its first step
 
 
 def is_channels_last(tensor):
     return tensor.is_contiguous(memory_format=torch.channels_last)
 
 
-def apply_hook(model):
-    hook, runner = HOOKS.build(dict(type='mmgcp.ChannelsLastHook')), SimpleNamespace(model=model)
+def apply_hook(model, optimizer=NO_STATE):
+    hook = HOOKS.build(dict(type='mmgcp.ChannelsLastHook'))
+    runner = SimpleNamespace(model=model, optim_wrapper=SimpleNamespace(optimizer=optimizer))
     assert isinstance(hook, ChannelsLastHook)
     hook.before_run(runner)
     hook.before_train(runner)
@@ -62,7 +65,7 @@ def test_weights_and_activations_get_the_layout_without_converting_the_input(dev
 @pytest.mark.parametrize('stage', ['before_train', 'before_val', 'before_test'])
 def test_every_stage_converts(stage):
     model = nn.Conv2d(3, 4, 3)
-    getattr(ChannelsLastHook(), stage)(SimpleNamespace(model=model))
+    getattr(ChannelsLastHook(), stage)(SimpleNamespace(model=model, optim_wrapper=SimpleNamespace(optimizer=NO_STATE)))
     assert is_channels_last(model.weight) and not model.weight.is_contiguous()
 
 
@@ -116,3 +119,27 @@ def test_mask_rcnn_keeps_losses_and_gradients():
     # gradient.
     torch.testing.assert_close(new_loss, loss, rtol=1e-3, atol=0)
     assert (new_gradient - gradient).norm() < 0.02 * gradient.norm()
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_momentum_follows_the_weights_on_a_change_of_the_layout(fused):
+    """A fused optimizer goes through the memory of both side by side: entries of a k x k convolution would mix."""
+    if fused and 'fused' not in inspect.signature(torch.optim.SGD).parameters:
+        pytest.skip('this torch has no fused SGD')
+    settings = dict(lr=0.1, momentum=0.9, **dict(fused=True) if fused else {})
+
+    def train(switch):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2)).double()
+        optimizer = torch.optim.SGD(model.parameters(), **settings)
+        for step in range(4):
+            if step == 2 and switch:
+                apply_hook(model, optimizer)
+            optimizer.zero_grad()
+            model(torch.randn(8, 3, 4, 4, dtype=torch.float64)).square().mean().backward()
+            optimizer.step()
+        return model[0].weight.detach().contiguous(), is_channels_last(model[0].weight)
+
+    (plain, _), (switched, is_switched) = train(False), train(True)
+    assert is_switched
+    torch.testing.assert_close(switched, plain)

@@ -137,6 +137,14 @@ def test_tensorboard_shows_them(tmp_path):
         assert board.Scalars(name)[-1].value == pytest.approx(value, rel=1e-6, abs=1e-7)
 
 
+def test_a_compiled_network_is_refused():
+    """It would run without the hooks that record the inputs."""
+    hook = CovarianceDiagnosticsHook()
+    hook.before_train(SimpleNamespace(cfg={}))
+    with pytest.raises(SetupError, match='torch.compile does not see: leave compile out of the config'):
+        hook.before_train(SimpleNamespace(cfg=dict(compile=True)))
+
+
 def test_a_model_without_covariance_pooling_is_refused(tmp_path):
     with pytest.raises(SetupError, match=r'ImageClassifier has no covariance pooling .* take the hook out of '
                                          r"custom_hooks, or set model.neck to a 'mmgcp.GlobalCovariancePooling'"):

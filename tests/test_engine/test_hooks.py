@@ -9,7 +9,7 @@ from mmengine.hooks import SyncBuffersHook
 from torch.utils.data import DataLoader, Dataset
 
 from mmgcp.engine.hooks import EpochSeedHook, SanityCheckHook
-from mmgcp.models import GlobalCovariancePooling
+from mmgcp.models import FirstAndSecondOrderPooling, FusionClsHead, GlobalCovariancePooling
 from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 from ..processes import free_port, start_two
@@ -41,6 +41,27 @@ def test_a_loss_that_is_not_finite_names_iteration_and_checkpoint(value, tmp_pat
     # The folder may have been moved since.
     with pytest.raises(NonFiniteLossError, match=f'last good checkpoint is {tmp_path}/epoch_2.pth'):
         check(runner, 0, outputs={'loss_rpn': torch.tensor(value)})
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """The loss of the last iteration is that before its update."""
+    runner, hook = SimpleNamespace(iter=37, epoch=2, work_dir=str(tmp_path)), SanityCheckHook()
+    weights = dict(weight=torch.ones(3), count=torch.tensor(7), running_mean=torch.zeros(2))
+    hook.before_save_checkpoint(runner, dict(state_dict=weights))
+    for value in (float('nan'), float('inf')):
+        broken = dict(weights, weight=torch.tensor([1., value, 0.]))
+        with pytest.raises(NonFiniteLossError, match=r'weight is not finite after iteration 37 .*No checkpoint'):
+            hook.before_save_checkpoint(runner, dict(state_dict=broken))
+
+
+@pytest.mark.parametrize('fusion', ['sum', 'concat', 'loss'])
+def test_heads_that_read_the_class_token_too_fit_the_neck(fusion):
+    neck = FirstAndSecondOrderPooling(8, 4)
+    head = FusionClsHead(num_classes=3, in_channels=neck.out_channels, first_channels=8, fusion=fusion)
+    SanityCheckHook().before_run(SimpleNamespace(model=SimpleNamespace(neck=neck, head=head)))
+    with pytest.raises(SetupError, match='in_channels=9 does not match'):
+        SanityCheckHook().before_run(SimpleNamespace(model=SimpleNamespace(
+            neck=neck, head=FusionClsHead(num_classes=3, in_channels=9, first_channels=8, fusion=fusion))))
 
 
 class Draws(Dataset):

@@ -161,6 +161,11 @@ def test_one_pixel_has_no_covariance(shape):
     with pytest.raises(SetupError, match='one pixel alone.*images of up to 32 px.*conv5_downsample=.none.'):
         GlobalCovariancePooling(8, 4)(torch.rand(shape))
     assert GlobalCovariancePooling(8, 4, 'gaussian')(torch.rand(shape)).any()
+    neck = GlobalCovariancePooling(8, 4, 'covariance', center=False, norm_cfg=None)  # bilinear pooling
+    x = torch.rand(2, 8, 1, 1)
+    values = neck.reduction(x)[..., 0, 0]
+    torch.testing.assert_close(neck(x), torch.stack([values[:, i] * values[:, j]
+                                                     for i in range(4) for j in range(i, 4)], 1))
 
 
 def test_small_images_need_the_stride_of_16():

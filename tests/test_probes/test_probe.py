@@ -1,4 +1,5 @@
 import random
+from functools import partial
 
 import numpy as np
 import pytest
@@ -167,3 +168,19 @@ def test_transforms_accept_it(model, batch):
         model.backbone.counter.forward = lambda x: x  # what writes into its buffer cannot be batched
         model.head.dropout.eval()
         torch.testing.assert_close(torch.vmap(loss)(moved), torch.stack([loss(inputs) for inputs in moved]))
+
+
+@pytest.mark.parametrize('norm', [
+    nn.BatchNorm2d, nn.SyncBatchNorm, partial(nn.InstanceNorm2d, track_running_stats=True)])
+def test_all_normalisations_that_track_statistics_are_left_alone(norm):
+    layer, x = norm(3), torch.randn(4, 3, 5, 5)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    with undisturbed(nn.Sequential(nn.Conv2d(1, 1, 1), layer)):
+        out = layer(x)
+    dims = (2, 3) if isinstance(layer, nn.InstanceNorm2d) else (0, 2, 3)
+    mean, variance = x.mean(dims, keepdim=True), x.var(dims, correction=0, keepdim=True)
+    torch.testing.assert_close(out, (x - mean) / (variance + layer.eps).sqrt())
+    assert all(torch.equal(before[name], value) for name, value in layer.state_dict().items())
+    assert layer.track_running_stats
+    layer(x)
+    assert not torch.equal(before['running_mean'], layer.running_mean)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from mmgcp.registry import HOOKS
 from mmgcp.utils.mmcv_operators import are_compiled
 
+from .memory_layout import match_layout
+
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
@@ -28,11 +30,16 @@ class ChannelsLastHook(Hook):
             module.register_forward_pre_hook(_contiguous)
 
     def before_train(self, runner: Runner) -> None:
+        """Convert the weights, and what the optimizer has for each."""
+        self.before_val(runner)
+        match_layout(runner.optim_wrapper)
+
+    def before_val(self, runner: Runner) -> None:
         """Convert the weights."""
         # Not in before_run: weights are initialised after it, and would get the random numbers in another order.
         runner.model.to(memory_format=torch.channels_last)
 
-    before_val = before_test = before_train
+    before_test = before_val
 
 
 def _contiguous(module: nn.Module, args: tuple) -> tuple:

@@ -29,7 +29,7 @@ class CovarianceDiagnosticsHook(Hook):
 
     Raises:
         ValueError: If ``interval`` is not an integer of at least 1.
-        SetupError: In training, if the model has no ``CovariancePooling``.
+        SetupError: In training, if the model has no ``CovariancePooling`` or is compiled.
     """
 
     def __init__(self, interval: int = 100) -> None:
@@ -45,6 +45,12 @@ class CovarianceDiagnosticsHook(Hook):
             raise SetupError(f'{type(model).__name__} has no covariance pooling that CovarianceDiagnosticsHook could '
                              "examine: take the hook out of custom_hooks, or set model.neck to a "
                              "'mmgcp.GlobalCovariancePooling'")
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse compiled networks, which would run without the hooks that record the inputs."""
+        if runner.cfg.get('compile'):
+            raise SetupError('CovarianceDiagnosticsHook records inputs while the network runs, which torch.compile '
+                             'does not see: leave compile out of the config, or the hook out of custom_hooks')
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Start to record the layers' inputs if this iteration is to be measured."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -103,6 +103,9 @@ class LandscapeHook(Hook):
             except torch.cuda.OutOfMemoryError:
                 if self.steps_at_once == 1:
                     raise
+                if get_world_size() > 1:  # the other processes wait for this one's part of the sums
+                    raise SetupError(f'memory does not suffice for steps_at_once={self.steps_at_once}: set '
+                                     f'steps_at_once={self.steps_at_once // 2} of LandscapeHook') from None
             torch.cuda.empty_cache()
             self.steps_at_once = -(-self.steps_at_once // 2)
 

@@ -7,6 +7,8 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.engine.schedulers.curve import steps_of_epochs
 
+from .memory_layout import match_layout
+
 # What a scheduler has done so far, beside its settings. Base values are those of the optimizer.
 _PROGRESS = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose', 'best', 'num_bad_epochs',
              'cooldown_counter'}
@@ -34,6 +36,7 @@ class ResumedSettingsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Restore the settings of the config if they have changed, and log the changes."""
+        match_layout(runner.optim_wrapper)
         schedulers, by_iteration = runner.param_schedulers or [], isinstance(runner.train_loop, IterBasedTrainLoop)
         epochs, length = (1, runner.iter) if by_iteration else (runner.epoch, len(runner.train_dataloader))
         for scheduler, old, new in zip(schedulers, self.saved, self.schedulers, strict=False):

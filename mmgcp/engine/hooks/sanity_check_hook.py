@@ -14,10 +14,10 @@ from mmgcp.utils.errors import NonFiniteLossError, SetupError
 
 @HOOKS.register_module()
 class SanityCheckHook(Hook):
-    """Stop a run if its head does not fit its covariance pooling, or if its loss is no longer finite.
+    """Stop a run if its head does not fit its covariance pooling, or if its loss or weights are no longer finite.
 
-    The loss is checked after every iteration, before any hook saves a checkpoint, so that the last checkpoint is always
-    good. The check is free, because MMEngine reads the losses in every iteration anyway.
+    The loss is checked after every iteration, which is free, because MMEngine reads it anyway, and the weights, which
+    are newer, before they are saved. So the last checkpoint is always good.
     """
 
     priority = 'VERY_HIGH'
@@ -38,14 +38,22 @@ class SanityCheckHook(Hook):
             raise SetupError(f'model.head.in_channels={width} does not match the neck, whose covariance is '
                              f'a vector of {neck.out_channels}: set model.head.in_channels={neck.out_channels}')
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Stop before weights are saved that are NaN or infinite."""
+        for name, value in checkpoint.get('state_dict', {}).items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.isfinite().all():
+                self._stop(runner, f'{name} is not finite after iteration {runner.iter}', runner.epoch)
+
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Stop if a loss is NaN or infinite."""
         for name, value in (outputs or {}).items():
             value = float(value.detach()) if isinstance(value, torch.Tensor) else value
             if 'loss' in name and not math.isfinite(value):
-                kept = latest_checkpoint(runner.work_dir)
-                kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
-                raise NonFiniteLossError(f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}'
-                                         f'): training stops. {kept}. Look at the input data, or lower the learning '
-                                         'rate')
+                self._stop(runner, f'{name} is {value} at iteration {runner.iter + 1}', runner.epoch + 1)
+
+    def _stop(self, runner, what, epoch):
+        kept = latest_checkpoint(runner.work_dir)
+        kept = f'The last good checkpoint is {kept}' if kept else 'No checkpoint had been saved yet'
+        raise NonFiniteLossError(f'{what} (epoch {epoch}): training stops. {kept}. Look at the input data, or lower '
+                                 'the learning rate')

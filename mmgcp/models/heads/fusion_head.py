@@ -37,7 +37,7 @@ class FusionClsHead(LinearClsHead):
         if min(in_channels, first_channels) < 1:
             raise ValueError(f'in_channels={in_channels} and first_channels={first_channels} must be at least 1')
         super().__init__(num_classes, in_channels + first_channels if fusion == 'concat' else in_channels, **kwargs)
-        self.fusion = fusion
+        self.in_channels, self.fusion = in_channels, fusion  # of the second-order representation, as the neck has it
         if fusion != 'concat':
             self.fc_first = nn.Linear(first_channels, num_classes)
 

@@ -112,7 +112,8 @@ class GlobalCovariancePooling(BaseModule):
             channels_last = inputs.shape[2] == self.reduction.in_channels
             inputs = (inputs.transpose(1, 2) if channels_last else inputs)[..., None]
             mask = None if mask is None else mask[..., None]
-        if inputs.shape[2] == inputs.shape[3] == 1 and self.pooling.method != 'gaussian':  # which has the mean as well
+        has_mean = self.pooling.method == 'gaussian' or not getattr(self.pooling, 'options', {}).get('center', True)
+        if inputs.shape[2] == inputs.shape[3] == 1 and not has_mean:
             raise SetupError('the last feature map has one pixel alone, whose covariance is zero: ResNets end so for '
                              "images of up to 32 px, with model.backbone.conv5_downsample='none' for those of up to "
                              '16 px: set that, or resize the images in the pipelines')
