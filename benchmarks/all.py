@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -52,12 +53,23 @@ def command(name: str, args: argparse.Namespace, folder: Path) -> list[str] | No
             '--save', str(folder)]
 
 
-def page(folder: Path, device: torch.device) -> str:
-    """All tables in a folder, under the name of the machine."""
+def page(folder: Path, device: torch.device, older: Collection[tuple[Path, int]] = ()) -> str:
+    """The tables in a folder under the name of the machine, but those that were there before, perhaps of another one.
+
+    Args:
+        folder (Path): Folder of CSV files.
+        device (torch.device): What computed.
+        older (Collection[tuple[Path, int]]): Files that were there, by :func:`files`.
+    """
     made_on = environment(device=device)
-    tables = [f'## {path.stem}\n\n{table(path)}\n' for path in sorted(folder.glob('*.csv'))]
+    tables = [f'## {path.stem}\n\n{table(path)}\n' for path, _ in sorted(files(folder) - set(older))]
     return '\n'.join([f'# Benchmarks on {made_on["hardware"]}\n',
                       '\n'.join(f'- {key}: {value}' for key, value in made_on.items()) + '\n', *tables])
+
+
+def files(folder: Path) -> set[tuple[Path, int]]:
+    """CSV files in a folder, with the time of their last change in nanoseconds."""
+    return {(path, path.stat().st_mtime_ns) for path in folder.glob('*.csv')}
 
 
 def table(path: Path) -> str:
@@ -79,6 +91,7 @@ def main() -> None:
     failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.save or Path(temporary)
+        older = files(folder)
         for name in BENCHMARKS:
             line = command(name, args, folder)
             if line is None or args.only and name.split()[0] not in args.only:
@@ -92,7 +105,7 @@ def main() -> None:
                 sys.exit(f'\nStopped: interrupted in {name}. Tables so far: {args.save or "above"}.')
             print(f'({time.monotonic() - start:.0f} s)', flush=True)
             if args.save:
-                (folder / 'summary.md').write_text(page(folder, args.device))
+                (folder / 'summary.md').write_text(page(folder, args.device, older))
     if failed:
         sys.exit(f'\nStopped: these benchmarks failed, see above: {", ".join(failed)}.')
     if args.save:

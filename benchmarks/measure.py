@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmgcp.analysis.tables import markdown_table, save_table
 from mmgcp.experiments.environment import environment
+from mmgcp.ops import newton_schulz
 
 LONG = 100
 
@@ -136,8 +138,9 @@ def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
 
 
 def matrix_flops(function: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor) -> int:
-    """Floating-point operations of the matrix products, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of the matrix products, forward and backward, also of those that fused kernels do."""
+    products_alone = mock.patch.object(newton_schulz, 'fused_available', lambda _: False)
+    with products_alone, FlopCounterMode(display=False) as counter:
         torch.autograd.grad(function(x), x, weight)
     return counter.get_total_flops()
 

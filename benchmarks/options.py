@@ -55,7 +55,7 @@ class Step:
     def __init__(self, option: str, model: nn.Module, optim_wrapper: dict, args: argparse.Namespace) -> None:
         self.model = copy.deepcopy(model).to(args.device).train()
         if option == 'channels_last':
-            ChannelsLastHook().before_train(SimpleNamespace(model=self.model))
+            ChannelsLastHook().before_val(SimpleNamespace(model=self.model))
         self.optim_wrapper = build_optim_wrapper(self.model, optim_wrapper)
         self.average = ExponentialMovingAverage(self.model) if option == 'ema' else None
         if option == 'compile':
