@@ -88,6 +88,9 @@ def check_lists(cfg: Config, splits: Sequence[str]) -> None:
             raise SetupError(f'the annotation file {file} is empty: it must hold an image and its class a line')
         with file.open(encoding='utf-8', errors='replace') as lines:
             for number, line in enumerate(map(str.strip, lines), 1):
+                if line.startswith('\ufeff'):
+                    raise SetupError(f'{file} starts with a byte order mark, which would be part of the first name: '
+                                     'save it as plain UTF-8')
                 image, _, label = line.rpartition(' ')
                 if not image or not label.isdecimal():
                     raise SetupError(f'line {number} of {file} is {line[:80]!r}: it must be the path of an image, a '

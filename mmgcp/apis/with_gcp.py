@@ -2,6 +2,7 @@
 import copy
 import inspect
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,8 +201,9 @@ def _dry_run(cfg: Config, necks: list[dict], keep_class_token: bool) -> tuple[Se
         if _without_gradient(backbone):  # perhaps in evaluation alone, as the attention biases of LeViT
             for module in backbone.modules():
                 module.training = not isinstance(module, _BatchNorm)  # which one image may not suffice for
-            trained = backbone(image)
-            (trained[-1] if isinstance(trained, Sequence) else trained).sum().backward()
+            with suppress(Exception):  # what cannot be run counts as before
+                trained = backbone(image)
+                (trained[-1] if isinstance(trained, Sequence) else trained).sum().backward()
     return outputs, kept, _without_gradient(backbone)
 
 

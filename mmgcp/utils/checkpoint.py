@@ -171,13 +171,17 @@ def load_state_dict(filename: str) -> dict[str, Tensor]:
 
 
 def save_checkpoint(checkpoint: dict, path: Path) -> None:
-    """Write a checkpoint, creating its folder."""
+    """Write a checkpoint, creating its folder; a write that fails leaves no part of it."""
+    part = path.with_name(f'{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('wb') as file:
+        with part.open('wb') as file:
             torch.save(checkpoint, file)
-    except OSError as error:
-        raise SetupError(f'{path} cannot be written: {error.strerror}') from error
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch has the latter for a full disk
+        if part.is_file():
+            part.unlink()
+        raise SetupError(f'{path} cannot be written: {getattr(error, "strerror", None) or error}') from error
 
 
 def under_prefix(state_dict: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

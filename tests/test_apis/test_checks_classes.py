@@ -99,6 +99,11 @@ def test_lines_that_are_none(tmp_path, line):
         check_list(tmp_path, f'a.jpg 0\n{line}\n')
 
 
+def test_a_byte_order_mark_would_be_part_of_a_name(tmp_path):
+    with pytest.raises(SetupError, match='list.txt starts with a byte order mark'):
+        check_list(tmp_path, '\ufeffa.jpg 0\n')
+
+
 def test_labels_beyond_the_head(tmp_path):
     with pytest.raises(SetupError, match='line 1 of .* has class 3, but model.head.num_classes=3 has classes 0 to 2'):
         check_list(tmp_path, 'a.jpg 3\n')

@@ -55,7 +55,8 @@ class LandscapeHook(Hook):
         if not 0 < low <= high < float('inf') or (low == high) != (num_steps == 1):
             raise ValueError(f'step_range={tuple(step_range)} must be two positive numbers, the smaller first, and '
                              f'num_steps={num_steps} at least 2 for them')
-        check_counts(num_steps=num_steps, interval=interval, steps_at_once=steps_at_once or 1)
+        check_counts(num_steps=num_steps, interval=interval,
+                     **{} if steps_at_once is None else dict(steps_at_once=steps_at_once))
         if direction not in SIGNS:
             raise ValueError(f"direction={direction!r} must be one of {', '.join(map(repr, SIGNS))}")
         self.step_sizes = np.linspace(low, high, num_steps).tolist()
