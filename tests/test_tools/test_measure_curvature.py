@@ -81,7 +81,12 @@ def test_compares_networks_on_the_same_images(run, runs):
     assert out.endswith('\nFigure: out/figure.png out/figure.svg\n') and (runs / 'out/figure.svg').is_file()
 
     settings, last = records(runs, 'gcp')
-    assert settings == records(runs, 'gap')[0]
+    settings, other = settings['settings'], records(runs, 'gap')[0]['settings']
+    assert settings.pop('network') != other.pop('network')  # which decides the numbers, too
+    assert settings == other
+    with pytest.raises(SystemExit, match=r'other settings \(network\)'):
+        run('gap.py', '--every', '3', '--batches', '2', '--eigenvalues', '2', '--smallest', '--samples', '3',
+            '--tolerance', '0.01', '--seed', '5', '--cfg-options', 'model.backbone.norm_eval=True')
     cfg = Config.fromfile('gcp.py')
     model, _ = trained_model(cfg, 'work_dirs/gcp/epoch_3.pth')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'

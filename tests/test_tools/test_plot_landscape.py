@@ -19,8 +19,8 @@ def runs(tmp_path):
         folder = tmp_path / name / '20240101_000000' / 'landscape'
         folder.mkdir(parents=True)
         lines = [dict(settings=dict(SETTINGS, step_sizes=[scale, 2. * scale]))]
-        lines += [dict(iter=10 * i, loss=1., losses=[1., 1. + spread], distances=[0.5, 1.5], smoothness=[4., 2.],
-                       seconds=0.25) for i in range(3)]
+        lines += [dict(iter=10 * i, loss=1., gradient_norm=1., losses=[1., 1. + spread], distances=[0.5, 1.5],
+                       smoothness=[4., 2.], seconds=0.25) for i in range(3)]
         (folder / 'stem.json').write_text('\n'.join(map(json.dumps, lines)))
 
 

@@ -41,7 +41,8 @@ class SanityCheckHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Stop before weights are saved that are NaN or infinite."""
         for name, value in checkpoint.get('state_dict', {}).items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point() and not value.isfinite().all():
+            # Not what FSDP has of a weight in several processes.
+            if type(value) is torch.Tensor and value.is_floating_point() and not value.isfinite().all():
                 self._stop(runner, f'{name} is not finite after iteration {runner.iter}', runner.epoch)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
