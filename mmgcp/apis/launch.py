@@ -146,8 +146,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         cfg.resume = False  # as configs say that a resumed training has left in its work directory
     for split in splits:
         if not cfg.get(f'{split}_dataloader') and (split != 'val' or cfg.get('val_cfg')):
-            raise SetupError(f'the config has no {split}_dataloader: it cannot be used '
-                             f'{"to train" if split == "train" else "for validation" if split == "val" else "to test"}')
+            raise SetupError(f'the config has no {split}_dataloader, which this command reads')
     if cfg.launcher == 'pytorch' and machines() > 1:
         use_machines(cfg)
     settle_resume(cfg)

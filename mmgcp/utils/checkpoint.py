@@ -43,7 +43,8 @@ def settle_resume(cfg: Config) -> None:
 
 def _checkpoint_to_resume(folder):
     latest = latest_checkpoint(folder)
-    saved = sorted(path.name for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(folder).glob(pattern))
+    saved = sorted((path.name for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(folder).glob(pattern)),
+                   key=lambda name: (len(name), name))  # epoch_10 after epoch_9
     if saved and not latest:
         raise ValueError(f"{folder} holds {', '.join(saved)}, but not the file last_checkpoint, which says where to "
                          f'resume: give the checkpoint, as in --resume {folder}/{saved[-1]}, or another work directory')

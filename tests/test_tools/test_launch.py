@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 
 from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
+from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import choose_port
 
 from .conftest import CLASSIFIER, ROOT
@@ -164,3 +165,11 @@ def test_a_network_with_average_pooling_lends_its_backbone(workplace, monkeypatc
     runner.load_or_resume()
     loaded = runner.model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in average.state_dict().items() if 'backbone.' in name)
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_configs_without_the_data_that_a_command_reads(split, tmp_path):
+    cfg = Config(dict(model=dict(type='ImageClassifier'), work_dir=str(tmp_path), launcher='none', resume=True))
+    with pytest.raises(SetupError, match=f'the config has no {split}_dataloader, which this command reads'):
+        build_runner(cfg, [split], whole_model=True)
+    assert cfg.resume == (split == 'train')  # a test of a config from a resumed training resumes nothing

@@ -215,9 +215,14 @@ def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(sa
         checkpoint.settle_resume(cfg)
         return cfg.get('resume'), cfg.get('load_from')
 
-    with pytest.raises(SetupError, match=rf'{tmp_path} holds epoch_1.pth, but not the file last_checkpoint, .*'
-                                         rf'--resume {saved}, or another work directory'):
-        settled(resume='auto')  # as in a copied folder: a training from the start would replace it
+    later = [tmp_path / f'epoch_{epoch}.pth' for epoch in (9, 10)]
+    for path in later:
+        path.touch()
+    with pytest.raises(SetupError, match=rf'{tmp_path} holds epoch_1.pth, epoch_9.pth, epoch_10.pth, but not the file '
+                                         rf'last_checkpoint, .*--resume {later[-1]}, or another work directory'):
+        settled(resume='auto')  # as in a copied folder: a training from the start would replace them
+    for path in later:
+        path.unlink()
     hidden = saved.rename(tmp_path / 'weights.pth')
     assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
     assert settled(resume='auto') == settled(resume=True) == (False, None)
