@@ -149,6 +149,15 @@ def test_classes(tmp_path):
     assert default_reference([cfg], Benchmark('imagenet-c', str(tmp_path))) == 'none'
 
 
+def test_the_recipe_on_record_counts_while_the_images_are_away(tmp_path):
+    cfg = Config(dict(model=dict(head=dict(num_classes=1000))))
+    away = Benchmark('imagenet-c', str(tmp_path / 'away'), known_recipe='made by a recipe of CRC-32 00000001')
+    assert default_reference([cfg], away) == 'none' and away.identity()['recipe'] == away.origin == away.known_recipe
+    assert default_reference([cfg], Benchmark('imagenet-c', str(tmp_path / 'away'))) == 'alexnet'
+    (tmp_path / 'away').mkdir()  # what is there decides
+    assert default_reference([cfg], away) == 'alexnet' and 'recipe' not in away.identity()
+
+
 def test_measurements_depend_on_the_recipe_of_a_folder(tmp_path):
     benchmark = Benchmark('imagenet-c', str(tmp_path))
     published = benchmark.identity()

@@ -105,6 +105,24 @@ def test_a_failure_takes_along_what_needs_it_alone(here):
     assert 'something' in Path('work/broken/training.log').read_text()
 
 
+@pytest.mark.parametrize('visible, used', [('5,7', ['5', '7']), (None, ['0', '1'])])
+def test_jobs_take_the_gpus_that_are_visible_in_turn(visible, used, monkeypatch, under_way):
+    monkeypatch.setattr(driver.torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(driver.torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    given, process = [], driver.subprocess.Popen
+
+    def start(command, env, **settings):
+        given.append(env['CUDA_VISIBLE_DEVICES'])
+        return process(command, env=env, **settings)
+
+    monkeypatch.setattr(driver.subprocess, 'Popen', start)
+    run([Script('a'), Script('b')], Path('results'), at_once=2, say=str)
+    assert given == used
+
+
 def test_cores_are_shared(here):
     run([Script('a')], Path('results'), at_once=1000, say=str)
     assert Path('work/a/threads').read_text() == '1'
