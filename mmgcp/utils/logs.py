@@ -45,7 +45,7 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     """Read a work directory of MMEngine's Runner; the name of the run is that of the folder by default.
 
     Each start of a Runner logs into its own folder, ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``. A resumed training
-    replaces what was logged before from its first epoch (iteration) on.
+    replaces what was logged before from its first epoch (iteration) on, and validations from its first one on.
 
     Raises:
         ValueError: If there is no log, the latest training is not validated yet, or a line but the last is unreadable.
@@ -136,8 +136,10 @@ def _merge(starts, position):
     """Merge the starts of a Runner; ``position`` is the key of training lines that corresponds to 'step'."""
     merged_train, merged_val = [], []
     for train, val in starts:
-        if train or val:
-            start = train[0][position] if train else val[0]['step']
+        if train:
+            start = train[0][position]
             merged_train = [record for record in merged_train if record[position] < start] + train
-            merged_val = [record for record in merged_val if record['step'] < start] + val
+            merged_val = [record for record in merged_val if record['step'] < start]
+        if val:  # first, perhaps, that of the step it resumed from
+            merged_val = [record for record in merged_val if record['step'] < val[0]['step']] + val
     return merged_train, merged_val

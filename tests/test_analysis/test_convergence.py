@@ -81,6 +81,14 @@ class TestReadRun:
         write_log(tmp_path, [train_line(3, 50)], time='20240102_000000')
         np.testing.assert_array_equal(read_run(tmp_path).curve('accuracy/top1')[0], [1, 2])
 
+    def test_resumed_training_replaces_the_validation_of_the_step_it_resumed_from(self, tmp_path):
+        write_log(tmp_path, by_epoch([10, 20, 30]), time='20240101_000000')
+        write_log(tmp_path, [val_line(2, 21), *by_epoch([31], first=3)], time='20240102_000000')
+        write_log(tmp_path, [val_line(3, 32)], time='20240103_000000')  # nothing was left to train
+        run = read_run(tmp_path)
+        assert [(record['step'], record['accuracy/top1']) for record in run.val] == [(1, 10), (2, 21), (3, 32)]
+        assert [record['epoch'] for record in run.train] == [1, 1, 2, 2, 3, 3]
+
     def test_validation_by_itself_is_no_point(self, tmp_path):
         write_log(tmp_path, by_epoch([10, 20]), time='20240101_000000')
         write_log(tmp_path, [val_line(0, 99)], time='20240102_000000')

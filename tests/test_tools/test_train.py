@@ -50,8 +50,7 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
     losses, results = log_of(work_dir)
     expected_losses, expected_results = log_of(trained.folder / 'work_dirs/resnet18_gcp_m_shapes')
     assert losses == expected_losses
-    # The kill may have come between saving and validating.
-    assert {**expected_results, **results} == expected_results and {2, 3} <= set(results)
+    assert results == expected_results  # though the kill may have come between saving and validating
     whole, resumed = (load_state_dict(str(folder / 'epoch_3.pth'))
                       for folder in (trained.folder / 'work_dirs/resnet18_gcp_m_shapes', work_dir))
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())

@@ -7,9 +7,10 @@ from .epoch_seed_hook import EpochSeedHook
 from .landscape_hook import LandscapeHook
 from .matching_epoch_hook import MatchingEpochHook
 from .resumed_settings_hook import ResumedSettingsHook
+from .resumed_validation_hook import ResumedValidationHook
 from .sanity_check_hook import SanityCheckHook
 
 __all__ = [
     'ChannelsLastHook', 'CovarianceDiagnosticsHook', 'EpochSeedHook', 'LandscapeHook', 'MatchingEpochHook',
-    'NonFiniteLossError', 'ResumedSettingsHook', 'SanityCheckHook'
+    'NonFiniteLossError', 'ResumedSettingsHook', 'ResumedValidationHook', 'SanityCheckHook'
 ]
