@@ -36,7 +36,8 @@ BENCHMARKS = {
     'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
     'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
     'loading': ('', '', '--photos 8 --batch 4 --repeats 1 --workers 0'),
-    'training': ('', '--batch 256 --steps 20 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
+    'training': ('--batch 32 --steps 6 --photos 300',
+                 '--batch 256 --steps 20 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
                  '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
 }
 
