@@ -57,7 +57,16 @@ def test_finite_where_singular_values_vanish(x):
     assert out.isfinite().all() and x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('scale', [1e-18, 1e-3, 1e3, 1e18])
+@pytest.mark.parametrize('scale', [1e-30, 1., 1e30])
+def test_constant_channels_are_zero(scale):
+    # Their values are no binary fractions: the mean is subject to rounding.
+    x = (scale * torch.rand(2, 1, 12)).expand(-1, 49, -1).clone().requires_grad_()
+    out = cross_covariance_pool(x, 2)
+    gradient, = torch.autograd.grad(out, x, torch.randn_like(out))
+    assert not out.any() and not gradient.any()
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e-18, 1e-3, 1e3, 1e18, 1e30])
 def test_proportional_to_the_features(scale):
     x = mixed(2, 20, 12, dtype=torch.float32)
     torch.testing.assert_close(cross_covariance_pool(x * scale, 2) / scale, cross_covariance_pool(x, 2),
@@ -91,6 +100,7 @@ def test_leaves_autocast():
         gradient, = torch.autograd.grad(out.square().sum(), x)
     assert out.dtype == half.dtype == gradient.dtype == torch.float32
     assert torch.equal(out, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(cross_covariance_pool(x, 2).square().sum(), x)[0])
 
 
 def test_an_image_of_nan_spoils_no_other():

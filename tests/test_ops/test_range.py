@@ -57,6 +57,14 @@ def test_scale_does_not_matter(scale, side, shape, method, device):
         assert relative_error(grad.double() / scale**(degree - 1), expected_grad) < 1e-3
 
 
+def test_a_power_that_overflows_keeps_zeros(device):
+    x = features(2, 12, 3, 3, device=device, dtype=torch.float32)
+    x[:, 3] = 0
+    out = pool('power', alpha=1., side='gram')(x * 1e30)
+    assert not out[:, 3].any() and not out[:, :, 3].any()
+    assert out.diagonal(dim1=1, dim2=2).isinf().sum() == 2 * 11
+
+
 @pytest.mark.parametrize('scale', [1e-25, 1e-6, 1e25])
 def test_scale_of_the_logarithm(scale, device):
     x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
