@@ -185,3 +185,16 @@ def test_ids(check):
 def test_number_of_outputs(check):
     with pytest.raises(SetupError, match=r'roi_head.bbox_head.num_classes=12, but the data sets have 3 classes'):
         check(content(), outputs=12)
+
+
+@pytest.mark.parametrize('agnostic', [True, False])
+def test_number_of_masks(agnostic, tmp_path):
+    (tmp_path / 'ann.json').write_text(json.dumps(content()))
+    dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'ann.json'), metainfo=dict(classes=NAMES))
+    heads = dict(mask_head=dict(num_classes=12, class_agnostic=agnostic))
+    cfg = Config(dict(model=dict(roi_head=heads), train_dataloader=dict(dataset=dataset)))
+    if agnostic:
+        assert check_coco_files(cfg, ['train']) == []
+    else:
+        with pytest.raises(SetupError, match='roi_head.mask_head.num_classes=12, but the data sets have 3 classes'):
+            check_coco_files(cfg, ['train'])
