@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -46,6 +48,16 @@ def test_gradient_where_singular_values_coincide():
     q, _ = torch.linalg.qr(q)
     x = torch.cat([q, q], 1)[None].requires_grad_()  # M = I / 8
     assert torch.autograd.gradcheck(lambda x: cross_covariance_pool(x, 1), (x, ))
+
+
+@pytest.mark.parametrize('loss', [torch.sum, lambda out: out.sin().sum()])
+def test_second_derivatives_are_refused(loss):
+    x = mixed(2, 9, 12).requires_grad_()
+    gradient, = torch.autograd.grad(loss(cross_covariance_pool(x, 2)), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='cross_covariance_pool has no second derivatives'):
+        torch.autograd.grad(gradient.square().sum(), x)
+    function = functools.partial(cross_covariance_pool, heads=2, normalize=False)
+    assert torch.autograd.gradgradcheck(function, (mixed(1, 4, 4).requires_grad_(), ))
 
 
 @pytest.mark.parametrize('x', [torch.zeros(2, 6, 8), torch.ones(2, 6, 8), mixed(2, 2, 8).float()],
