@@ -216,6 +216,7 @@ def test_every_image_is_as_in_float64(method, case, device):
         if not x[image].isfinite().all():
             assert not out[image].isfinite().all()
             continue
+        assert expected[image].isfinite().all() and expected_grad[image].isfinite().all()
         if (expected[image].abs() < torch.finfo(out.dtype).max).all():
             assert out[image].isfinite().all()
             if expected[image].norm() > 1e-36:
