@@ -33,6 +33,10 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
                 _check_file(cfg, split, name, metric)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
+        interval = (cfg.get('train_cfg') or {}).get('val_interval', 1)
+        if isinstance(interval, int) and interval < 1 and cfg.get('val_cfg') is not None:
+            raise SetupError(f'train_cfg.val_interval={interval} must be at least 1: to train without validation, '
+                             'set --no-validate')
         computed = [_names(metric) for _, metric in _metrics(cfg, 'val')]
         for setting, wanted in _monitored(cfg, checkpoint):
             _check_monitored(setting, wanted, computed)

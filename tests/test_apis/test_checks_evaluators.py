@@ -69,6 +69,14 @@ def test_metrics_that_schedules_and_hooks_follow():
           custom_hooks=[dict(early, monitor='accuracy/top1')])
 
 
+def test_interval_of_the_validation():
+    for settings in (dict(val_interval=1), dict()):
+        check_evaluators(Config(dict(train_cfg=settings, val_cfg=dict())), ['train', 'val'])
+    check_evaluators(Config(dict(train_cfg=dict(val_interval=0), val_cfg=None)), ['train', 'val'])
+    with pytest.raises(SetupError, match='train_cfg.val_interval=0 must be at least 1: .* set --no-validate'):
+        check_evaluators(Config(dict(train_cfg=dict(val_interval=0), val_cfg=dict())), ['train', 'val'])
+
+
 def test_topk_of_the_head():
     head = dict(num_classes=4, cal_acc=True, topk=(1, 5))
     with pytest.raises(SetupError, match=r'model.head.topk=\(1, 5\) needs 5 classes'):

@@ -61,6 +61,8 @@ def in_workplace(workplace, monkeypatch):
     (dict(param_scheduler__power=0), r'power=0 must be positive'),
     (dict(param_scheduler__type='mmgcp.PolynomLR'), r'PolynomLR is not in the parameter scheduler registry'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
+    (dict(load_from='data'), r'checkpoint data is a folder: name a file in it'),
+    (dict(train_cfg__val_interval=0), r'train_cfg.val_interval=0 must be at least 1'),
 ])
 def test_settings(options, sentence, workplace):
     with pytest.raises(SystemExit, match=rf'^\nStopped: .*{sentence}.*\.$'):
