@@ -125,6 +125,26 @@ def test_outlines(split, box, check):
     assert len(check(content(boxes=[BOX, BOX, BOX, dict(box, area=0, category_id=1)]), masks=True)) == 1
 
 
+@pytest.mark.parametrize('outline, train, val', [
+    ([[1, 2]], False, False), ([[1, 2, 3, 4]], False, False), ([[1, 2], [0, 0, 9, 0, 9, 9]], True, False),
+    (dict(counts='abc', size=[50, 50]), True, True)])
+def test_outlines_of_fewer_than_three_points(outline, train, val, check):
+    written = content(boxes=[BOX, dict(BOX, segmentation=outline), BOX])
+    for split, whole in (('train', train), ('val', val)):
+        if whole:
+            assert check(written, split, masks=True) == []
+        else:
+            with pytest.raises(SetupError, match='1 of 3 boxes in .* have no outline'):
+                check(written, split, masks=True)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_boxes_of_no_image(split, check):
+    with pytest.raises(SetupError, match="image_id='1' is none of the ids of images, such as 1$"):
+        check(content(boxes=[dict(BOX, image_id='1')] * 3), split)
+    check(content(boxes=[BOX, BOX, BOX, dict(BOX, image_id=7, category_id=1)]), split)  # as of images that were removed
+
+
 def test_boxes_that_are_left_out(check, tmp_path):
     further = [dict(BOX, category_id=2, area=0), dict(BOX, category_id=2, area=0.), dict(BOX, bbox=[60, 1, 9, 9]),
                dict(BOX, bbox=[1, 1, 9, .5]), dict(BOX, bbox=[1, 1, 0, 9]),
