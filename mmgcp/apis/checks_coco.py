@@ -38,6 +38,10 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
                 _check_ids(file, part, content.get(part, []))
         _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
         _check_heads(cfg.get('model', {}), classes)
+        images = {image['id'] for image in content['images']}
+        if boxes and images.isdisjoint(box['image_id'] for box in boxes):
+            raise SetupError(f"no box in {file} belongs to an image there: image_id={boxes[0]['image_id']!r} is none "
+                             f'of the ids of images, such as {next(iter(images), None)!r}')
         if split == 'train':
             boxes, note = _trained_on(file, content, classes)
             least = (dataset.get('filter_cfg') or {}).get('min_size', 0)
@@ -46,10 +50,10 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
             if small:
                 notes.append(f"{small} of {len(content['images'])} images in {file} are not trained on: a side is "
                              f'below filter_cfg.min_size={least}')
-        bare = sum(not box.get('segmentation') for box in boxes)
+        bare = sum(not _has_outline(box, split) for box in boxes)
         if bare and any(step.get('with_mask') for step in dataset.get('pipeline', ())):
             raise SetupError(f'{bare} of {len(boxes)} boxes in {file} have no outline (segmentation), which masks '
-                             'need: leave them out, or use a network without masks')
+                             'need, of three points or more: leave them out, or use a network without masks')
     return notes
 
 
@@ -97,6 +101,15 @@ def _fits(key: str, value: object) -> bool:
     if key not in _NUMBERS:
         return isinstance(value, (int, float, str))
     return all(isinstance(number, (int, float)) for number in (value if key == 'bbox' else [value]))
+
+
+def _has_outline(box: dict, split: str) -> bool:
+    """Whether a box has an outline: run lengths, or polygons; MMDetection drops bad ones, evaluation fails on any."""
+    outline = box.get('segmentation')
+    if not isinstance(outline, list):
+        return bool(outline)
+    good = [isinstance(polygon, list) and len(polygon) >= 6 for polygon in outline]
+    return any(good) if split == 'train' else bool(good) and all(good)
 
 
 def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list[dict], list[str]]:

@@ -33,7 +33,13 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
                 _check_file(cfg, split, name, metric)
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
-        _check_save_best(checkpoint.get('save_best') or 'auto', [_names(metric) for _, metric in _metrics(cfg, 'val')])
+        interval = (cfg.get('train_cfg') or {}).get('val_interval', 1)
+        if isinstance(interval, int) and interval < 1 and cfg.get('val_cfg') is not None:
+            raise SetupError(f'train_cfg.val_interval={interval} must be at least 1: to train without validation, '
+                             'set --no-validate')
+        computed = [_names(metric) for _, metric in _metrics(cfg, 'val')]
+        for setting, wanted in _monitored(cfg, checkpoint):
+            _check_monitored(setting, wanted, computed)
     if 'train' in splits and kind(checkpoint) == 'CheckpointHook':
         check_names('default_hooks.checkpoint', checkpoint, _CHECKPOINT)
     return notes
@@ -86,12 +92,22 @@ def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
                          f'{name}.ann_file={files[0]}')
 
 
-def _check_save_best(wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:
+def _monitored(cfg: Config, checkpoint: dict) -> Iterator[tuple[str, str | Sequence[str]]]:
+    """Yield the settings that name results of the validation, with the names."""
+    yield 'default_hooks.checkpoint.save_best', checkpoint.get('save_best') or 'auto'
+    for setting in ('param_scheduler', 'custom_hooks'):
+        parts = cfg.get(setting) or []
+        for index, part in enumerate([parts] if isinstance(parts, dict) else parts):
+            if isinstance(part, dict) and kind(part).startswith(('ReduceOnPlateau', 'EarlyStopping')):
+                yield f'{setting}.{index}.monitor', part.get('monitor', 'loss')  # the schedule's default
+
+
+def _check_monitored(setting: str, wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:
     known = [name for names in computed for name in names]
     missing = [name for name in ([wanted] if isinstance(wanted, str) else wanted) if name not in ('auto', *known)]
     if missing and computed and all(computed):
-        raise SetupError(f"default_hooks.checkpoint.save_best='{missing[0]}' is no metric of the validation, which "
-                         f'computes {", ".join(known) or "none"}')
+        raise SetupError(f"{setting}='{missing[0]}' is no metric of the validation, which computes "
+                         f'{", ".join(known) or "none"}')
 
 
 def _names(metric: dict) -> list[str]:

@@ -16,6 +16,9 @@ from mmgcp.utils.errors import SetupError
 _READ = {'auto_scale_lr', 'compile', 'custom_imports', 'default_scope', 'efficient_conv_bn_eval',
          'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn', 'tta_model',
          'tta_pipeline', *inspect.signature(Runner).parameters} - {'cfg'}
+# What MMEngine reads of settings whose other keys it ignores.
+_READ_OF = {'auto_scale_lr': ('enable', 'base_batch_size'),
+            'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')}
 # What MMEngine's DefaultOptimWrapperConstructor reads.
 _PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
               'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate')
@@ -24,8 +27,9 @@ _PARAMWISE = ('custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult
 def check_options(cfg: Config, options: Mapping) -> None:
     """Reject settings, by dotted name, that nothing reads, or whose values the config has already put elsewhere."""
     for option, value in options.items():
-        name = option.partition('.')[0]
+        name, *inner = option.split('.')
         if name in _READ:
+            check_names(name, inner[:1], _READ_OF.get(name, inner))
             continue
         if name not in cfg:
             raise SetupError(f'--cfg-options {option}={value} changes nothing, as nothing reads {name}'

@@ -152,7 +152,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     settle_resume(cfg)
     whole_model = whole_model or bool(cfg.get('resume'))
     # DeepSpeed saves folders, and checks them itself.
-    reads_file = bool(cfg.get('load_from')) and not Path(cfg.load_from).is_dir()
+    reads_file = bool(cfg.get('load_from')) and not ('runner_type' in cfg and Path(cfg.load_from).is_dir())
     loaded = load_checkpoint(cfg.load_from) if reads_file else {}
     state_dict = tensors_of(loaded)
     notes = check_data(cfg, splits, classes_of(loaded) if whole_model else ()) + check_evaluators(cfg, splits)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from .compat import autocast_type, is_autocast_enabled, without_autocast
 from .covariance import as_features, unit_factor
@@ -38,7 +37,7 @@ def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, 
     Returns:
         Tensor: (B, h, d, d) with ``d = C / (2 h)``, in the dtype that :func:`mmgcp.ops.covariance_pool` returns. Scales
         linearly with the features with ``normalize``, else quadratically. Value and gradient are finite where singular
-        values are zero or coincide; with ``normalize`` there are no second derivatives.
+        values are zero or coincide; with ``normalize``, second derivatives raise a RuntimeError.
 
     Raises:
         ValueError: If the heads do not divide the channels, or the shape of ``x`` or the mask does not fit.
@@ -123,13 +122,19 @@ class _Root(torch.autograd.Function):
         u, s, vt = decompose(torch.linalg.svd, torch.where(finite, matrix, torch.zeros_like(matrix)))
         rounding = torch.finfo(s.dtype).eps * s.shape[-1] * s[..., :1]
         root = torch.where(s > rounding, s, torch.zeros_like(s)).sqrt()
-        ctx.save_for_backward(u, root, vt)
+        ctx.save_for_backward(matrix, u, root, vt)
         return torch.where(finite, (u * root[..., None, :]) @ vt, torch.full_like(matrix, torch.nan))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        u, root, vt = ctx.saved_tensors
+        return _Derivative.apply(*ctx.saved_tensors, grad)
+
+
+class _Derivative(torch.autograd.Function):
+    """The derivative; beside other paths, ``once_differentiable`` would not raise but leave out part of the second."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, u: Tensor, root: Tensor, vt: Tensor, grad: Tensor) -> Tensor:
         with without_autocast(grad):
             inner = u.mT @ grad @ vt.mT
             sums = zero_as_one(root[..., :, None] + root[..., None, :])
@@ -138,3 +143,7 @@ class _Root(torch.autograd.Function):
             scaled = even / sums + odd * sums / squares
             both_zero = (root[..., :, None] == 0) & (root[..., None, :] == 0)
             return u @ scaled.masked_fill(both_zero, 0) @ vt
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> None:
+        raise RuntimeError('cross_covariance_pool has no second derivatives: set normalize=False for those')

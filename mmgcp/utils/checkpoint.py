@@ -129,7 +129,8 @@ def load_checkpoint(filename: str) -> dict:
     except SetupError:
         raise
     except FileNotFoundError as error:
-        raise SetupError(f'the checkpoint {filename} does not exist') from error
+        fault = 'is a folder: name a file in it' if Path(filename).is_dir() else 'does not exist'
+        raise SetupError(f'the checkpoint {filename} {fault}') from error
     except (PermissionError, URLError) as error:
         raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
     except Exception as error:  # unpickling truncated or other files may raise anything

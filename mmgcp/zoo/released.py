@@ -89,7 +89,8 @@ def convert(checkpoint: dict, filename: str) -> tuple[dict, ReleasedNetwork]:
     assert_valid(tensors, filename)
     source = {key: checkpoint[key] for key in ('arch', 'epoch', 'best_acc1') if key in checkpoint}
     # Python numbers, so that the checkpoint loads with ``weights_only``.
-    source = {key: value.item() if hasattr(value, 'item') else value for key, value in source.items()}
+    source = {key: torch.as_tensor(value).squeeze().tolist() if hasattr(value, 'item') else value
+              for key, value in source.items()}
     meta = dict(mmgcp_version=__version__, config_name=network.config, cfg_options=network.cfg_options,
                 released=dict(file=Path(filename).name, **source))
     if network.num_classes == len(ImageNet.METAINFO['classes']):
@@ -101,12 +102,14 @@ def assert_valid(tensors: dict[str, Tensor], filename: str) -> None:
     """Check that tensors can be the weights and statistics of a trained network.
 
     Raises:
-        SetupError: If a tensor is not finite, a weight or statistic not floating-point, or a variance negative.
+        SetupError: If a tensor is not finite, a weight or statistic not dense and floating-point, or a variance
+            negative.
     """
     for name, value in tensors.items():
         is_weight = name.endswith(('weight', 'bias', 'running_mean', 'running_var'))
-        if is_weight and not value.is_floating_point():
-            raise SetupError(f'{name} in {filename} is of {value.dtype}: weights must be floating-point numbers; a '
+        if is_weight and not (value.is_floating_point() and value.layout == torch.strided):
+            found = value.dtype if value.layout == torch.strided else value.layout
+            raise SetupError(f'{name} in {filename} is of {found}: weights must be dense floating-point numbers; a '
                              'quantised network is to be converted before it is quantised')
     broken = [name for name, value in tensors.items() if not value.isfinite().all()]
     if broken:

@@ -31,6 +31,21 @@ def test_folders_that_fit(cfg):
     check_class_folders(cfg, ['test'], ['a domestic cat', 'a tame dog'])
 
 
+def test_number_of_classes_of_a_preprocessor_inside_the_model(cfg):
+    cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
+    check_class_folders(cfg, ['train', 'val'])
+    assert cfg.model.data_preprocessor.num_classes == 4
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_hidden_folders_would_be_class_0(cfg, tmp_path, split):
+    hidden = tmp_path / split / '.ipynb_checkpoints'
+    hidden.mkdir()
+    (hidden / '0.png').touch()
+    with pytest.raises(SetupError, match=f'/{split} holds the hidden folder .ipynb_checkpoints, .*: remove it'):
+        check_class_folders(cfg, ['train', 'val'])
+
+
 @pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
 def test_class_missing_from_validation(cfg, tmp_path, splits):
     remove(tmp_path / 'val/ant')

@@ -125,6 +125,26 @@ def test_outlines(split, box, check):
     assert len(check(content(boxes=[BOX, BOX, BOX, dict(box, area=0, category_id=1)]), masks=True)) == 1
 
 
+@pytest.mark.parametrize('outline, train, val', [
+    ([[1, 2]], False, False), ([[1, 2, 3, 4]], False, False), ([[1, 2], [0, 0, 9, 0, 9, 9]], True, False),
+    (dict(counts='abc', size=[50, 50]), True, True)])
+def test_outlines_of_fewer_than_three_points(outline, train, val, check):
+    written = content(boxes=[BOX, dict(BOX, segmentation=outline), BOX])
+    for split, whole in (('train', train), ('val', val)):
+        if whole:
+            assert check(written, split, masks=True) == []
+        else:
+            with pytest.raises(SetupError, match='1 of 3 boxes in .* have no outline'):
+                check(written, split, masks=True)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_boxes_of_no_image(split, check):
+    with pytest.raises(SetupError, match="image_id='1' is none of the ids of images, such as 1$"):
+        check(content(boxes=[dict(BOX, image_id='1')] * 3), split)
+    check(content(boxes=[BOX, BOX, BOX, dict(BOX, image_id=7, category_id=1)]), split)  # as of images that were removed
+
+
 def test_boxes_that_are_left_out(check, tmp_path):
     further = [dict(BOX, category_id=2, area=0), dict(BOX, category_id=2, area=0.), dict(BOX, bbox=[60, 1, 9, 9]),
                dict(BOX, bbox=[1, 1, 9, .5]), dict(BOX, bbox=[1, 1, 0, 9]),
@@ -185,3 +205,16 @@ def test_ids(check):
 def test_number_of_outputs(check):
     with pytest.raises(SetupError, match=r'roi_head.bbox_head.num_classes=12, but the data sets have 3 classes'):
         check(content(), outputs=12)
+
+
+@pytest.mark.parametrize('agnostic', [True, False])
+def test_number_of_masks(agnostic, tmp_path):
+    (tmp_path / 'ann.json').write_text(json.dumps(content()))
+    dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'ann.json'), metainfo=dict(classes=NAMES))
+    heads = dict(mask_head=dict(num_classes=12, class_agnostic=agnostic))
+    cfg = Config(dict(model=dict(roi_head=heads), train_dataloader=dict(dataset=dataset)))
+    if agnostic:
+        assert check_coco_files(cfg, ['train']) == []
+    else:
+        with pytest.raises(SetupError, match='roi_head.mask_head.num_classes=12, but the data sets have 3 classes'):
+            check_coco_files(cfg, ['train'])

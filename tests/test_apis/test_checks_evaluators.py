@@ -53,6 +53,30 @@ def test_save_best(metric, right, wrong):
     check_evaluators(config([metric, dict(type='VOCMetric')], wrong), ['val'])
 
 
+def test_metrics_that_schedules_and_hooks_follow():
+    """MMEngine's schedule fails on others after the first validation, its hook does nothing."""
+    def check(**settings):
+        check_evaluators(config(dict(type='Accuracy'), **settings), ['train', 'val'])
+
+    plateau, early = dict(type='ReduceOnPlateauLR'), dict(type='EarlyStoppingHook', monitor='accuracy/topl')
+    for schedule, name in ((plateau, 'loss'), (dict(plateau, monitor='accuracy'), 'accuracy')):
+        for schedules in (schedule, [schedule]):
+            with pytest.raises(SetupError, match=f"param_scheduler.0.monitor='{name}' is no metric of the validation"):
+                check(param_scheduler=schedules)
+    with pytest.raises(SetupError, match="custom_hooks.1.monitor='accuracy/topl' is no metric of the validation"):
+        check(custom_hooks=[dict(type='EMAHook'), early])
+    check(param_scheduler=[dict(type='LinearLR'), dict(plateau, monitor='accuracy/top1')],
+          custom_hooks=[dict(early, monitor='accuracy/top1')])
+
+
+def test_interval_of_the_validation():
+    for settings in (dict(val_interval=1), dict()):
+        check_evaluators(Config(dict(train_cfg=settings, val_cfg=dict())), ['train', 'val'])
+    check_evaluators(Config(dict(train_cfg=dict(val_interval=0), val_cfg=None)), ['train', 'val'])
+    with pytest.raises(SetupError, match='train_cfg.val_interval=0 must be at least 1: .* set --no-validate'):
+        check_evaluators(Config(dict(train_cfg=dict(val_interval=0), val_cfg=dict())), ['train', 'val'])
+
+
 def test_topk_of_the_head():
     head = dict(num_classes=4, cal_acc=True, topk=(1, 5))
     with pytest.raises(SetupError, match=r'model.head.topk=\(1, 5\) needs 5 classes'):

@@ -19,6 +19,14 @@ def test_names_that_nothing_reads(option, nearest):
         load_config(str(QUICKSTART), cfg_options={option: 9})
 
 
+@pytest.mark.parametrize('option, nearest', [('auto_scale_lr.enabel', 'enable'),
+                                             ('env_cfg.cudn_benchmark', 'cudnn_benchmark')])
+def test_inner_names_that_nothing_reads(option, nearest):
+    name, inner = option.split('.')
+    with pytest.raises(SetupError, match=f'{name} has no setting {inner}: the nearest name is {nearest}'):
+        load_config(str(QUICKSTART), cfg_options={option: True})
+
+
 def test_names_that_were_put_elsewhere():
     with pytest.raises(SetupError, match=r'data_root=/no changes nothing, .*set train_dataloader.dataset.data_root, '
                        'val_dataloader.dataset.data_root, test_dataloader.dataset.data_root$'):

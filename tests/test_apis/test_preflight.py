@@ -33,6 +33,15 @@ def test_class_folders(folders):
         check_folders(folders)
 
 
+def test_classes_of_the_checkpoint_and_image_lists(folders):
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(type='CustomDataset', data_root=f'{folders}/train'))))
+    assert check_data(cfg, ['test'], ('cat', 'dog')) == []
+    with pytest.raises(SetupError, match=r'not the 2 of the checkpoint: 1 missing \(emu\) and 1 unknown \(dog\)'):
+        check_data(cfg, ['test'], ('cat', 'emu'))
+    with pytest.raises(SetupError, match='the annotation file .*/no.txt does not exist'):
+        check_folders(folders, ann_file='no.txt')
+
+
 def test_images_of_other_kinds(folders):
     (folders / 'train/cat/.hidden.webp').touch()
     (folders / 'train/cat/1.webp').touch()

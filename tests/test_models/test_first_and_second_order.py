@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.ops import covariance_pool, cross_covariance_pool
+from mmgcp.utils.errors import SetupError
 
 
 def neck(**kwargs):
@@ -43,6 +44,13 @@ def test_padded_words_count_neither_in_the_mean_nor_in_the_covariance():
         torch.testing.assert_close(one[1:], other)
     torch.testing.assert_close(layer(x)[0], x.mean((2, 3)))
     torch.testing.assert_close(layer(x.flatten(2).mT)[0], x.mean((2, 3)))
+
+
+@pytest.mark.parametrize('settings, shape', [
+    (dict(), (2, 2, 6)), (dict(num_extra_tokens=2), (2, 3, 6)), (dict(first='mean'), (2, 6, 1, 1))])
+def test_one_word_has_no_covariance(settings, shape):
+    with pytest.raises(SetupError, match='one pixel alone'):
+        neck(**settings)(torch.rand(shape, dtype=torch.float64))
 
 
 def test_fusions():

@@ -71,6 +71,13 @@ def test_map_and_tokens_agree():
     torch.testing.assert_close(neck(x), neck(x.flatten(2).mT))
 
 
+def test_equal_tokens_have_no_second_moment():
+    x = torch.rand(2, 64, 1, 1).expand(-1, -1, 14, 14).clone().requires_grad_()
+    second = MomentPooling(64, channels=64)(x)[:, 64:]
+    gradient, = torch.autograd.grad(second, x, torch.randn_like(second))
+    assert not second.any() and not gradient.any()
+
+
 @pytest.mark.parametrize(('settings', 'sentence'), [
     (dict(channels=512, heads=3), 'heads=3 must be at least 2 and divide channels=512'),
     (dict(channels=512, heads=1), 'heads=1 must be at least 2'),

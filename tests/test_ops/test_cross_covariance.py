@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -48,6 +50,16 @@ def test_gradient_where_singular_values_coincide():
     assert torch.autograd.gradcheck(lambda x: cross_covariance_pool(x, 1), (x, ))
 
 
+@pytest.mark.parametrize('loss', [torch.sum, lambda out: out.sin().sum()])
+def test_second_derivatives_are_refused(loss):
+    x = mixed(2, 9, 12).requires_grad_()
+    gradient, = torch.autograd.grad(loss(cross_covariance_pool(x, 2)), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='cross_covariance_pool has no second derivatives'):
+        torch.autograd.grad(gradient.square().sum(), x)
+    function = functools.partial(cross_covariance_pool, heads=2, normalize=False)
+    assert torch.autograd.gradgradcheck(function, (mixed(1, 4, 4).requires_grad_(), ))
+
+
 @pytest.mark.parametrize('x', [torch.zeros(2, 6, 8), torch.ones(2, 6, 8), mixed(2, 2, 8).float()],
                          ids=['zeros', 'constant', 'rank 1'])
 def test_finite_where_singular_values_vanish(x):
@@ -57,7 +69,16 @@ def test_finite_where_singular_values_vanish(x):
     assert out.isfinite().all() and x.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('scale', [1e-18, 1e-3, 1e3, 1e18])
+@pytest.mark.parametrize('scale', [1e-30, 1., 1e30])
+def test_constant_channels_are_zero(scale):
+    # Their values are no binary fractions: the mean is subject to rounding.
+    x = (scale * torch.rand(2, 1, 12)).expand(-1, 49, -1).clone().requires_grad_()
+    out = cross_covariance_pool(x, 2)
+    gradient, = torch.autograd.grad(out, x, torch.randn_like(out))
+    assert not out.any() and not gradient.any()
+
+
+@pytest.mark.parametrize('scale', [1e-30, 1e-18, 1e-3, 1e3, 1e18, 1e30])
 def test_proportional_to_the_features(scale):
     x = mixed(2, 20, 12, dtype=torch.float32)
     torch.testing.assert_close(cross_covariance_pool(x * scale, 2) / scale, cross_covariance_pool(x, 2),
@@ -91,6 +112,7 @@ def test_leaves_autocast():
         gradient, = torch.autograd.grad(out.square().sum(), x)
     assert out.dtype == half.dtype == gradient.dtype == torch.float32
     assert torch.equal(out, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(cross_covariance_pool(x, 2).square().sum(), x)[0])
 
 
 def test_an_image_of_nan_spoils_no_other():

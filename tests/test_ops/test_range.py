@@ -57,6 +57,14 @@ def test_scale_does_not_matter(scale, side, shape, method, device):
         assert relative_error(grad.double() / scale**(degree - 1), expected_grad) < 1e-3
 
 
+def test_a_power_that_overflows_keeps_zeros(device):
+    x = features(2, 12, 3, 3, device=device, dtype=torch.float32)
+    x[:, 3] = 0
+    out = pool('power', alpha=1., side='gram')(x * 1e30)
+    assert not out[:, 3].any() and not out[:, :, 3].any()
+    assert out.diagonal(dim1=1, dim2=2).isinf().sum() == 2 * 11
+
+
 @pytest.mark.parametrize('scale', [1e-25, 1e-6, 1e25])
 def test_scale_of_the_logarithm(scale, device):
     x = features(2, 6, 4, 4, device=device, dtype=torch.float32)
@@ -208,6 +216,7 @@ def test_every_image_is_as_in_float64(method, case, device):
         if not x[image].isfinite().all():
             assert not out[image].isfinite().all()
             continue
+        assert expected[image].isfinite().all() and expected_grad[image].isfinite().all()
         if (expected[image].abs() < torch.finfo(out.dtype).max).all():
             assert out[image].isfinite().all()
             if expected[image].norm() > 1e-36:
@@ -218,5 +227,8 @@ def test_every_image_is_as_in_float64(method, case, device):
                 assert (out[image].double() - expected[image]).norm() < tolerance * norm + smallest * out[image].numel()
             else:
                 assert out[image].double().norm() < 1e-36
+        if (dtype in (torch.float32, torch.float64) and image != 1 and shape[0] > 1
+                and 1e-30 < expected_grad[image].norm() < 1e30):
+            assert relative_error(grad[image], expected_grad[image]) < 1e-3
         if (expected_grad[image].abs() < torch.finfo(dtype).max / 1e6).all() and method != 'covariance':
             assert grad[image].isfinite().all()

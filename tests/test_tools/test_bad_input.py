@@ -61,10 +61,18 @@ def in_workplace(workplace, monkeypatch):
     (dict(param_scheduler__power=0), r'power=0 must be positive'),
     (dict(param_scheduler__type='mmgcp.PolynomLR'), r'PolynomLR is not in the parameter scheduler registry'),
     (dict(load_from='nowhere.pth'), r'checkpoint nowhere.pth does not exist'),
+    (dict(load_from='data'), r'checkpoint data is a folder: name a file in it'),
+    (dict(train_cfg__val_interval=0), r'train_cfg.val_interval=0 must be at least 1'),
 ])
 def test_settings(options, sentence, workplace):
     with pytest.raises(SystemExit, match=rf'^\nStopped: .*{sentence}.*\.$'):
         train(workplace, **options)
+
+
+def test_work_directory_that_is_read_only(workplace, monkeypatch):
+    monkeypatch.setattr(launch.os, 'access', lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(SystemExit, match='the work directory .*/bad cannot be written to: set another with --work-dir'):
+        train(workplace)
 
 
 def test_empty_class_folder(workplace):
@@ -81,6 +89,13 @@ def test_files_that_are_no_images(content, workplace):
     (workplace.folder / 'broken/train/dotted_disc/00000.png').write_bytes(content)
     with pytest.raises(SystemExit, match='1 of 48 images of train_dataloader are empty, or no images: broken/train/d'):
         train(workplace, train_dataloader__dataset__data_root='broken')
+
+
+def test_images_of_the_validation_are_checked(workplace):
+    shutil.copytree('data/shapes/imagenet', 'unseen')
+    (workplace.folder / 'unseen/val/dotted_disc/00000.png').write_bytes(b'')
+    with pytest.raises(SystemExit, match='1 of 24 images of val_dataloader are empty, or no images: unseen/val/d'):
+        train(workplace, val_dataloader__dataset__data_root='unseen')
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -136,6 +151,17 @@ def test_bare_backbone_and_forgotten_prefix(workplace):
     torch.save({f'backbone.{name}': value for name, value in backbone.items()}, 'whole.pth')
     with pytest.raises(SystemExit, match="whole.pth does not fit GCPResNet: .* under the prefix 'backbone.': "):
         train(workplace, model__backbone__init_cfg=dict(type='Pretrained', checkpoint='whole.pth'))
+
+
+def test_classes_of_the_checkpoint_are_compared_where_its_head_is_used(workplace):
+    cfg = configure(workplace, load_from='renamed.pth')
+    classes = sorted(folder.name for folder in (workplace.folder / 'data/shapes/imagenet/val').iterdir())
+    torch.save(dict(meta=dict(dataset_meta=dict(classes=['wasp', *classes[1:]])),
+                    state_dict=MODELS.build(cfg.model).state_dict()), 'renamed.pth')
+    with pytest.raises(SystemExit, match=rf'of the checkpoint .*: 1 missing \(wasp\) and 1 unknown \({classes[0]}\)'):
+        with reported():
+            build_runner(cfg.copy(), ['test'], whole_model=True)
+    build_runner(cfg, ['train'], whole_model=False)  # a fine-tuning has classes of its own
 
 
 def test_config_that_does_not_exist(workplace):

@@ -8,10 +8,12 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 
 from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
+from mmgcp.engine.hooks import ResumedSettingsHook
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import choose_port
 
@@ -85,6 +87,20 @@ def test_each_job_of_slurm_has_a_port(environment, port, monkeypatch):
     assert os.environ['MASTER_PORT'] == port
 
 
+@pytest.mark.parametrize('launcher, port', [('slurm', '20005'), ('mpi', '20005'), ('pytorch', '29511')])
+def test_runs_under_slurm_meet_at_the_port_of_their_job(launcher, port, tmp_path, monkeypatch):
+    monkeypatch.setattr('os.environ', dict(os.environ, SLURM_JOB_ID='5', SLURM_STEP_ID='0'))
+    os.environ.pop('PORT', None)
+    os.environ.pop('MASTER_PORT', None)
+    if launcher == 'pytorch':  # torchrun has set it
+        os.environ['MASTER_PORT'] = port
+    monkeypatch.setattr(launch, '_use_cpu', lambda cfg: None)
+    cfg = Config(dict(model=dict(type='ImageClassifier'), work_dir=str(tmp_path), launcher=launcher))
+    with pytest.raises(SetupError, match='no test_dataloader'):
+        build_runner(cfg, ['test'], whole_model=True)
+    assert os.environ['MASTER_PORT'] == port
+
+
 def test_slurm_refuses_what_is_no_port(run):
     assert run('slurm_train.sh', 'gpu', 'job', 'config.py', PORT='70000') == (
         2, ["Stopped: PORT must be a number from 1 to 65535, got '70000'."])
@@ -125,6 +141,21 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(optim_wrapper, runner.auto_scale_lr)
     assert optim_wrapper.param_groups[0]['lr'] == pytest.approx(lr)
+
+
+def test_schedules_that_do_not_fit_and_changed_settings_of_resumed_trainings(workplace, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, message, *_, **__: warnings.append(message))
+    monkeypatch.chdir(workplace.folder)
+    cfg = load_config(CLASSIFIER, 'unfit', {'param_scheduler.final_epoch': 2, 'train_cfg.max_epochs': 9})
+    torch.save(MODELS.build(cfg.model).state_dict(), 'epoch_1.pth')
+    cfg.load_from = 'epoch_1.pth'
+    for resume in (False, True):
+        cfg.resume = resume
+        runner = build_runner(cfg.copy(), ['train'], whole_model=False)
+        assert any(isinstance(hook, ResumedSettingsHook) for hook in runner.hooks) == resume
+        assert 'The learning rate is 0 in 8 of 9 epochs (2 to 9)' in ''.join(warnings)
+        warnings.clear()
 
 
 @pytest.mark.parametrize('settings, expected', [

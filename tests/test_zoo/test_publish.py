@@ -126,6 +126,8 @@ def test_shared_storage_is_not_written(tmp_path):
     (dict(state_dict={'head.fc.weight': torch.rand(2, 2)}), "no backbone: of its 1 tensors none begins with 'ba"),
     (dict(optimizer={}), 'no backbone: of its 0 tensors'),
     (dict(state_dict={'backbone.a': torch.tensor([1., float('nan')])}), 'hold NaN or infinity, a for one'),
+    (dict(state_dict={'backbone.weight': torch.ones(2, dtype=torch.int8)}), 'weight in .* is of torch.int8'),
+    (dict(state_dict={'backbone.running_var': -torch.ones(2)}), '1 variances of BN in .* are negative'),
 ])
 def test_refusals(contents, sentence, tmp_path):
     path = tmp_path / 'bad.pth'

@@ -147,6 +147,8 @@ def test_meta_and_both_file_formats(resnet18, best, zipped, tmp_path):
     meta = converted['meta']
     assert meta['released'] == dict(file='best.pth.tar', arch='resnet18', epoch=50, best_acc1=78.5)
     assert type(meta['released']['best_acc1']) is float
+    both, _ = convert(dict(released_file(resnet18), best_acc1=torch.tensor([70.5, 89.5])), 'file')
+    assert both['meta']['released']['best_acc1'] == [70.5, 89.5]
     assert (meta['config_name'], meta['cfg_options']) == ('gap/resnet18_gap_imagenet.py', {})
     assert meta['dataset_meta']['classes'][:2] == ('tench, Tinca tinca', 'goldfish, Carassius auratus')
     torch.save(converted, tmp_path / 'converted.pth')
@@ -266,6 +268,7 @@ def test_nan_and_infinity(resnet18, value):
 @pytest.mark.parametrize('name, change, sentence', [
     ('layer1.0.conv1.weight', lambda value: value.to(torch.int8), r'layer1.0.conv1.weight in .* of torch.int8: '),
     ('layer1.0.conv1.weight', lambda value: value.to(torch.complex64), 'is of torch.complex64: weights must be'),
+    ('layer1.0.conv1.weight', torch.Tensor.to_sparse, 'is of torch.sparse_coo: weights must be dense'),
     ('bn1.running_var', lambda value: -value, r'1 variances of BN in odd.pth are negative, backbone.bn1.running_var'),
     (7, lambda _: torch.zeros(2, 2), 'has a tensor called 7, and names of tensors must be text'),
 ])

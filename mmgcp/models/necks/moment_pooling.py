@@ -65,6 +65,7 @@ class MomentPooling(TokenPooling):
                              'the images')
         first = tokens[:, 0] if self.extra_tokens else self.first_norm(words.mean(1))
         heads = self.norm(self.projection(words).unflatten(2, (self.heads, -1))).transpose(1, 2)  # (B, heads, N, d)
+        heads = heads - heads[:, :, :1].detach()  # equal tokens give exact zeros, which a rounded mean may not
         heads = heads - heads.mean(2, keepdim=True)
         cross = heads[:, :-1].transpose(2, 3) @ heads[:, 1:] / words.shape[1]
         moments = self.shrink(nn.functional.normalize(cross, dim=2))
