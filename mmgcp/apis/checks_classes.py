@@ -30,7 +30,7 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
         if split in splits:
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
-            folders[folder] = subfolders(folder, hidden=True)
+            folders[folder] = subfolders(folder, hidden=split in splits)
             named[folder] = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes')
     for folder, classes in folders.items():
         origins = dict(itertools.islice(folders.items(), 1))  # the first folder

@@ -46,6 +46,11 @@ def test_hidden_folders_would_be_class_0(cfg, tmp_path, split):
         check_class_folders(cfg, ['train', 'val'])
 
 
+def test_hidden_folders_of_a_set_that_is_not_read_do_not_count(cfg, tmp_path):
+    (tmp_path / 'train/.ipynb_checkpoints').mkdir()
+    check_class_folders(cfg, ['test'])
+
+
 @pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
 def test_class_missing_from_validation(cfg, tmp_path, splits):
     remove(tmp_path / 'val/ant')
