@@ -25,6 +25,19 @@ def test_tables(plan, results):
     assert made['made_on'].rows[0][-1] == '6.5'  # half an hour for each of 13 trainings
 
 
+def test_the_accuracy_to_match_is_that_of_the_last_epoch(plan, results):
+    """Not that of the best one, which GCP_M does not reach."""
+    for seed in (0, 1, 2):
+        write(results / f'small/resnet18_gap_lr-norm/seed_{seed}.jsonl', dict(
+            environment=ENVIRONMENT, seconds=1, command=''), [
+                {'step': epoch, 'accuracy/top1': value, 'accuracy/top5': 95.}
+                for epoch, value in enumerate([40., 90., 60., 70.], 1)])
+    made = make_tables(Measured(plan, results))
+    rows = {row[0]: row for row in made['accuracy'].rows}
+    assert rows['ResNet-18, GAP, LR_norm'][3] == '70.0 ± 0.0' and rows['ResNet-18, GCP_M, LR_adju'][-1] == '2, 2, 2'
+    assert [row[4] for row in made['claims_convergence'].rows if row[4]] == ['epoch 2, epoch 2, epoch 2 of 4']
+
+
 def test_curvature_is_that_of_the_last_checkpoint(results):
     plan = small_plan(measurements=[Measurement('curvature', 't.py', (), '*', ('resnet18_gap_lr-adju', ))])
     write(results / 'small/resnet18_gap_lr-adju/seed_1_curvature.jsonl',
