@@ -94,6 +94,18 @@ def test_effects_against_the_claims_are_listed_whatever_the_verdict(plan, result
     assert all(row[6].startswith('-') for row in table.rows)
 
 
+def test_effects_against_the_claims_need_not_be_significant_to_be_listed(results):
+    finals = {'gcp_m_lr-adju': (60, 75, 61), 'gap_lr-norm': (70, 70, 70), 'gap_lr-adju': (50, 60)}
+    for name, values in finals.items():
+        for seed, value in enumerate(values):
+            write(results / f'small/resnet18_{name}/seed_{seed}.jsonl', dict(environment={}, seconds=1, command=''),
+                  [{'step': 2, 'accuracy/top1': value, 'accuracy/top5': 95.}])
+    for seeds, verdict in (((0, 1, 2), 'cannot be told'), ((0, 1), 'too few seeds')):
+        table = make_tables(Measured(small_plan(seeds=seeds), results))['against']
+        assert 'GCP under LR_adju is more accurate than GAP under LR_norm, after half the epochs' in {
+            row[0] for row in table.rows if row[-1] == verdict}
+
+
 def test_runs_and_curves_hold_every_run(plan, results):
     made = make_tables(Measured(plan, results))
     header = made['runs'].header
