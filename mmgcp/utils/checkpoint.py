@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlparse
 
+import mmengine.runner.checkpoint
 import torch
 from mmengine.config import Config
 from mmengine.model import PretrainedInit
@@ -116,6 +117,10 @@ def load_from_address(filename: str, map_location=None) -> dict:
         # Several processes may download at once: each moves a complete file of its own into place.
         torch.hub.download_url_to_file(filename, str(path))
     return load_from_file(str(path), map_location)
+
+
+# MMEngine's schemes for names of published models, such as torchvision://resnet18, call it by this name.
+mmengine.runner.checkpoint.load_from_http = load_from_address
 
 
 def load_checkpoint(filename: str) -> dict:

@@ -5,8 +5,9 @@ import pytest
 from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset, PackInputs
 
+from mmgcp.apis.robustness import benchmarks, networks
 from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets, check_classes, class_folders, corrupted
-from mmgcp.apis.robustness.networks import default_reference, read_result
+from mmgcp.apis.robustness.networks import default_reference, read_result, settings_of
 from mmgcp.apis.robustness.report import check_reference
 from mmgcp.robustness.corruptions import CORRUPTIONS
 from mmgcp.robustness.perturbations import PERTURBATIONS
@@ -165,6 +166,45 @@ def test_measurements_depend_on_the_recipe_of_a_folder(tmp_path):
     first = benchmark.identity()
     (tmp_path / 'settings.json').write_text('{"seed": 1}')
     assert len({str(identity) for identity in (published, first, benchmark.identity())}) == 3
+
+
+def test_all_that_decides_a_measurement_is_kept_with_it(tmp_path, monkeypatch):
+    def kept(benchmark=None, fp16=False, weights=b'', **changed):
+        (tmp_path / 'a.pth').write_bytes(weights)
+        cfg = Config(dict(dict(
+            model=dict(type='ImageClassifier', backbone=dict(depth=18)), data_preprocessor=dict(mean=[0.]),
+            custom_hooks=[], test_dataloader=loader(), test_evaluator=dict(type='CocoMetric'),
+            test_cfg=dict(fp16=fp16)), **changed))
+        benchmark = Benchmark(**dict(dict(name='imagenet-c'), **(benchmark or {})))
+        return json.loads(json.dumps(settings_of(cfg, str(tmp_path / 'a.pth'), benchmark)))
+
+    def differing(before, after):
+        return {key for key in before.keys() | after if before.get(key) != after.get(key)}
+
+    for changed, name in (
+            (dict(model=dict(type='ImageClassifier', backbone=dict(depth=18, conv5_downsample='stride'))), 'model'),
+            (dict(data_preprocessor=dict(mean=[1.])), 'preprocessor'), (dict(fp16=True), 'fp16'),
+            (dict(custom_hooks=[dict(type='EMAHook')]), 'hooks'), (dict(weights=b'others'), 'checkpoint'),
+            (dict(test_dataloader=loader((LOAD, PACK))), 'clean_images'),
+            (dict(test_dataloader=dict(loader(), drop_last=True)), 'clean_images'),
+            (dict(benchmark=dict(seed=1)), 'seed'), (dict(benchmark=dict(subset='rand:5')), 'subset')):
+        assert differing(kept(), kept(**changed)) == {name}
+    assert kept(test_evaluator=dict(type='CocoMetric', metric='segm')) == kept()  # classifiers have CorruptionError
+    assert differing(*(kept(dict(name='coco-c'), test_evaluator=dict(type='CocoMetric', metric=metric))
+                       for metric in ('bbox', 'segm'))) == {'evaluator'}
+    sequences = dict(name='imagenet-p')
+    for key, value in (('frames', 5), ('difficulty', 2)):
+        assert differing(kept(sequences), kept(dict(sequences, **{key: value}))) == {key}
+    files = dict(data_root=str(tmp_path))
+    assert differing(kept(dict(name='imagenet-c', **files)), kept(dict(files, resize_again=True))) == {'resize_again'}
+    before = [kept(), kept(sequences)]
+    monkeypatch.setattr(benchmarks, 'version', lambda name: '0')
+    monkeypatch.setattr(benchmarks, 'DEFINITION', 0)
+    assert [differing(*pair) for pair in zip(before, [kept(), kept(sequences)], strict=True)] == [
+        {'imagecorruptions'}, {'definition'}]
+    before = kept()
+    monkeypatch.setattr(networks, 'library_versions', dict)
+    assert differing(before, kept()) == {'libraries'}
 
 
 def test_a_reference_of_other_images_is_refused(tmp_path):

@@ -155,6 +155,14 @@ def test_zoom_blur_averages_all_zooms_so_far(image):
     assert all(np.diff(distances) > 0)
 
 
+@pytest.mark.parametrize('frame', [10, 30])
+def test_zoom_blur_grows_by_0_004_a_frame(frame):
+    zooms = 1 + 0.004 * np.arange(frame + 1)
+    # An enlarged spot counts by its area.
+    expected = 32.5 + np.array([19.5, -0.5]) * (zooms**3).sum() / (zooms**2).sum()
+    np.testing.assert_allclose(centre_of(perturb_image(spot(52, 32), 'zoom_blur')[frame]), expected, atol=0.1)
+
+
 @pytest.mark.parametrize('frame', [0, 7, 22, 30])
 def test_motion_blur_is_that_of_the_library_and_turns_by_four_degrees(image, frame):
     expected = _motion_blur(image, radius=10, sigma=3, angle=4 * frame - 120)

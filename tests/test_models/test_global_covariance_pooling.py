@@ -107,6 +107,22 @@ def test_what_is_in_the_padding_makes_no_difference(padding, training, device):
     assert not padded.grad.masked_fill(mask[:, None], 0).any()
 
 
+@pytest.mark.parametrize('norm_cfg', [None, dict(type='BN'), dict(type='GN', num_groups=2)])
+def test_what_is_in_the_padding_changes_no_gradient(norm_cfg, device):
+    neck = build(norm_cfg=norm_cfg).double().to(device).train(norm_cfg != dict(type='BN'))  # whose training is above
+    x = torch.randn(3, 6, 4, 4, dtype=torch.float64, device=device)
+    mask = torch.rand(3, 4, 4, device=device) < 0.6
+    found = []
+    for padding in (0., 5., float('nan')):
+        neck.zero_grad()
+        out = neck(x.masked_fill(~mask[:, None], padding), mask)
+        out.square().sum().backward()
+        found.append((out, [weight.grad.clone() for weight in neck.parameters()]))
+    assert found[0][0].any()
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(found[2], found[0])
+
+
 def test_none_means_no_normalisation_and_no_activation(tmp_path, device):
     plain, published = build(norm_cfg=None, act_cfg=None).to(device), build().to(device)
     assert set(plain.state_dict()) == {'reduction.conv.weight', 'reduction.conv.bias'}

@@ -112,6 +112,14 @@ def test_landscape_is_compared_at_equal_iterations_after_the_first(results):
     assert gradient.outcome.effect.endswith(']') and gradient.verdict == OPEN
 
 
+def test_halves_of_the_training_are_told_apart(results):
+    landscapes(results, 'resnet18_gap_lr-adju', (1., 2., 2., 8., 8.))
+    landscapes(results, 'resnet18_gcp_m_lr-adju', (1., 1., 1., 16., 16.))
+    loss = next(finding for finding in findings(Measured(small_plan(), results))['landscape']
+                if 'GCP_M' in finding.compared)
+    assert 'untrained 1, first half 2, second half 0.5;' in loss.outcome.text
+
+
 def test_landscapes_of_other_steps_are_not_compared(results):
     landscapes(results, 'resnet18_gap_lr-adju', (1., 2., 3.))
     landscapes(results, 'resnet18_gcp_m_lr-adju', (1., 2., 3.), steps=(0.025, 18.75))

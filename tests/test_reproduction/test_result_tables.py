@@ -25,6 +25,19 @@ def test_tables(plan, results):
     assert made['made_on'].rows[0][-1] == '6.5'  # half an hour for each of 13 trainings
 
 
+def test_the_accuracy_to_match_is_that_of_the_last_epoch(plan, results):
+    """Not that of the best one, which GCP_M does not reach."""
+    for seed in (0, 1, 2):
+        write(results / f'small/resnet18_gap_lr-norm/seed_{seed}.jsonl', dict(
+            environment=ENVIRONMENT, seconds=1, command=''), [
+                {'step': epoch, 'accuracy/top1': value, 'accuracy/top5': 95.}
+                for epoch, value in enumerate([40., 90., 60., 70.], 1)])
+    made = make_tables(Measured(plan, results))
+    rows = {row[0]: row for row in made['accuracy'].rows}
+    assert rows['ResNet-18, GAP, LR_norm'][3] == '70.0 ± 0.0' and rows['ResNet-18, GCP_M, LR_adju'][-1] == '2, 2, 2'
+    assert [row[4] for row in made['claims_convergence'].rows if row[4]] == ['epoch 2, epoch 2, epoch 2 of 4']
+
+
 def test_curvature_is_that_of_the_last_checkpoint(results):
     plan = small_plan(measurements=[Measurement('curvature', 't.py', (), '*', ('resnet18_gap_lr-adju', ))])
     write(results / 'small/resnet18_gap_lr-adju/seed_1_curvature.jsonl',
@@ -79,6 +92,18 @@ def test_effects_against_the_claims_are_listed_whatever_the_verdict(plan, result
     assert 'does not hold' in verdicts and 'no outcomes by photo' not in verdicts
     assert verdicts == sorted(verdicts, key='does not hold'.__ne__)
     assert all(row[6].startswith('-') for row in table.rows)
+
+
+def test_effects_against_the_claims_need_not_be_significant_to_be_listed(results):
+    finals = {'gcp_m_lr-adju': (60, 75, 61), 'gap_lr-norm': (70, 70, 70), 'gap_lr-adju': (50, 60)}
+    for name, values in finals.items():
+        for seed, value in enumerate(values):
+            write(results / f'small/resnet18_{name}/seed_{seed}.jsonl', dict(environment={}, seconds=1, command=''),
+                  [{'step': 2, 'accuracy/top1': value, 'accuracy/top5': 95.}])
+    for seeds, verdict in (((0, 1, 2), 'cannot be told'), ((0, 1), 'too few seeds')):
+        table = make_tables(Measured(small_plan(seeds=seeds), results))['against']
+        assert 'GCP under LR_adju is more accurate than GAP under LR_norm, after half the epochs' in {
+            row[0] for row in table.rows if row[-1] == verdict}
 
 
 def test_runs_and_curves_hold_every_run(plan, results):

@@ -185,6 +185,15 @@ def test_persistent_workers_where_there_are_none(workplace):
                  ['train'], whole_model=False)
 
 
+@pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
+def test_a_config_need_not_mention_resuming(splits, workplace):
+    cfg = configure(workplace)
+    cfg.pop('resume', None)
+    cfg.pop('load_from', None)
+    runner = build_runner(cfg, splits, whole_model=False)
+    assert not runner._resume and runner._load_from is None
+
+
 def test_misspelt_config_names_the_nearest(workplace):
     nearest = r'; the nearest name is gcp/resnet50_gcp_m_imagenet.py\.$'
     with pytest.raises(SystemExit, match=f'the config .*/gcp/resnet50_gpc_m_imagenet.py does not exist{nearest}'):

@@ -10,9 +10,12 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from mmengine.config import Config
 
 from mmgcp import __main__ as command_line
 from mmgcp.apis.launch import load_config
+from mmgcp.apis.robustness.benchmarks import ALL, Benchmark
+from mmgcp.apis.robustness.networks import measurements
 
 from .conftest import ROOT
 
@@ -127,6 +130,24 @@ def test_it_is_run_here_or_needs_what_a_test_lacks(words, workplace, tmp_path, m
         (workplace.folder / 'my_gcp.py').unlink(missing_ok=True)  # several pages write it
         arguments = [str(ROOT / word) if (ROOT / word).is_file() else word for word in arguments]
         workplace.run(tool.removeprefix('tools/'), *arguments)
+
+
+@pytest.mark.parametrize('page', sorted({page for page, words in commands() if '--benchmark' in words}))
+def test_measurements_of_a_page_do_not_get_into_each_others_files(page, monkeypatch):
+    tool, kept = importlib.import_module('tools.test_robustness'), {}
+    for _, words in [pair for pair in commands() if pair[0] == page]:
+        script, arguments = tool_of(words)
+        if script != 'tools/test_robustness.py':
+            continue
+        args = parsed(tool, arguments, monkeypatch)
+        roots = {name: f'{args.data_root}/{name}' for name in ALL} if args.benchmark == 'all' else {
+            args.benchmark: args.data_root}
+        for network in args.networks[::2]:
+            for name, root in roots.items():
+                benchmark = Benchmark(name, root, difficulty=args.difficulty, frames=args.frames, seed=args.seed,
+                                      resize_again=args.resize_again, subset=args.subset)
+                path = measurements(Config(dict(work_dir=network)), 'epoch_1.pth', benchmark)
+                assert kept.setdefault(path, benchmark.identity()) == benchmark.identity(), ' '.join(words)
 
 
 @pytest.mark.parametrize('page, code', [(page, found[1]) for page, block in blocks()

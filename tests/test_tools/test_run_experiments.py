@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import ROOT
+
 PLAN = '''
 from mmgcp.experiments import Measurement, Plan, Training
 
@@ -63,6 +65,18 @@ def test_plan_is_carried_out(workplace, plan):
     assert [record['iter'] for record in read(results / GCP / 'seed_0_landscape_weights.jsonl')[1]] == [0, 6]
     assert [record['set'] for record in read(results / GCP / 'seed_0_robustness_c.jsonl')[1]] == ['clean', 'fog/1']
     assert re.search(r'\| resnet18_gcp_m_lr-adju +\| +1 \| +\d+\.\d{3} \|', printed)
+
+
+def test_a_plan_writes_no_page_and_into_its_own_folders_alone(workplace, plan):
+    def pages():
+        return {path: path.read_bytes() for pattern in ('*.md', 'docs/**/*.*', 'results/**/*.csv')
+                for path in ROOT.glob(pattern) if path.is_file()}
+
+    before, files = pages(), set(workplace.folder.rglob('*'))
+    workplace.run('run_experiments.py', plan[0])
+    assert pages() == before and set(workplace.folder.rglob('*')) == files
+    assert not (workplace.folder / 'docs').exists()
+    assert {path.suffix for path in (workplace.folder / 'results/shapes').rglob('*.*')} == {'.jsonl'}
 
 
 def test_what_is_done_is_not_done_again(workplace, plan):

@@ -3,6 +3,7 @@ import http.server
 import os
 import threading
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import PretrainedInit
 from mmengine.optim import CosineAnnealingLR, OneCycleLR
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
-from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.runner.checkpoint import CheckpointLoader, get_external_models, get_torchvision_models
 from torch import nn
 
 import mmgcp.utils.checkpoint as checkpoint
@@ -105,6 +106,20 @@ def test_downloaded_files_are_data(tmp_path, monkeypatch):
         with pytest.raises(SetupError, match='nowhere.pth cannot be read: HTTP Error 404'):
             checkpoint.load_checkpoint(f'{address}/nowhere.pth')
         server.shutdown()
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('name', ['torchvision://resnet18', 'open-mmlab://vgg16_caffe'])
+def test_files_of_published_models_are_data(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    scheme, _, model = name.partition('://')
+    models = get_torchvision_models() if scheme == 'torchvision' else get_external_models()
+    path = tmp_path / 'hub/checkpoints' / Path(models[model]).name
+    path.parent.mkdir(parents=True)
+    torch.save(dict(extra=Crafted(tmp_path / 'made')), path)
+    for load in (checkpoint.load_checkpoint, lambda name: PretrainedInit(name)(nn.Linear(2, 3))):
+        with pytest.raises(SetupError, match=f'{path.name} is more than data'):
+            load(name)
     assert not (tmp_path / 'made').exists()
 
 
