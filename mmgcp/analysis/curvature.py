@@ -70,7 +70,8 @@ def check_same_settings(settings: Mapping[str, dict]) -> None:
     """Raise a ValueError unless networks, by name, are measured on the same images in the same way."""
     (first, known), *others = settings.items()
     for name, other in others:
-        differing = sorted(key for key in {*known, *other} - {'network'} if known.get(key) != other.get(key))
+        keys = {*known, *other} - {'network', 'libraries'}
+        differing = sorted(key for key in keys if known.get(key) != other.get(key))
         if differing:
             differences = ', '.join(f'{key} {known.get(key)} and {other.get(key)}' for key in differing)
             raise ValueError(f"'{first}' and '{name}' cannot be compared, for they differ in what is measured "

@@ -14,6 +14,7 @@ from mmgcp.probes.gradients import compare_gradients, weight_gradients
 from mmgcp.probes.hessian import measure_curvature
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
+from mmgcp.utils.versions import library_versions
 
 from .trained import saved_checkpoints, trained_model, training_batches, unmeasured
 
@@ -46,7 +47,7 @@ def measure_curvatures(cfgs: dict[str, Config], every: int, batches: int, seed: 
     check_same_settings(settings)
     missing, costs = [], []
     for name, cfg in cfgs.items():
-        known = open_records(Path(cfg.work_dir, FILE_NAME), dict(settings[name], network=_network(cfg)))
+        known = open_records(Path(cfg.work_dir, FILE_NAME), dict(settings[name], **_made_with(cfg)))
         costs += [record['products'] for record in known]
         todo = unmeasured(checkpoints[name], known)
         print(f'{name}: {len(checkpoints[name])} checkpoints, {len(todo)} to be measured', flush=True)
@@ -88,7 +89,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
             raise SetupError(f'the checkpoint {checkpoint} does not exist')
     batches = training_batches(cfg, number, seed)
     known = open_records(path, dict(origin, batches=number, damping=damping, seed=seed, images=_count_images(batches),
-                                    fingerprint=_fingerprint(batches), network=_network(cfg)))
+                                    fingerprint=_fingerprint(batches), **_made_with(cfg)))
     missing = unmeasured(checkpoints, known)
     print(f'{len(checkpoints)} checkpoints, {len(missing)} of them to be measured', flush=True)
     for count, (checkpoint, checksum) in enumerate(missing, 1):
@@ -134,9 +135,10 @@ def _print_result(name, curvature):
         print(f'{name}: left incomplete, because {curvature.fault}', flush=True)
 
 
-def _network(cfg):
-    """CRC-32 of the settings of the network, as an option may change them."""
-    return zlib.crc32(repr((cfg.model.to_dict(), cfg.get('data_preprocessor'))).encode())
+def _made_with(cfg):
+    """CRC-32 of the settings of the network, as an option may change them, and the versions of the libraries."""
+    network = zlib.crc32(repr((cfg.model.to_dict(), cfg.get('data_preprocessor'))).encode())
+    return dict(network=network, libraries=library_versions())
 
 
 def _count_images(batches):

@@ -90,8 +90,8 @@ def test_cache_holds_what_the_network_computes(network, photos, tmp_path):
     torch.testing.assert_close(torch.from_numpy(values[6]), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('change', ['weights', 'backbone', 'preprocessing', 'images', 'half'])
-def test_cache_of_other_features_is_refused(network, photos, tmp_path, change):
+@pytest.mark.parametrize('change', ['weights', 'backbone', 'preprocessing', 'images', 'half', 'libraries'])
+def test_cache_of_other_features_is_refused(network, photos, tmp_path, monkeypatch, change):
     backbone = network(RESNET)
     cached_features(backbone, photos, tmp_path / 'x', batch_size=5, workers=0)
     before = (tmp_path / 'x.npy').read_bytes()
@@ -103,6 +103,8 @@ def test_cache_of_other_features_is_refused(network, photos, tmp_path, change):
         photos['pipeline'].insert(1, dict(type='CenterCrop', crop_size=24))
     if change == 'images':
         (tmp_path / 'photos/train/a/0.png').rename(tmp_path / 'photos/train/a/00.png')
+    if change == 'libraries':
+        monkeypatch.setattr('mmgcp.apis.probing.cache.library_versions', lambda: {'torch': '2.0'})
     with pytest.raises(SetupError, match=rf'the cache is of other features: .*x\.jsonl.*\({change}\): move it away'):
         cached_features(backbone, photos, tmp_path / 'x', half=change == 'half')
     assert (tmp_path / 'x.npy').read_bytes() == before

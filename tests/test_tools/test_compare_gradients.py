@@ -33,6 +33,7 @@ def test_checkpoints_are_measured_once(run, tmp_path):
     assert measured(lines) == ['1 checkpoints, 1 of them to be measured', '[1/1] run/epoch_1.pth']
     first = read_records('run/gradients.json')
     settings = dict(first.settings)
+    assert settings.pop('libraries')['torch'] == torch.__version__
     assert len(settings.pop('fingerprint')) == 12 and settings.pop('network') > 0  # of the images and the config
     assert settings == dict(config='resnet18_gcp_m_shapes.py', batches=1, images=8, damping=1e-3, seed=0,
                             cfg_options={'train_dataloader.batch_size': 8})

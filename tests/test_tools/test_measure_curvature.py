@@ -68,7 +68,7 @@ def rows(out):
     return [[cell.strip() for cell in line.split('|')[1:-1]] for line in out.splitlines() if line.startswith('| g')]
 
 
-def test_compares_networks_on_the_same_images(run, runs):
+def test_compares_networks_on_the_same_images(run, runs, monkeypatch):
     out = run('gap.py', 'gcp.py', '--labels', 'gap net', 'gcp net', '--every', '3', '--batches', '2', '--eigenvalues',
               '2', '--smallest', '--samples', '3', '--tolerance', '0.01', '--seed', '5', '--out', 'out/figure.png',
               '--formats', 'svg')
@@ -87,6 +87,10 @@ def test_compares_networks_on_the_same_images(run, runs):
     with pytest.raises(SystemExit, match=r'other settings \(network\)'):
         run('gap.py', '--every', '3', '--batches', '2', '--eigenvalues', '2', '--smallest', '--samples', '3',
             '--tolerance', '0.01', '--seed', '5', '--cfg-options', 'model.backbone.norm_eval=True')
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match=r'other settings \(libraries\)'):
+        patch.setattr('mmgcp.apis.along_training.library_versions', lambda: {'torch': '2.0'})
+        run('gap.py', '--every', '3', '--batches', '2', '--eigenvalues', '2', '--smallest', '--samples', '3',
+            '--tolerance', '0.01', '--seed', '5')
     cfg = Config.fromfile('gcp.py')
     model, _ = trained_model(cfg, 'work_dirs/gcp/epoch_3.pth')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'

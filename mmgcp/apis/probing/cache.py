@@ -13,6 +13,7 @@ from numpy.lib.format import open_memmap
 from mmgcp.apis.checks_images import check_images
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
+from mmgcp.utils.versions import library_versions
 
 from .backbone import FrozenBackbone
 
@@ -53,7 +54,7 @@ def cached_features(backbone: FrozenBackbone, dataset: dict, path: str | Path, h
     files = [(str(Path(row['img_path']).relative_to(dataset['data_root'])), Path(row['img_path']).stat().st_size)
              for row in rows]
     parts = dict(backbone=backbone.settings, preprocessing=(backbone.preprocessor, dataset['pipeline']), images=files)
-    settings = dict(weights=backbone.weights(), half=half,
+    settings = dict(weights=backbone.weights(), half=half, libraries=library_versions(),
                     **{name: zlib.crc32(repr(part).encode()) for name, part in parts.items()})
     array, record = (Path(f'{path}.{ending}') for ending in ('npy', 'jsonl'))
     done = _rows_done(array, record, settings, len(rows))
