@@ -1,12 +1,15 @@
 """Read and write checkpoints, with clear errors if they are missing, broken or do not fit."""
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 from urllib.error import URLError
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
 import torch
 from mmengine.config import Config
+from mmengine.fileio import get_file_backend
 from mmengine.model import PretrainedInit
 from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from torch import Tensor, nn
@@ -90,9 +93,20 @@ def load_from_file(filename: str, map_location=None) -> dict:
     path = Path(resolved(filename)).expanduser()
     if not path.is_file():
         raise FileNotFoundError(filename)
+    return _load_data(path, filename, map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=(r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), force=True)
+def load_from_storage(filename: str, map_location=None) -> dict:
+    """Read a file by MMEngine's backend for object storage, and load it as data."""
+    backend = get_file_backend(filename, backend_args=dict(backend='petrel'))
+    return _load_data(BytesIO(backend.get(filename)), filename, map_location)
+
+
+def _load_data(file: Path | BinaryIO, filename: str, map_location) -> dict:
     modules = None if os.environ.get(TRUST) else restricted_pickle
     try:
-        return _unwrapped(torch.load(path, map_location, modules, weights_only=False))
+        return _unwrapped(torch.load(file, map_location, modules, weights_only=False))
     except restricted_pickle.ForeignObjectError as error:
         raise SetupError(f'{filename} is more than data: it needs {error}, and loading it may run code. If you trust '
                          f'where it comes from, set the environment variable {TRUST}=1') from error

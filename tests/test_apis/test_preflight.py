@@ -67,6 +67,13 @@ def test_images_without_labels_and_what_lies_elsewhere(dataset, tmp_path):
     check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, data_root=str(tmp_path))))), ['train'])
 
 
+@pytest.mark.parametrize('dataset', [
+    dict(type='CustomDataset', data_prefix='train'), dict(type='CustomDataset', ann_file='train.txt'),
+    dict(type='CocoDataset', ann_file='ann.json')])
+def test_a_remote_root_is_not_searched(dataset):
+    check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, data_root='s3://bucket')))), ['train'])
+
+
 def test_other_data_sets_check_themselves():
     check_data(
         Config(dict(train_dataloader=dict(dataset=dict(type='CIFAR10', data_root='')), val_dataloader=None)),

@@ -8,6 +8,7 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mmgcp.analysis.table_1 import COVARIANCE, EXACT, GAP, KFAC, TRAINED, TRIMMED
 from mmgcp.ops import covariance_pool
@@ -21,6 +22,8 @@ DAMPING = 1e-4
 class Backbone(nn.Module):
     """Two convolutions; the second has a bias and an activation that overwrites what it gets."""
 
+    with_cp = False
+
     def __init__(self, groups=1):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
@@ -28,7 +31,11 @@ class Backbone(nn.Module):
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x):
-        return (self.activation(self.second(self.first(x))), )
+        x = self.first(x)
+        return (checkpoint(self.last, x, use_reentrant=True) if self.with_cp else self.last(x), )
+
+    def last(self, x):
+        return self.activation(self.second(x))
 
 
 def classifier(device, covariance=True, channels=6, groups=1, head=None, **neck):
@@ -173,6 +180,14 @@ def test_no_trace_is_left(covariance, device):
     assert not any(layer._forward_hooks for layer in model.modules())
     again = weight_gradients(model, batches, DAMPING)
     assert all(torch.equal(row, again.rows[name]) for name, row in first.rows.items())
+
+
+def test_networks_that_save_memory_by_checkpointing(device):
+    model, batches = classifier(device, covariance=False), draw_batches()
+    expected = weight_gradients(model, batches, DAMPING).rows
+    model.backbone.with_cp = True
+    for name, row in weight_gradients(model, batches, DAMPING).rows.items():
+        torch.testing.assert_close(row, expected[name])
 
 
 def test_mixed_labels_count_as_probabilities(device):

@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from scipy.sparse.linalg import aslinearoperator
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from mmgcp.probes.hessian import (
     NonFiniteCurvatureError,
@@ -25,13 +26,19 @@ from mmgcp.utils.errors import SetupError
 class Convolution(nn.Module):
     """A backbone of one smooth layer in double precision, which the preprocessor does not give."""
 
+    with_cp = False
+
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 3, 3, stride=2, bias=False)
         self.bn = nn.BatchNorm2d(3)
 
     def forward(self, x):
-        return (self.bn(self.conv(x.double())).tanh(), )
+        x = self.conv(x.double())
+        return (checkpoint(self.activate, x, use_reentrant=True) if self.with_cp else self.activate(x), )
+
+    def activate(self, x):
+        return self.bn(x).tanh()
 
 
 @pytest.fixture(params=['newton_schulz', 'eigh', 'GAP'])
@@ -128,6 +135,15 @@ def test_the_network_is_left_as_it_was(classifier):
     assert all(torch.equal(value, state[name]) for name, value in classifier.state_dict().items())
     assert all(weight.grad is None for weight in classifier.parameters()) and classifier.training
     assert torch.equal(torch.get_rng_state(), random) and torch.equal(batch['inputs'], inputs)
+
+
+def test_networks_that_save_memory_by_checkpointing(classifier):
+    expected, _ = dense(classifier, [draw(0)])
+    classifier.backbone.with_cp = True
+    vector = np.random.default_rng(0).standard_normal(len(expected))
+    with loss_hessian(classifier, [draw(0)]) as hessian:
+        np.testing.assert_allclose(hessian @ vector, expected @ vector, rtol=1e-9, atol=1e-10)
+    assert classifier.backbone.with_cp
 
 
 def test_dropout_and_mixup_are_drawn_once(device):

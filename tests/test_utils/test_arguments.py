@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from mmgcp.utils.arguments import Options
+from mmgcp.utils.arguments import Options, common_parser
 
 
 @pytest.mark.parametrize('text, value', [
@@ -14,3 +14,8 @@ def test_options_keep_spaces(text, value):
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=Options)
     assert parser.parse_args(['--cfg-options', f'a.b={text}']).cfg_options == {'a.b': value}
+
+
+@pytest.mark.parametrize('arguments', [['--local_rank', '1'], ['--local_rank=1'], ['--local-rank=1']])
+def test_launchers_spell_the_rank_in_two_ways(arguments):
+    assert common_parser('').parse_args(['config.py', *arguments]).local_rank == 1

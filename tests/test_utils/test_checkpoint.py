@@ -4,7 +4,9 @@ import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
+import mmengine.runner.checkpoint
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,24 @@ def test_what_a_crafted_file_says_is_not_run(load, zipped, tmp_path, monkeypatch
     assert made.exists()
 
 
+class Attribute:
+    """Becomes an attribute of an object when it is unpickled."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return getattr, self.arguments
+
+
+@pytest.mark.parametrize('owner, name', [
+    (HistoryBuffer, '__init__'), (HistoryBuffer.update, '__globals__'), (OrderedDict, 'fromkeys')])
+def test_attributes_that_would_lead_to_any_function_are_no_data(owner, name, tmp_path):
+    torch.save(dict(extra=Attribute(owner, name)), tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match='it needs builtins.getattr'):
+        checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
 def test_downloaded_files_are_data(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     torch.save(dict(extra=Crafted(tmp_path / 'made')), tmp_path / 'crafted.pth')
@@ -120,6 +140,19 @@ def test_files_of_published_models_are_data(name, tmp_path, monkeypatch):
     for load in (checkpoint.load_checkpoint, lambda name: PretrainedInit(name)(nn.Linear(2, 3))):
         with pytest.raises(SetupError, match=f'{path.name} is more than data'):
             load(name)
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('address', ['s3://bucket/crafted.pth', 'cluster:s3://bucket/crafted.pth'])
+def test_files_in_object_storage_are_data(address, tmp_path, monkeypatch):
+    for name, content in (('crafted', dict(extra=Crafted(tmp_path / 'made'))), ('plain', nn.Linear(2, 3).state_dict())):
+        torch.save(content, tmp_path / f'{name}.pth')
+    storage = SimpleNamespace(get=lambda address: (tmp_path / Path(address).name).read_bytes())
+    for module in (checkpoint, mmengine.runner.checkpoint):
+        monkeypatch.setattr(module, 'get_file_backend', lambda *_, **__: storage, raising=False)
+    assert set(checkpoint.load_state_dict(address.replace('crafted', 'plain'))) == {'weight', 'bias'}
+    with pytest.raises(SetupError, match=f'{address} is more than data: it needs '):
+        checkpoint.load_checkpoint(address)
     assert not (tmp_path / 'made').exists()
 
 
