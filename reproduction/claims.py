@@ -1,7 +1,7 @@
 """The claims of the paper (Wang et al., CVPR 2020); a new one is one more :class:`Claim` in :data:`CLAIMS`."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from .claim import CLASSIFIERS, Claim, Finding
+from .claim import Claim, Finding
 from .measured import Measured
 from .metrics import (
     Difference,
@@ -41,13 +41,6 @@ def _decay(schedule: str) -> Claim:
         compared=f'{{left}} and {{right}}, LR_norm to LR_{schedule}')
 
 
-def _smooth(left: Variant, right: Variant, source: str, networks: Sequence[str]) -> list[Claim]:
-    return [Claim(
-        subject='landscape', source=source, paper='narrower (drawn)', left=left, right=right, networks=networks,
-        statement=f'The {name} varies less along the gradient with GCP than with GAP', metric=smoothness(quantity))
-        for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))]
-
-
 def _robust(statement: str, measurement: str, metric: str, lr: str, paper: Mapping[str, str]) -> Claim:
     return Claim(
         subject='robustness', source='Table 4', paper=paper, left=Variant('gap', lr), right=GCP_ADJU,
@@ -84,9 +77,9 @@ CLAIMS = (
           metric=ACCURACY, networks=RESNETS, statement='The gain is of the pooling, not of the finer feature map'),
     Claim(subject='resolution', source='our control', left=Variant('gap_wo-ds', 'adju'), right=GAP_ADJU,
           metric=ACCURACY, networks=RESNETS, statement='The finer feature map alone helps GAP'),
-    *_smooth(Variant('gcp', 'norm'), GAP_NORM, 'Fig. 2', CLASSIFIERS),
-    *_smooth(GCP_ADJU, GAP_ADJU, 'Fig. 2, under LR_adju', CLASSIFIERS),
-    *_smooth(Variant('gcp_d', 'adju'), GAP_ADJU, 'Fig. 2, under LR_adju', RESNETS),
+    *(Claim(subject='landscape', source='Fig. 2', paper='narrower (drawn)', left=Variant('gcp', 'norm'), right=GAP_NORM,
+            statement=f'The {name} varies less along the gradient with GCP than with GAP', metric=smoothness(quantity))
+      for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))),
     Claim(subject='gradients', source='Table 1, Section 3.3', paper='by likeness of formulas', left=GCP_ADJU,
           right=GCP_ADJU, statement="GCP's gradient is nearer to that of K-FAC than to plain GAP's",
           metric=Difference(

@@ -1,11 +1,13 @@
 """Figures of a plan's results."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
 from mmgcp.analysis.figure_2 import plot_landscape
@@ -54,7 +56,7 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
 
     Args:
         panels (Mapping[str, Mapping[str, Sequence[Run]]]): By title of the panel and by name of the training, the runs
-            of its seeds, all as long.
+            of its seeds; epochs that not all of them validated are left out.
         path (Path): The PNG file to write.
         metric (str): The metric.
         target (str, optional): Training whose final mean is drawn as a line across its panel.
@@ -101,12 +103,15 @@ def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
             ax.plot(mean, rows + offset, color=color, marker=marker, linestyle='none',
                     label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
         ax.axvline(1, color='#808080', linewidth=0.8)
-        networks = {ratio.network for ratio in compared}
-        ax.set_yticks(rows, [', '.join([ratio.network] * (len(networks) > 1) + [f'{ratio.place}: {ratio.quantity}'])
+        told = [name for name in ('network', 'over') if len({getattr(ratio, name) for ratio in compared}) > 1]
+        ax.set_yticks(rows, [', '.join([*(getattr(ratio, name) for name in told), f'{ratio.place}: {ratio.quantity}'])
                              for ratio in compared])
         ax.invert_yaxis()
         ax.set_xscale('log')
-        ax.set_xlabel('GCP w/o DS over GAP, LR_norm (mean and 95 % interval over the seeds)')
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel(f"GCP w/o DS over {' or '.join(dict.fromkeys(ratio.over for ratio in compared))}")
         figure.legend(loc='outside upper right', ncols=2)
         return save_figure(figure, path, formats=())
 
@@ -119,8 +124,9 @@ def _runs(measured, network, variants):
 
 
 def _draw(ax: Axes, name, runs, metric, look):
-    epochs = runs[0].curve(metric)[0]
-    values = np.stack([run.curve(metric)[1] for run in runs])
+    curves = [run.curve(metric) for run in runs]
+    epochs = reduce(np.intersect1d, [steps for steps, _ in curves])
+    values = np.stack([its[np.isin(steps, epochs)] for steps, its in curves])
     line, = ax.plot(epochs, values.mean(axis=0), **look, label=name)
     ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look['color'], alpha=0.15, linewidth=0)
     return line

@@ -30,10 +30,24 @@ def size(pixels: int) -> dict:
     }
 
 
-def landscape(at: str = 'stem', **settings) -> dict:
-    """Settings that measure the landscape at a place while training, see :class:`mmgcp.engine.LandscapeHook`."""
-    return {f'default_hooks.landscape_{at}.{key}': value for key, value in dict(
-        type='mmgcp.LandscapeHook', at=at, **settings).items()}
+def landscapes(step_range: Sequence[float], interval: int) -> dict:
+    """Settings that measure the landscape at three places while training, and keep checkpoints for the curvature.
+
+    Args:
+        step_range (Sequence[float]): Step sizes along the gradient of the features of stem and last convolution.
+        interval (int): Iterations between measurements.
+    """
+
+    def at(place, **settings):
+        return {f'default_hooks.landscape_{place}.{key}': value for key, value in dict(
+            type='mmgcp.LandscapeHook', at=place, interval=interval, **settings).items()}
+
+    return {
+        **at('stem', step_range=step_range, num_steps=10), **at('last_conv', step_range=step_range, num_steps=10),
+        # Half to four times the initial learning rate, down the gradient, as in Santurkar et al. (NeurIPS 2018).
+        **at('weights', step_range=[0.025, 0.2], num_steps=8, direction='descent'),
+        'default_hooks.checkpoint.max_keep_ckpts': -1,
+    }
 
 
 def training(network: str, pooling: str, schedule: str, variation: str = '', options: Mapping = (),
@@ -110,14 +124,17 @@ def sizes(network: str, pixels: Sequence[int]) -> list[PaperTraining]:
             for number in pixels for pooling in ('gcp_m', 'gap')]
 
 
-def robustness(benchmark: str, step: int, of: Sequence[str]) -> Measurement:
-    """ImageNet-C or ImageNet-P made from every ``step``-th test image, as many of each class."""
+def robustness(benchmark: str, step: int, of: Sequence[str], name: str = '', seeds: Sequence[int] = ()) -> Measurement:
+    """ImageNet-C or ImageNet-P made from every ``step``-th test image, as many of each class.
+
+    Its name in results is ``'robustness_c'`` or ``'robustness_p'`` unless another is given.
+    """
     images = '[' + ','.join(map(str, range(0, TEST_IMAGES, step))) + ']'
     return Measurement(
-        f'robustness_{benchmark[-1]}', 'test_robustness.py',
+        name or f'robustness_{benchmark[-1]}', 'test_robustness.py',
         ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', benchmark, '--out',
          '{work_dir}/robustness.png', '--cfg-options', 'resume=False', f'test_dataloader.dataset.indices={images}'),
-        keep=f'robustness/{benchmark}_*.json', of=of)
+        keep=f'robustness/{benchmark}_*.json', of=of, seeds=seeds)
 
 
 def curvature(of: Sequence[str], every: int = 1) -> Measurement:
@@ -129,9 +146,9 @@ def curvature(of: Sequence[str], every: int = 1) -> Measurement:
          '--cfg-options', 'resume=False', 'train_dataloader.batch_size=32'), keep='curvature.json', of=of)
 
 
-def gradients(of: Sequence[str]) -> Measurement:
-    """The gradients of Table 1, first seed."""
+def gradients(of: Sequence[str], seeds: Sequence[int] = (0, )) -> Measurement:
+    """The gradients of Table 1."""
     return Measurement(
         'gradients', 'analysis_tools/compare_gradients.py',
         ('{config}', '--work-dir', '{work_dir}', '--out', '{work_dir}/gradients.png', '--cfg-options',
-         'resume=False'), keep='gradients.json', of=of, seeds=(0, ))
+         'resume=False'), keep='gradients.json', of=of, seeds=seeds)

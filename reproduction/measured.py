@@ -14,7 +14,7 @@ from mmgcp.utils.records import Records
 
 from .paper_plan import PaperPlan, PaperTraining
 
-BENCHMARKS = {'robustness_c': 'imagenet-c', 'robustness_p': 'imagenet-p'}
+BENCHMARKS = {'robustness_c': 'imagenet-c', 'robustness_p': 'imagenet-p', 'augmix_c': 'imagenet-c'}
 
 
 @dataclass(frozen=True)

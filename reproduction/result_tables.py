@@ -184,16 +184,16 @@ def augmix_table(measured: Measured) -> Table:
         base = varied(measured, training)
         if base is None or training.variant.variation != 'augmix':
             continue
-        tested = [measured.robustness('robustness_c', name) for name in (base.name, training.name)]
+        tested = [measured.robustness('augmix_c', name) for name in (base.name, training.name)]
         seeds = sorted(tested[0].keys() & tested[1].keys())
         if seeds:
             finals = [fmean(measured.final(name)[seed] for seed in seeds) for name in (base.name, training.name)]
-            errors = [fmean(summaries([found[seed]], partial=True)[0].metrics['mean error'] for seed in seeds)
-                      for found in tested]
-            rows.append([base.title, len(seeds), *(f'{value:.1f}' for value in (*finals, *errors)),
-                         f'{errors[1] - errors[0]:+.1f}'])
-    return _table(['training', 'seeds', 'top-1', 'top-1 with AugMix', 'mean error', 'mean error with AugMix',
-                   'difference'], rows)
+            numbers = [[summaries([found[seed]], partial=True)[0] for seed in seeds] for found in tested]
+            errors = [fmean(summary.metrics['mean error'] for summary in some) for some in numbers]
+            rows.append([base.title, len(seeds), photos_and_sets(numbers[0][0]),
+                         *(f'{value:.1f}' for value in (*finals, *errors)), f'{errors[1] - errors[0]:+.1f}'])
+    return _table(['training', 'seeds', 'errors on', 'top-1', 'top-1 with AugMix', 'mean error',
+                   'mean error with AugMix', 'difference'], rows)
 
 
 def corruption_means(measured: Measured, kind: str, metric: str) -> Table:
@@ -244,9 +244,9 @@ def smoothness_table(measured: Measured) -> Table:
         return [f'{mean} [{low}, {high}]' if math.isfinite(effect.high) else mean,
                 word if math.isnan(p) else f'{word} (p {p:.2g})'] if effect.seeds else ['', word]
 
-    return _table(['network', 'where', 'quantity', 'seeds', 'untrained', 'at equal iterations [95 % interval]',
+    return _table(['network', 'over', 'where', 'quantity', 'seeds', 'untrained', 'at equal iterations [95 % interval]',
                    'verdict', 'at equal loss [95 % interval]', 'verdict at equal loss'], [
-        [ratio.network, ratio.place, ratio.quantity, ratio.same_step.seeds,
+        [ratio.network, ratio.over, ratio.place, ratio.quantity, ratio.same_step.seeds,
          '' if math.isnan(ratio.untrained) else f'{math.exp(ratio.untrained):.2g}',
          *cells(ratio.same_step, ratio.verdicts[0]), *cells(ratio.same_loss, ratio.verdicts[1])]
         for ratio in ratios(measured)])
@@ -291,7 +291,7 @@ def against_table(found: Sequence[Finding]) -> Table:
 
 def verdict_table(found: Mapping[str, Sequence[Finding]]) -> Table:
     """How many comparisons of each subject ended how."""
-    counts = {subject: Counter(finding.verdict for finding in some) for subject, some in found.items()}
+    counts = {subject: Counter(finding.verdict for finding in some) for subject, some in found.items() if some}
     counts['all'] = sum(counts.values(), Counter())
     return _table(['subject', *WORDS], [[subject, *(count[word] for word in WORDS)]
                                         for subject, count in counts.items()])

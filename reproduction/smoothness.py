@@ -18,7 +18,9 @@ from .measured import Measured
 from .paper_plan import NETWORKS, Variant
 from .verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, judge
 
-GAP, GCP = Variant('gap', 'norm'), Variant('gcp', 'norm')  # the protocol of Fig. 2
+GCP = Variant('gcp', 'norm')
+# GAP as in Fig. 2, and a control: on a map of as many pixels as GCP's, which alone make gradients by the map shorter.
+BASES = (Variant('gap', 'norm'), Variant('gap_wo-ds', 'norm'))
 PLACES = {'stem': 'stem', 'last_conv': 'last convolution', 'weights': 'weights'}
 LANDSCAPE: dict[str, Callable[[LandscapeLog], np.ndarray]] = {
     'squared length of the gradient': lambda log: log.gradient_norm ** 2,
@@ -53,6 +55,7 @@ class Ratio(NamedTuple):
 
     Attributes:
         network (str): Its title.
+        over (str): The pooling that GCP is compared with.
         place (str): Where the step is taken.
         quantity (str): What is compared.
         untrained (float): The logarithm before the first step, mean over the seeds.
@@ -62,6 +65,7 @@ class Ratio(NamedTuple):
             p-value.
     """
     network: str
+    over: str
     place: str
     quantity: str
     untrained: float
@@ -72,9 +76,9 @@ class Ratio(NamedTuple):
 
 def ratios(measured: Measured) -> list[Ratio]:
     """Compare GCP and GAP by all notions, the verdicts corrected for the number of all comparisons."""
-    found = [_ratio(NETWORKS[network], place, quantity, mine, its)
-             for network in measured.networks
-             for place, quantity, mine, its in _courses(measured, network)]
+    found = [_ratio(NETWORKS[network], base.pooling_title(network), place, quantity, mine, its)
+             for network in measured.networks for base in BASES
+             for place, quantity, mine, its in _courses(measured, network, base)]
     found = [ratio for ratio in found if ratio.same_step.seeds]
     effects = [effect for ratio in found for effect in (ratio.same_step, ratio.same_loss)]
     words = [(WORDS[word], p) for word, p in judge(effects, [True] * len(effects))]
@@ -108,20 +112,20 @@ def at_equal_loss(mine: Course, its: Course) -> np.ndarray:
     return np.interp(losses, *curves[0]) - np.interp(losses, *curves[1])
 
 
-def _ratio(network, place, quantity, mine, its):
+def _ratio(network, over, place, quantity, mine, its):
     untrained, steps, losses = [], [], []
     for seed in sorted(mine.keys() & its.keys()):
         at, same_step = at_equal_steps(mine[seed], its[seed])
         same_loss = at_equal_loss(mine[seed], its[seed])
         for values, means in ((same_step[at == 0], untrained), (same_step[at > 0], steps), (same_loss, losses)):
             means.extend(values.mean(keepdims=True) if len(values) else [])
-    return Ratio(network, place, quantity, fmean(untrained) if untrained else float('nan'), estimate(steps),
+    return Ratio(network, over, place, quantity, fmean(untrained) if untrained else float('nan'), estimate(steps),
                  estimate(losses))
 
 
-def _courses(measured, network):
-    """Place, quantity, and the courses of GCP and of GAP by seed."""
-    names = [variant.name(network) for variant in (GCP, GAP)]
+def _courses(measured, network, base):
+    """Place, quantity, and the courses of GCP and of what it is compared with by seed."""
+    names = [variant.name(network) for variant in (GCP, base)]
     for at, place in PLACES.items():
         both = [measured.landscapes(name, at) for name in names]
         sizes = {(tuple(log.step_sizes), log.images, log.direction) for logs in both for log in logs.values()}

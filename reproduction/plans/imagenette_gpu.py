@@ -12,7 +12,7 @@ from reproduction.imagenette import (
     curvature,
     detector,
     gradients,
-    landscape,
+    landscapes,
     robustness,
     size,
     sizes,
@@ -36,8 +36,8 @@ plan = PaperPlan(
     ignored=WATCHING,
     options={**COMMON, 'env_cfg.cudnn_benchmark': True, **size(128)},
     trainings=[
-        *(training(network, pooling, lr, options=landscape(step_range=STEP_RANGES[network], interval=74)
-                   if lr != 'fast' else {})
+        *(training(network, pooling, lr, options=landscapes(STEP_RANGES[network], interval=74)
+                   if lr == 'norm' and pooling in ('gap', 'gap_wo-ds', 'gcp') else {})
           for network, poolings in POOLINGS.items() for pooling in poolings for lr in ('norm', 'adju', 'fast')),
         *map(detector, ('gap', 'gcp_d', 'gcp_m')),
         *variations('resnet18'),
@@ -46,7 +46,8 @@ plan = PaperPlan(
     measurements=[
         robustness('imagenet-c', 4, MEASURED),
         robustness('imagenet-p', 13, MEASURED),
-        curvature(MEASURED),
+        curvature([f'{network}_{pooling}_lr-norm' for network, poolings in POOLINGS.items()
+                   for pooling in ('gap', 'gap_wo-ds', 'gcp') if pooling in poolings], every=3),
         gradients(('resnet18_gcp_m_lr-adju', 'resnet50_gcp_m_lr-adju')),
     ],
 )

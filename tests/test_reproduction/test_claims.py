@@ -11,7 +11,7 @@ from reproduction.paper_plan import PaperTraining, Variant
 from reproduction.verdict import FEW, HOLDS, MISSING, OPEN, UNSAMPLED
 
 from ..test_experiments.conftest import CONFIG, ENVIRONMENT, write
-from .conftest import small_plan
+from .conftest import small_plan, training
 
 
 @pytest.fixture
@@ -89,11 +89,14 @@ def test_one_corruption_alone_proves_nothing(results):
     assert found and {finding.verdict for finding in found} == {UNSAMPLED}
 
 
+FIG_2 = dict(trainings=[training(('gap', 'norm')), training(('gcp', 'norm'))], measurements=[])
+
+
 def landscapes(results, name, high, seeds=(0, 1, 2), steps=(0.1, 75)):
     """Ranges of the loss by measurement, a little different for each seed; those of the gradient are all 0.5."""
     for seed in seeds:
         records = [dict(iter=10 * i, loss=1., gradient_norm=1., losses=[1., 1. + value * (1 + 0.01 * seed * (i + 1))],
-                        distances=[0.5, 1. + 0.01 * seed * len(name)], smoothness=[1., 2.], seconds=1)
+                        distances=[0.5, 1. + 0.01 * seed * name.count('a')], smoothness=[1., 2.], seconds=1)
                    for i, value in enumerate(high)]
         write(results / 'small' / name / f'seed_{seed}_landscape_stem.jsonl', dict(
             environment=ENVIRONMENT, measured=dict(at='stem', layer='x', direction='ascent', step_sizes=steps,
@@ -102,11 +105,11 @@ def landscapes(results, name, high, seeds=(0, 1, 2), steps=(0.1, 75)):
 
 def test_landscape_is_compared_at_equal_iterations_after_the_first(results):
     """Untrained, GCP's range is 30 times as large, which would dominate the mean; from then on it is half of GAP's."""
-    landscapes(results, 'resnet18_gap_lr-adju', (1., 0.2, 2., 0.4, 0.6))
-    landscapes(results, 'resnet18_gcp_m_lr-adju', (30., 0.1, 1., 0.2, 0.301))
-    loss, gradient = (finding for finding in findings(Measured(small_plan(), results))['landscape']
-                      if 'GCP_M' in finding.compared)
-    assert loss.outcome.text == ("GAP's range over GCP_M's: untrained 0.033, first half 2, second half 2; "
+    landscapes(results, 'resnet18_gap_lr-norm', (1., 0.2, 2., 0.4, 0.6))
+    landscapes(results, 'resnet18_gcp_lr-norm', (30., 0.1, 1., 0.2, 0.301))
+    loss, gradient = findings(Measured(small_plan(**FIG_2), results))['landscape']
+    assert loss.compared == 'ResNet-18: GCP w/o DS and GAP, LR_norm'
+    assert loss.outcome.text == ("GAP's range over GCP w/o DS's: untrained 0.033, first half 2, second half 2; "
                                  'steps 0.1 to 75 at batch 64')
     assert loss.outcome.estimate.mean == pytest.approx(math.log(2), rel=1e-2)
     assert gradient.outcome.effect.endswith(']') and gradient.verdict == OPEN
@@ -121,9 +124,9 @@ def test_halves_of_the_training_are_told_apart(results):
 
 
 def test_landscapes_of_other_steps_are_not_compared(results):
-    landscapes(results, 'resnet18_gap_lr-adju', (1., 2., 3.))
-    landscapes(results, 'resnet18_gcp_m_lr-adju', (1., 2., 3.), steps=(0.025, 18.75))
-    assert {finding.verdict for finding in findings(Measured(small_plan(), results))['landscape']} == {MISSING}
+    landscapes(results, 'resnet18_gap_lr-norm', (1., 2., 3.))
+    landscapes(results, 'resnet18_gcp_lr-norm', (1., 2., 3.), steps=(0.025, 18.75))
+    assert {finding.verdict for finding in findings(Measured(small_plan(**FIG_2), results))['landscape']} == {MISSING}
 
 
 def test_claims_that_nothing_was_measured_for_are_listed(found):

@@ -14,12 +14,12 @@ from reproduction.smoothness import Course, at_equal_loss, at_equal_steps, ratio
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training
 
-GAP, GCP = 'resnet18_gap_lr-norm', 'resnet18_gcp_lr-norm'
+GAP, CONTROL, GCP = (f'resnet18_{pooling}_lr-norm' for pooling in ('gap', 'gap_wo-ds', 'gcp'))
 
 
 def plan(**settings):
     return small_plan(
-        **settings, trainings=[training(('gap', 'norm')), training(('gcp', 'norm'))],
+        **settings, trainings=[training((pooling, 'norm')) for pooling in ('gap', 'gap_wo-ds', 'gcp')],
         measurements=[Measurement('curvature', 't.py', (), '*', (GAP, GCP))])
 
 
@@ -73,9 +73,19 @@ def test_verdicts_are_corrected_for_all_comparisons(results, tmp_path):
     # Twelve comparisons: the smallest p-value counts twelve times.
     smallest = min(effect.p for ratio in found for effect in (ratio.same_step, ratio.same_loss))
     assert min(p for ratio in found for _, p in ratio.verdicts) == pytest.approx(12 * smallest)
-    rows = {row[2]: row for row in make_tables(measured)['smoothness'].rows}
-    assert rows['range of the loss, Eq. 3'][5].startswith('0.1 [') and rows['range of the loss, Eq. 3'][3] == '5'
+    row = next(row for row in make_tables(measured)['smoothness'].rows if row[3] == 'range of the loss, Eq. 3')
+    assert row[:5] == ['ResNet-18', 'GAP', 'stem', 'range of the loss, Eq. 3', '5'] and row[6].startswith('0.1 [')
     assert plot_ratios(found, tmp_path / 'ratios.png')[0].stat().st_size > 10_000
+
+
+def test_a_control_has_a_map_as_large_as_that_of_gcp(results):
+    """Gradients are half as long as on GAP's small map, for GCP as for GAP on the large one."""
+    for name, length in ((GAP, 2.), (CONTROL, 1.), (GCP, 1.)):
+        measured_landscape(results, name, 0, [2.3, 2., 1.], lambda loss: 1., lambda loss, it=length: it, at='last_conv')
+    found = {ratio.over: ratio for ratio in ratios(Measured(plan(), results))
+             if ratio.quantity == 'squared length of the gradient'}
+    assert list(found) == ['GAP', 'GAP w/o DS']
+    assert [math.exp(ratio.same_step.mean) for ratio in found.values()] == pytest.approx([0.25, 1.])
 
 
 def test_two_seeds_are_too_few(results):
