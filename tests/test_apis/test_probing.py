@@ -245,5 +245,5 @@ def test_training_follows_one_step_of_adamw():
 def test_record_of_the_cache_is_json(network, photos, tmp_path):
     cached_features(network(RESNET), photos, tmp_path / 'x', batch_size=5, workers=0)
     first, *rest = map(json.loads, (tmp_path / 'x.jsonl').read_text().splitlines())
-    assert set(first['settings']) == {'weights', 'half', 'backbone', 'preprocessing', 'images'}
+    assert set(first['settings']) == {'weights', 'half', 'backbone', 'preprocessing', 'images', 'libraries'}
     assert rest == [dict(rows=5), dict(rows=10)]
