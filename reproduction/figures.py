@@ -104,8 +104,8 @@ def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
                     label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
         ax.axvline(1, color='#808080', linewidth=0.8)
         told = [name for name in ('network', 'over') if len({getattr(ratio, name) for ratio in compared}) > 1]
-        ax.set_yticks(rows, [', '.join([*(getattr(ratio, name) for name in told), f'{ratio.place}: {ratio.quantity}'])
-                             for ratio in compared])
+        ax.set_yticks(rows, [', '.join([*(f'over {ratio.over}' if name == 'over' else ratio.network for name in told),
+                                        f'{ratio.place}: {ratio.quantity}']) for ratio in compared])
         ax.invert_yaxis()
         ax.set_xscale('log')
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -44,7 +44,7 @@ def landscapes(step_range: Sequence[float], interval: int) -> dict:
 
     return {
         **at('stem', step_range=step_range, num_steps=10), **at('last_conv', step_range=step_range, num_steps=10),
-        # Half to four times the initial learning rate, down the gradient, as in Santurkar et al. (NeurIPS 2018).
+        # Half to four times ResNets' initial learning rate, down the gradient, as in Santurkar et al. (NeurIPS 2018).
         **at('weights', step_range=[0.025, 0.2], num_steps=8, direction='descent'),
         'default_hooks.checkpoint.max_keep_ckpts': -1,
     }
@@ -125,7 +125,7 @@ def sizes(network: str, pixels: Sequence[int]) -> list[PaperTraining]:
 
 
 def robustness(benchmark: str, step: int, of: Sequence[str], name: str = '', seeds: Sequence[int] = ()) -> Measurement:
-    """ImageNet-C or ImageNet-P made from every ``step``-th test image, as many of each class.
+    """ImageNet-C or ImageNet-P made from every ``step``-th test image, which are sorted by class.
 
     Its name in results is ``'robustness_c'`` or ``'robustness_p'`` unless another is given.
     """

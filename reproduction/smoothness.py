@@ -2,7 +2,7 @@
 
 Fig. 2 of the paper compares ranges along the gradient. To first order the loss rises along the gradient ``g`` by the
 step times ``||g||^2``: a narrow range may mean a smooth loss or a short gradient. So ranges are also divided by it, and
-set beside what has no step in it: effective beta-smoothness, and in the weights the curvature.
+set beside effective beta-smoothness and, in the weights, the curvature, which has no step in it.
 """
 from collections.abc import Callable
 from statistics import fmean
@@ -19,15 +19,15 @@ from .paper_plan import NETWORKS, Variant
 from .verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, judge
 
 GCP = Variant('gcp', 'norm')
-# GAP as in Fig. 2, and a control: on a map of as many pixels as GCP's, which alone make gradients by the map shorter.
+# GAP as in Fig. 2, and a control, GAP on a map of as many pixels as GCP's: they alone make the gradient there shorter.
 BASES = (Variant('gap', 'norm'), Variant('gap_wo-ds', 'norm'))
 PLACES = {'stem': 'stem', 'last_conv': 'last convolution', 'weights': 'weights'}
 LANDSCAPE: dict[str, Callable[[LandscapeLog], np.ndarray]] = {
     'squared length of the gradient': lambda log: log.gradient_norm ** 2,
     'range of the loss, Eq. 3': lambda log: log.ranges('losses'),
-    'that over the squared length': lambda log: log.ranges('losses') / log.gradient_norm ** 2,
+    'range of the loss over the squared length': lambda log: log.ranges('losses') / log.gradient_norm ** 2,
     'range of the gradient, Eq. 4': lambda log: log.ranges('distances'),
-    'that over the length': lambda log: log.ranges('distances') / log.gradient_norm,
+    'range of the gradient over the length': lambda log: log.ranges('distances') / log.gradient_norm,
     'effective beta-smoothness': lambda log: log.ranges('smoothness'),
 }
 CURVATURE: dict[str, Callable[[CurvatureLog], np.ndarray]] = {

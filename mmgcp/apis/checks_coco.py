@@ -108,7 +108,7 @@ def _has_outline(box: dict, split: str) -> bool:
     outline = box.get('segmentation')
     if not isinstance(outline, list):
         return bool(outline)
-    good = [isinstance(polygon, list) and len(polygon) >= 6 for polygon in outline]
+    good = [isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in outline]
     return any(good) if split == 'train' else bool(good) and all(good)
 
 

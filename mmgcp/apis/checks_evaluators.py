@@ -97,9 +97,11 @@ def _monitored(cfg: Config, checkpoint: dict) -> Iterator[tuple[str, str | Seque
     yield 'default_hooks.checkpoint.save_best', checkpoint.get('save_best') or 'auto'
     for setting in ('param_scheduler', 'custom_hooks'):
         parts = cfg.get(setting) or []
-        for index, part in enumerate([parts] if isinstance(parts, dict) else parts):
+        named = {setting: parts} if isinstance(parts, dict) else {
+            f'{setting}.{index}': part for index, part in enumerate(parts)}
+        for name, part in named.items():
             if isinstance(part, dict) and kind(part).startswith(('ReduceOnPlateau', 'EarlyStopping')):
-                yield f'{setting}.{index}.monitor', part.get('monitor', 'loss')  # the schedule's default
+                yield f'{name}.monitor', part.get('monitor', 'loss')  # the schedule's default
 
 
 def _check_monitored(setting: str, wanted: str | Sequence[str], computed: Sequence[Sequence[str]]) -> None:

@@ -188,8 +188,11 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
     for seed in seeds:
         if seed not in {job.seed for job in jobs}:
             raise SetupError(f'no job of the plan has seed {seed}')
-    return [job for job in jobs if (not patterns or any(map(job.is_called, patterns)))
-            and (not seeds or job.seed in seeds)]
+    chosen = [job for job in jobs if (not patterns or any(map(job.is_called, patterns)))
+              and (not seeds or job.seed in seeds)]
+    if not chosen:
+        raise SetupError(f"nothing that is called {' or '.join(patterns)} has seed {' or '.join(map(str, seeds))}")
+    return chosen
 
 
 @lru_cache

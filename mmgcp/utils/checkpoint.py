@@ -150,7 +150,7 @@ def load_checkpoint(filename: str) -> dict:
     except FileNotFoundError as error:
         fault = 'is a folder: name a file in it' if Path(filename).is_dir() else 'does not exist'
         raise SetupError(f'the checkpoint {filename} {fault}') from error
-    except (PermissionError, URLError) as error:
+    except (PermissionError, URLError, ImportError) as error:  # as of a storage's client
         raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
     except Exception as error:  # unpickling truncated or other files may raise anything
         raise SetupError(f'{filename} is not a PyTorch checkpoint, or was cut off when written or copied') from error

@@ -140,6 +140,8 @@ def _merge(starts, position):
             start = train[0][position]
             merged_train = [record for record in merged_train if record[position] < start] + train
             merged_val = [record for record in merged_val if record['step'] < start]
+        elif val:
+            merged_train = [record for record in merged_train if record[position] <= val[0]['step']]
         if val:  # first, perhaps, that of the step it resumed from
             merged_val = [record for record in merged_val if record['step'] < val[0]['step']] + val
     return merged_train, merged_val

@@ -88,6 +88,9 @@ class TestReadRun:
         run = read_run(tmp_path)
         assert [(record['step'], record['accuracy/top1']) for record in run.val] == [(1, 10), (2, 21), (3, 32)]
         assert [record['epoch'] for record in run.train] == [1, 1, 2, 2, 3, 3]
+        write_log(tmp_path, [val_line(1, 12)], time='20240104_000000')  # from an earlier step, and killed then
+        run = read_run(tmp_path)
+        assert [record['step'] for record in run.val] == [1] and [record['epoch'] for record in run.train] == [1, 1]
 
     def test_validation_by_itself_is_no_point(self, tmp_path):
         write_log(tmp_path, by_epoch([10, 20]), time='20240101_000000')

@@ -65,6 +65,8 @@ def test_metrics_that_schedules_and_hooks_follow():
                 check(param_scheduler=schedules)
     with pytest.raises(SetupError, match="custom_hooks.1.monitor='accuracy/topl' is no metric of the validation"):
         check(custom_hooks=[dict(type='EMAHook'), early])
+    with pytest.raises(SetupError, match="param_scheduler.monitor='loss' is no metric of the validation"):
+        check(param_scheduler=plateau)
     check(param_scheduler=[dict(type='LinearLR'), dict(plateau, monitor='accuracy/top1')],
           custom_hooks=[dict(early, monitor='accuracy/top1')])
 

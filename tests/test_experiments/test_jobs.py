@@ -137,6 +137,8 @@ def test_choice_by_name_and_seed(plan):
         choose(jobs, ['resnet'], [])
     with pytest.raises(SetupError, match='no job of the plan has seed 7'):
         choose(jobs, [], [7])
+    with pytest.raises(SetupError, match='nothing that is called resnet18_gcp_m_lr-adju_64-px has seed 1'):
+        choose(jobs, ['resnet18_gcp_m_lr-adju_64-px'], [1])
 
 
 def test_a_job_that_is_done_again_starts_anew(plan, tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def test_a_network_that_only_learns_faster_differs_at_equal_iterations_alone(res
     loss = by_quantity['range of the loss, Eq. 3']
     assert loss.untrained == pytest.approx(0) and loss.same_step.mean == pytest.approx(math.log(.5) / 2)
     assert loss.same_loss.mean == pytest.approx(0, abs=1e-8) and loss.same_step.seeds == 3
-    over = by_quantity['that over the squared length']
+    over = by_quantity['range of the loss over the squared length']
     assert over.same_step.mean == pytest.approx(1.5 * math.log(2)) and over.same_loss.mean == pytest.approx(0, abs=1e-8)
     assert by_quantity['squared length of the gradient'].same_step.mean == pytest.approx(-2 * math.log(2))
     assert by_quantity['effective beta-smoothness'].same_step.mean == pytest.approx(0)
