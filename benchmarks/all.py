@@ -24,21 +24,23 @@ from mmgcp.experiments.environment import environment
 # Arguments of a benchmark: on a CPU, on a GPU, and at the smallest sizes on either.
 FAST = '--amp --channels-last --fused-sgd'
 BENCHMARKS = {
-    'fused': (None, '', '--batches 2 --repeats 1'),
-    'operator': ('--methods', '--batch 256 --methods', '--batch 2 --repeats 1 --methods'),
-    'precision': ('', '', '--batch 1'),
-    'networks': ('', '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
+    'operator': ('--methods', '--batch 256 --methods 64', '--batch 2 --repeats 1 --methods'),
+    'fused': (None, '--repeats 3', '--batches 2 --repeats 1'),
+    'networks': ('', '--batch 256 --repeats 9 --networks resnet50',
+                 '--batch 2 --size 64 --repeats 1 --networks resnet18'),
     f'networks {FAST}': (None, '--batch 256 --repeats 9', '--batch 2 --size 64 --repeats 1 --networks resnet18'),
-    'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
-    'options --options compile': (None, '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
-    'detection': ('--repeats 3', '', '--height 64 --width 96 --repeats 1'),
-    'robustness': ('', '', '--images 12 --size 32 --workers 0 --repeats 1'),
-    'methods --amp': ('', '--batch 256', '--batch 2 --size 64 --repeats 1'),
-    'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
-    'loading': ('', '', '--photos 8 --batch 4 --repeats 1 --workers 0'),
     'training': ('--batch 32 --steps 6 --photos 300',
                  '--batch 256 --steps 20 --cfg-options optim_wrapper.type=mmgcp.BFloat16OptimWrapper',
                  '--batch 2 --steps 2 --photos 20 --workers 0 --configs configs/gcp/resnet18_gcp_m_imagenet.py'),
+    'detection': ('--repeats 3', '', '--height 64 --width 96 --repeats 1'),
+    'options': ('', '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
+    'methods --amp': ('', '--batch 64 --repeats 3', '--batch 2 --size 64 --repeats 1'),
+    'representations': ('', '--batch 256', '--batch 2 --size 4 --repeats 1'),
+    'options --options compile': (None, '--batch 256 --repeats 9', '--batch 4 --size 64 --repeats 1'),
+    'loading': ('', '', '--photos 8 --batch 4 --repeats 1 --workers 0'),
+    # These compute on the CPU alone.
+    'precision': ('', None, '--batch 1'),
+    'robustness': ('', None, '--images 12 --size 32 --workers 0 --repeats 1'),
 }
 
 

@@ -1,11 +1,11 @@
 """Covariance pooling from features to vector, forward and backward: time, memory and arithmetic, in one process.
 
-    python -m benchmarks.operator [--device cuda] [--batch 32] [--repeats 9] [--threads 2] [--methods]
+    python -m benchmarks.operator [--device cuda] [--batch 32] [--repeats 9] [--threads 2] [--methods [IMAGES]]
                                   [--save results/benchmarks]
 
 Prints Markdown tables: Newton-Schulz pooling against (a) iSQRT-COV as published and (b) autograd through the
-eigendecomposition, its arithmetic, and with --methods every other method at every size. --save also writes them as CSV
-files.
+eigendecomposition, its arithmetic, on a GPU its time without the launches from Python, and with --methods every other
+method at every size. --save also writes them as CSV files.
 """
 import argparse
 from collections.abc import Callable
@@ -24,6 +24,7 @@ from benchmarks.measure import (
     needs_device,
     needs_memory,
     peak_bytes,
+    replayed,
 )
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, CovariancePooling, covariance_pool
@@ -90,6 +91,20 @@ def arithmetic(args, tables: Tables) -> None:
                                'share of the rate', 'least traffic (MiB)'], rows)
 
 
+def without_launches(args, tables: Tables) -> None:
+    """Time of a pass in a CUDA graph, which waits neither for Python nor for launches."""
+    rows = []
+    for channels, side in SIZES:
+        x, weight = inputs(channels, side, args)
+        ours, textbook = (replayed(partial(_pass, f, x, weight)) for f in (newton_schulz, isqrt_cov_vector))
+        rows.append([f'{channels} x {side} x {side}', f'{ours:.2f}', f'{textbook:.2f}', f'{textbook / ours:.1f}'])
+    tables.show('graph', ['C x H x W', 'mmgcp in a CUDA graph (ms)', '(a) in a CUDA graph (ms)', 'times (a)'], rows)
+
+
+def _pass(function, x, weight):
+    torch.autograd.grad(function(x), x, weight)
+
+
 def all_methods(args, tables: Tables) -> None:
     """Time and memory of every method, a column per size."""
     sizes = [f'{channels} x {side} x {side}' for channels, side in SIZES]
@@ -119,7 +134,8 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32, help='images; 256 is usual on a GPU')
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
-    parser.add_argument('--methods', action='store_true', help='also measure all methods')
+    parser.add_argument('--methods', type=int, nargs='?', const=0, metavar='IMAGES',
+                        help='also measure all methods, on as many images as given here or by --batch')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)
@@ -131,8 +147,10 @@ def main() -> None:
     tables = Tables('operator', parser, args, apart=['device'])
     against_textbook(args, tables)
     arithmetic(args, tables)
-    if args.methods:
-        all_methods(args, tables)
+    if args.methods is not None:
+        all_methods(argparse.Namespace(**{**vars(args), 'batch': args.methods or args.batch}), tables)
+    if args.device.type == 'cuda':
+        without_launches(args, tables)
 
 
 if __name__ == '__main__':

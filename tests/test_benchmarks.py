@@ -299,13 +299,13 @@ def test_all_keeps_what_it_has_when_interrupted(monkeypatch, tmp_path):
     run_one = everything.subprocess.run
 
     def run(line, **settings):
-        if 'benchmarks.networks' in line:
+        if 'benchmarks.robustness' in line:
             raise KeyboardInterrupt
         return run_one(line, **settings)
 
     monkeypatch.setattr(everything.subprocess, 'run', run)
-    with pytest.raises(SystemExit, match=f'interrupted in networks. Tables so far: {tmp_path}'):
-        run_all(monkeypatch, '--tiny', '--only', 'precision', 'networks', '--save', str(tmp_path))
+    with pytest.raises(SystemExit, match=f'interrupted in robustness. Tables so far: {tmp_path}'):
+        run_all(monkeypatch, '--tiny', '--only', 'precision', 'robustness', '--save', str(tmp_path))
     assert 'precision_errors' in (tmp_path / 'summary.md').read_text()
 
 
