@@ -128,8 +128,9 @@ class _NewtonSchulzPool(torch.autograd.Function):
         ctx.num_kept = len(output) - 1
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
+        # The same tensors: vmap knows one list of dimensions for both.
         ctx.save_for_backward(features, mask, *output[1:])
-        ctx.save_for_forward(features, mask)
+        ctx.save_for_forward(features, mask, *output[1:])
 
     @staticmethod
     def backward(ctx, grad: Tensor | None, *_) -> tuple[Tensor | None, None, None]:
@@ -149,7 +150,7 @@ class _NewtonSchulzPoolWithTangent(_NewtonSchulzPool):
 
     @staticmethod
     def jvp(ctx, tangent: Tensor, *_) -> tuple:
-        features, mask = ctx.saved_tensors
+        features, mask, *_ = ctx.saved_tensors
         _, change = torch.func.jvp(lambda x: _forward(x, mask, ctx.settings)[0], (features, ), (tangent, ))
         return change, *(None, ) * ctx.num_kept
 

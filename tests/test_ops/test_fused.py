@@ -179,6 +179,9 @@ def test_pooling_without_gradients_and_under_transforms(counted):
 
     gradients = torch.func.vmap(torch.func.grad(loss))(x)
     torch.testing.assert_close(gradients, torch.func.vmap(torch.func.grad(loss))(x.double()).float())
+    leaf = x.clone().requires_grad_()  # differentiated from outside, as landscapes do
+    again, = torch.autograd.grad(torch.vmap(loss)(leaf).sum(), leaf)
+    torch.testing.assert_close(again, gradients)
     small = x[0, :4, :2]
     torch.testing.assert_close(torch.func.hessian(loss)(small), torch.func.hessian(loss)(small.double()).float(),
                                rtol=1e-4, atol=1e-5)

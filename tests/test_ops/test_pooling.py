@@ -323,6 +323,9 @@ def test_vmap_equals_a_loop(method, shape, device):
     expected = torch.autograd.functional.jacobian(
         lambda x: function(x).square().flatten(1).sum(1).sin().sum(), x, create_graph=False)
     torch.testing.assert_close(torch.func.vmap(gradient)(x), expected)
+    leaf = x.clone().requires_grad_()
+    losses = torch.vmap(lambda image: function(image[None]).square().sum().sin())(leaf)
+    torch.testing.assert_close(torch.autograd.grad(losses.sum(), leaf)[0], expected)
 
 
 @pytest.mark.parametrize('method', [name for name, method in METHODS.items() if method.forward_mode])

@@ -103,7 +103,7 @@ def test_backward_inside_autocast(side, method, dtype, device):
         grad = torch.autograd.grad(function(x), x, weight, create_graph=True)[0]
         again = torch.autograd.grad(grad.sin().sum(), x)[0]
     torch.testing.assert_close(grad, expected)
-    torch.testing.assert_close(again, second)
+    assert relative_error(again, second) < 2e-5  # a GPU adds in any order
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
