@@ -75,13 +75,11 @@ class Hessian(LinearOperator):
         vectors = [part.view_as(weight) for part, weight in zip(flat.split(self.sizes), weights, strict=True)]
         product, losses, faults = torch.zeros_like(flat), [], []
         self.rewind()
-        # Convolutions in full float32: small eigenvalues vanish in the 10 bits of TF32, cuDNN's default.
-        with torch.backends.cudnn.flags(torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False):
-            for number, data in enumerate(self.data, 1):
-                loss, parts = hessian_vector_product(self.model, data, weights, vectors)
-                faults += self._faults(loss, parts, f'batch {number} of {len(self.data)}')
-                product += torch.cat([part.reshape(-1) for part in parts]) / len(self.data)
-                losses.append(loss.item())
+        for number, data in enumerate(self.data, 1):
+            loss, parts = hessian_vector_product(self.model, data, weights, vectors)
+            faults += self._faults(loss, parts, f'batch {number} of {len(self.data)}')
+            product += torch.cat([part.reshape(-1) for part in parts]) / len(self.data)
+            losses.append(loss.item())
         result = product.cpu().numpy()
         self.loss = sum(losses) / len(losses)
         self.products += 1

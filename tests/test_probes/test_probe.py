@@ -127,6 +127,24 @@ def test_rewinding_repeats_dropout_and_mixup(model, batch):
     assert torch.equal(data['inputs'], first['inputs']) and training_loss(model, data) == loss
 
 
+def test_products_and_convolutions_are_in_full_float32(device):
+    layers = nn.Sequential(nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 36, 50)).to(device)
+    x = torch.randn(8, 64, 8, 8, device=device)
+    allowed = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision('high')
+        torch.backends.cudnn.allow_tf32 = True
+        with torch.no_grad(), undisturbed(layers):
+            assert torch.get_float32_matmul_precision() == 'highest' and not torch.backends.cudnn.allow_tf32
+            out = layers(x)
+        assert torch.get_float32_matmul_precision() == 'high' and torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(allowed[0])
+        torch.backends.cudnn.allow_tf32 = allowed[1]
+    expected = layers.double()(x.double())
+    assert (out - expected).norm() < 2e-6 * expected.norm()  # with TF32 about 3e-4
+
+
 def test_one_inside_another_rewinds_to_its_own_start(model, batch):
     with torch.no_grad(), undisturbed(model):
         data = preprocess(model, batch)
