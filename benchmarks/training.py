@@ -1,7 +1,7 @@
 """Throughput of a training as users start it, with its data: whether reading images or the network limits it.
 
     python -m benchmarks.training [--configs FILE ...] [--device cuda] [--batch 64] [--workers 4] [--steps 40]
-                                  [--cfg-options KEY=VALUE ...] [--save results/benchmarks]
+                                  [--warm-up 10] [--cfg-options KEY=VALUE ...] [--save results/benchmarks]
 
 Trains on synthetic JPEG photos of ImageNet's usual size (500 x 375) with the pipeline, network and optimiser of a
 config, by MMEngine's ``Runner``, and reads its timer. Prints a Markdown table: the median step, the share of it that
@@ -26,7 +26,6 @@ from mmgcp.utils.arguments import Options
 
 CONFIGS = ['configs/gap/resnet50_gap_imagenet.py', 'configs/gcp/resnet50_gcp_m_imagenet.py']
 CLASSES = 1000
-WARM_UP = 10  # steps that are not timed
 
 
 def draw_photos(folder: Path, number: int, classes: int = CLASSES) -> None:
@@ -51,7 +50,7 @@ def config(path: str, photos: Path, work_dir: Path, args: argparse.Namespace) ->
     cfg.merge_from_dict(dict(
         work_dir=str(work_dir), launcher='none', param_scheduler=None, val_cfg=None, val_dataloader=None,
         val_evaluator=None, test_cfg=None, test_dataloader=None, test_evaluator=None, log_level='ERROR',
-        train_cfg=dict(_delete_=True, by_epoch=False, max_iters=args.steps + WARM_UP),
+        train_cfg=dict(_delete_=True, by_epoch=False, max_iters=args.steps + args.warm_up),
         train_dataloader=dict(batch_size=args.batch, num_workers=args.workers, persistent_workers=args.workers > 0,
                               dataset=dict(data_root=str(photos)), sampler=dict(type='InfiniteSampler', shuffle=True)),
         default_hooks=dict(checkpoint=None)))
@@ -64,7 +63,7 @@ def measure(path: str, photos: Path, args: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         runner = build_runner(config(path, photos, Path(folder), args), ['train'], whole_model=False)
         runner.train()
-        steps, waits = (runner.message_hub.get_scalar(f'train/{name}').data[0][WARM_UP:]
+        steps, waits = (runner.message_hub.get_scalar(f'train/{name}').data[0][args.warm_up:]
                         for name in ('time', 'data_time'))
         loader = loader_rate(runner, args)
     step = statistics.median(steps)
@@ -75,7 +74,7 @@ def measure(path: str, photos: Path, args: argparse.Namespace) -> list[str]:
 def loader_rate(runner: Runner, args: argparse.Namespace) -> float:
     """Images per second of the data loader when nothing else runs."""
     batches = iter(Runner.build_dataloader(runner.cfg.train_dataloader, seed=0))
-    for _ in range(WARM_UP):
+    for _ in range(args.warm_up):
         next(batches)
     start = time.perf_counter()
     for _ in range(args.steps):
@@ -89,6 +88,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=64, help='images per step')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)), help='processes that read images')
     parser.add_argument('--steps', type=int, default=40, help='timed steps')
+    parser.add_argument('--warm-up', type=int, default=10, help='steps before these, not timed')
     parser.add_argument('--photos', type=int, default=1000, help='photos to draw')
     parser.add_argument('--threads', type=int, default=2, help='CPU threads')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'),
