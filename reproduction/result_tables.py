@@ -20,7 +20,9 @@ from mmgcp.experiments.results import mean_and_spread
 from mmgcp.utils.configs import configs_folder
 
 from .claims import Finding, findings
+from .effects import estimate, holm
 from .measured import BENCHMARKS, Measured, photos_and_sets
+from .metrics import accuracy
 from .paper_plan import PaperTraining, Variant
 from .smoothness import ratios
 from .verdict import REVERSED, WORDS
@@ -68,6 +70,8 @@ def make_tables(measured: Measured) -> dict[str, Table]:
         made |= {f'claims_{subject}': findings_table(some) for subject, some in found.items()}
         made['verdicts'] = verdict_table(found)
         made['against'] = against_table([finding for some in found.values() for finding in some])
+    else:
+        made['over_gap'] = over_gap_table(measured)
     return {name: table for name, table in made.items() if table.rows}
 
 
@@ -272,6 +276,24 @@ def environment_table(measured: Measured) -> Table:
             key = tuple(str(made.get(name, '')) for name in SHARED[:-1])
             hours[key] = hours.get(key, 0) + log.settings['seconds'] / 3600
     return _table([*SHARED[:-1], 'hours of all runs'], [[*key, f'{value:.1f}'] for key, value in hours.items()])
+
+
+def over_gap_table(measured: Measured) -> Table:
+    """Accuracy of trainings with GCP beyond that of the same with GAP, by the seeds that both have."""
+    pairs = {}
+    for training in measured.trainings:
+        gap = training.variant._replace(pooling='gap')
+        if training.variant != gap:
+            found = accuracy(measured, training.network, training.variant, gap)
+            pairs |= {training.title: found} if found.values else {}
+    effects = [estimate([gcp - gap for gcp, gap in found.values.values()], found.noise, found.photos)
+               for found in pairs.values()]
+    adjusted = holm([effect.p for effect in effects])
+    return _table(['training', 'seeds', 'top-1', 'GAP', 'difference [95 % interval]', 'corrected p'], [
+        [title, effect.seeds, *(f'{mean:.1f}' for mean in map(fmean, zip(*found.values.values(), strict=True))),
+         f'{effect.mean:+.1f} ' + (f'[{effect.low:+.1f}, {effect.high:+.1f}]' if math.isfinite(effect.high)
+                                   else '(no interval)'), f'{p:.2g}' if effect.seeds > 1 else '']
+        for (title, found), effect, p in zip(pairs.items(), effects, adjusted, strict=True)])
 
 
 def findings_table(found: Sequence[Finding]) -> Table:

@@ -1,5 +1,8 @@
 import csv
+import math
 from dataclasses import replace
+
+import scipy.stats
 
 from mmgcp.experiments import Measurement
 from reproduction.measured import Measured
@@ -62,6 +65,23 @@ def test_augmix_is_compared_by_the_seeds_that_have_both(results):
                 for kind in ('clean', 'fog/1', 'fog/2')])
     assert make_tables(Measured(plan, results))['augmix'].rows == [
         ['ResNet-18, GAP, LR_norm', '2', '100 photos, 2 of 75 sets', '71.5', '67.5', '41.5', '36.5', '-5.0']]
+
+
+def test_accuracy_beyond_gap_is_paired_by_seed(results):
+    """GCP_M is 2, 3 and 7 points ahead; GAP has one more seed, and GCP without down-sampling a single one."""
+    tops = {'gap': (70, 71, 72, 90), 'gcp_m': (72, 74, 79), 'gcp': (75, )}
+    for pooling, values in tops.items():
+        for seed, top_1 in enumerate(values):
+            write(results / f'small/resnet18_{pooling}_lr-norm/seed_{seed}.jsonl',
+                  dict(environment=ENVIRONMENT, seconds=1, command=''),
+                  [{'step': 4, 'accuracy/top1': float(top_1), 'accuracy/top5': 95.}])
+    plan = small_plan(judged=False, seeds=range(4), measurements=(), test_images=10**12,
+                      trainings=[training((pooling, 'norm')) for pooling in tops])
+    half = 4.303 * math.sqrt(7 / 3)  # t quantile with two degrees of freedom, variance 7
+    p = 2 * scipy.stats.t.sf(4 / math.sqrt(7 / 3), 2)
+    assert make_tables(Measured(plan, results))['over_gap'].rows == [
+        ['ResNet-18, GCP_M, LR_norm', '3', '75.0', '71.0', f'+4.0 [{4 - half:+.1f}, {4 + half:+.1f}]', f'{2 * p:.2g}'],
+        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0', '70.0', '+5.0 (no interval)', '']]
 
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
