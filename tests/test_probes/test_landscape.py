@@ -88,6 +88,19 @@ def test_stem_of_resnet_equals_the_network_written_out(neck, at_once):
     assert min(measured.distances) > 0
 
 
+@pytest.mark.parametrize('neck', ['GlobalAveragePooling', 'mmgcp.GlobalCovariancePooling'])
+def test_several_steps_at_once_in_float32(neck, device):
+    """On a GPU covariance pooling takes its fused kernels then."""
+    model, data = classifier(neck=neck), images()
+    with undisturbed(model):
+        expected = measure_landscape(model, data, find_place(model, 'stem'), ETAS)
+    model.float().to(device)
+    data['inputs'] = data['inputs'].float().to(device)
+    with undisturbed(model):
+        found = measure_landscape(model, data, find_place(model, 'stem'), ETAS, steps_at_once=len(ETAS))
+    assert tuple(found) == approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize('arch, layer', [('MobileNetV2', 'backbone.conv1'), ('ShuffleNetV2', 'backbone.maxpool')])
 def test_stems_of_other_networks(arch, layer):
     model, data = classifier(arch), images()
