@@ -19,7 +19,8 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
     Normalisation layers in training mode use the statistics of the batch but do not update the running ones, so that
     the loss is a function of weights and input alone, as ``torch.func`` requires. Activation checkpointing
     (``with_cp=True``) is off: it supports neither second derivatives nor changed activations. Products and convolutions
-    are in full float32: small differences vanish in the 10 bits of TF32, cuDNN's default. Unwrap DDP first.
+    are in full float32, because small differences vanish in the 10 bits of TF32, cuDNN's default; cuDNN takes
+    deterministic algorithms. Unwrap DDP first.
 
     Yields:
         Callable[[], None]: Rewinds the random generators to their initial state, so that the next evaluation draws the
@@ -47,13 +48,10 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
         norm._buffers.update(dict.fromkeys(norm._buffers))
     for module in checkpointing:
         module.with_cp = False
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('highest')
     try:
-        with torch.backends.cudnn.flags(torch.backends.cudnn.enabled, deterministic=True, allow_tf32=False):
+        with _exact():
             yield rewind
     finally:
-        torch.set_float32_matmul_precision(precision)
         for norm, buffers in zip(norms, statistics, strict=True):
             norm.track_running_stats = True
             norm._buffers.update(buffers)
@@ -62,6 +60,25 @@ def undisturbed(model: nn.Module) -> Iterator[Callable[[], None]]:
         for buffer, value in kept:
             buffer.copy_(value)
         rewind()
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """Have CUDA compute in full float32, and cuDNN by deterministic algorithms."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings = [(cudnn, 'deterministic', True), (cudnn, 'benchmark', False)]
+    if hasattr(cudnn, 'conv'):  # since torch 2.9, which reads the older settings only while they agree with these
+        settings += [(cudnn.conv, 'fp32_precision', 'ieee'), (matmul, 'fp32_precision', 'ieee')]
+    else:
+        settings += [(cudnn, 'allow_tf32', False), (matmul, 'allow_tf32', False)]
+    before = [getattr(owner, name) for owner, name, _ in settings]
+    try:
+        for setting in settings:
+            setattr(*setting)
+        yield
+    finally:
+        for (owner, name, _), value in zip(settings, before, strict=True):
+            setattr(owner, name, value)
 
 
 def preprocess(model: nn.Module, data_batch: dict) -> dict:

@@ -127,20 +127,28 @@ def test_rewinding_repeats_dropout_and_mixup(model, batch):
     assert torch.equal(data['inputs'], first['inputs']) and training_loss(model, data) == loss
 
 
-def test_products_and_convolutions_are_in_full_float32(device):
+NEW = hasattr(torch.backends.cudnn, 'conv')  # settings of precision, since torch 2.9
+
+
+@pytest.mark.parametrize('new', [False, pytest.param(True, marks=pytest.mark.skipif(not NEW, reason='torch 2.9'))])
+def test_products_and_convolutions_are_in_full_float32(new, device, request):
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    name, value = ('fp32_precision', 'tf32') if new else ('allow_tf32', True)
+    for owner in (cudnn.conv, matmul) if new else (cudnn, matmul):
+        request.addfinalizer(partial(setattr, owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    def precision():
+        return [owner.fp32_precision == 'tf32' if NEW else owner.allow_tf32 for owner in (
+            cudnn.conv if NEW else cudnn, matmul)] + [not cudnn.deterministic]
+
     layers = nn.Sequential(nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 36, 50)).to(device)
     x = torch.randn(8, 64, 8, 8, device=device)
-    allowed = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    try:
-        torch.set_float32_matmul_precision('high')
-        torch.backends.cudnn.allow_tf32 = True
-        with torch.no_grad(), undisturbed(layers):
-            assert torch.get_float32_matmul_precision() == 'highest' and not torch.backends.cudnn.allow_tf32
-            out = layers(x)
-        assert torch.get_float32_matmul_precision() == 'high' and torch.backends.cudnn.allow_tf32
-    finally:
-        torch.set_float32_matmul_precision(allowed[0])
-        torch.backends.cudnn.allow_tf32 = allowed[1]
+    assert precision() == [True] * 3
+    with torch.no_grad(), undisturbed(layers):
+        assert precision() == [False] * 3
+        out = layers(x)
+    assert precision() == [True] * 3
     expected = layers.double()(x.double())
     assert (out - expected).norm() < 2e-6 * expected.norm()  # with TF32 about 3e-4
 
