@@ -91,14 +91,14 @@ def main() -> None:
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)
-    failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.save or Path(temporary)
-        older = files(folder)
-        for name in BENCHMARKS:
-            line = command(name, args, folder)
-            if line is None or args.only and name.split()[0] not in args.only:
-                continue
+        lines = {name: line for name in BENCHMARKS if not args.only or name.split()[0] in args.only
+                 if (line := command(name, args, folder))}
+        if not lines:
+            parser.error(f'{" and ".join(args.only)}: not for --device {args.device}')
+        failed, older = [], files(folder)
+        for name, line in lines.items():
             print(f'\n== {name} ==', flush=True)
             start = time.monotonic()
             try:

@@ -107,12 +107,6 @@ def forward_and_backward(function: Callable[[Tensor], Tensor], x: Tensor, weight
     return [middle - start, time.perf_counter() - middle]
 
 
-def replayed(function: Callable[[], object]) -> float:
-    """Milliseconds per call of many calls in a CUDA graph."""
-    from triton.testing import do_bench_cudagraph
-    return do_bench_cudagraph(function, return_mode='median')
-
-
 def held_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> int:
     """Bytes kept between forward and backward beyond the input and the output."""
     kept = []

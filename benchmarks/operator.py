@@ -8,8 +8,10 @@ eigendecomposition, its arithmetic, on a GPU its time without the launches from 
 method at every size. --save also writes them as CSV files.
 """
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 
 import torch
 
@@ -18,13 +20,13 @@ from benchmarks.measure import (
     add_save_option,
     forward_and_backward,
     held_bytes,
+    in_turns,
     interleaved_medians,
     matrix_flops,
     matrix_rate,
     needs_device,
     needs_memory,
     peak_bytes,
-    replayed,
 )
 from benchmarks.textbook import eigh_vector, isqrt_cov_vector
 from mmgcp.ops import METHODS, CovariancePooling, covariance_pool
@@ -96,9 +98,31 @@ def without_launches(args, tables: Tables) -> None:
     rows = []
     for channels, side in SIZES:
         x, weight = inputs(channels, side, args)
-        ours, textbook = (replayed(partial(_pass, f, x, weight)) for f in (newton_schulz, isqrt_cov_vector))
+        graphs = [Graph(partial(_pass, f, x, weight)) for f in (newton_schulz, isqrt_cov_vector)]
+        ours, textbook = (1e3 * median(seconds) for seconds in in_turns(graphs, args.repeats))
         rows.append([f'{channels} x {side} x {side}', f'{ours:.2f}', f'{textbook:.2f}', f'{textbook / ours:.1f}'])
     tables.show('graph', ['C x H x W', 'mmgcp in a CUDA graph (ms)', '(a) in a CUDA graph (ms)', 'times (a)'], rows)
+
+
+class Graph:
+    """A function captured in a CUDA graph; a call replays it and returns its duration in seconds."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            function()  # sets up what capturing forbids
+        torch.cuda.synchronize()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph, stream=stream):
+            function()
+
+    def __call__(self) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        self.graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        return start.elapsed_time(end) / 1e3
 
 
 def _pass(function, x, weight):
@@ -134,11 +158,15 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=32, help='images; 256 is usual on a GPU')
     parser.add_argument('--repeats', type=int, default=9, help='timed repetitions')
     parser.add_argument('--device', type=torch.device, default=torch.device('cpu'))
-    parser.add_argument('--methods', type=int, nargs='?', const=0, metavar='IMAGES',
-                        help='also measure all methods, on as many images as given here or by --batch')
+    parser.add_argument('--methods', type=int, nargs='?', const=math.inf, metavar='IMAGES',
+                        help='also measure all methods, on this many of the images (default: all)')
     add_save_option(parser)
     args = parser.parse_args()
     needs_device(parser, args.device)
+    if args.methods == math.inf:
+        args.methods = args.batch
+    if args.methods is not None and not 1 <= args.methods <= args.batch:
+        parser.error(f'--methods {args.methods} must be between 1 and --batch {args.batch}')
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f'float32, batch {args.batch}, {args.device}, {args.threads} threads, torch {torch.__version__}, medians of '
@@ -147,8 +175,8 @@ def main() -> None:
     tables = Tables('operator', parser, args, apart=['device'])
     against_textbook(args, tables)
     arithmetic(args, tables)
-    if args.methods is not None:
-        all_methods(argparse.Namespace(**{**vars(args), 'batch': args.methods or args.batch}), tables)
+    if args.methods:
+        all_methods(argparse.Namespace(**{**vars(args), 'batch': args.methods}), tables)
     if args.device.type == 'cuda':
         without_launches(args, tables)
 

@@ -20,12 +20,12 @@ from mmgcp.experiments.results import mean_and_spread
 from mmgcp.utils.configs import configs_folder
 
 from .claims import Finding, findings
-from .effects import estimate, holm
+from .effects import estimate
 from .measured import BENCHMARKS, Measured, photos_and_sets
 from .metrics import accuracy
 from .paper_plan import PaperTraining, Variant
 from .smoothness import ratios
-from .verdict import REVERSED, WORDS
+from .verdict import REVERSED, WORDS, judge
 
 ACCURACIES = {'top-1': 'accuracy/top1', 'top-5': 'accuracy/top5'}
 PRECISIONS = {'box AP': 'coco/bbox_mAP', 'mask AP': 'coco/segm_mAP'}
@@ -279,7 +279,7 @@ def environment_table(measured: Measured) -> Table:
 
 
 def over_gap_table(measured: Measured) -> Table:
-    """Accuracy of trainings with GCP beyond that of the same with GAP, by the seeds that both have."""
+    """Accuracy of trainings with GCP beyond that of the same trainings with GAP, by the seeds that both have."""
     pairs = {}
     for training in measured.trainings:
         gap = training.variant._replace(pooling='gap')
@@ -288,12 +288,12 @@ def over_gap_table(measured: Measured) -> Table:
             pairs |= {training.title: found} if found.values else {}
     effects = [estimate([gcp - gap for gcp, gap in found.values.values()], found.noise, found.photos)
                for found in pairs.values()]
-    adjusted = holm([effect.p for effect in effects])
+    verdicts = judge(effects, [True] * len(effects))
     return _table(['training', 'seeds', 'top-1', 'GAP', 'difference [95 % interval]', 'corrected p'], [
         [title, effect.seeds, *(f'{mean:.1f}' for mean in map(fmean, zip(*found.values.values(), strict=True))),
          f'{effect.mean:+.1f} ' + (f'[{effect.low:+.1f}, {effect.high:+.1f}]' if math.isfinite(effect.high)
-                                   else '(no interval)'), f'{p:.2g}' if effect.seeds > 1 else '']
-        for (title, found), effect, p in zip(pairs.items(), effects, adjusted, strict=True)])
+                                   else '(no interval)'), word if math.isnan(p) else f'{p:.2g}']
+        for (title, found), effect, (word, p) in zip(pairs.items(), effects, verdicts, strict=True)])
 
 
 def findings_table(found: Sequence[Finding]) -> Table:

@@ -342,6 +342,27 @@ def test_detection(monkeypatch, capsys, tmp_path):
     assert names(tmp_path) == {'detection_steps.csv', 'detection.json'}
 
 
+def test_all_says_so_if_nothing_runs_on_the_device(monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        run_all(monkeypatch, '--only', 'fused', '--save', str(tmp_path))
+    assert 'fused: not for --device cpu' in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('images', ['0', '-5', '3'])
+def test_methods_on_more_images_than_there_are(images, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(operator, monkeypatch, capsys, '--batch', '2', '--methods', images)
+    assert f'--methods {images} must be between 1 and --batch 2' in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
+def test_a_graph_replays_what_it_captured():
+    x = torch.zeros(3, device='cuda')
+    graph = operator.Graph(lambda: x.add_(1))
+    before = x.clone()
+    assert graph() > 0 and torch.equal(x, before + 1)
+
+
 def test_all_keeps_what_it_has_when_one_fails(monkeypatch, tmp_path):
     benchmarks = {'nonsense': ('', '', ''), 'precision': everything.BENCHMARKS['precision']}
     monkeypatch.setattr(everything, 'BENCHMARKS', benchmarks)

@@ -1,6 +1,6 @@
 """ResNet-18 on Imagenette at 80 px in a tenth of the paper's epochs: small enough for a CPU that computes in bfloat16.
 
-Two cores take half an hour for two trainings of ten epochs, an H100 with --at-once 8 about two minutes for eight. Needs
+Two cores take half an hour for two trainings of ten epochs; an H100 takes one to two minutes for each of a dozen. Needs
 the photos (configs/imagenette/README.md). Detectors take longer: they are in imagenette_gpu.py.
 """
 import torch
@@ -30,7 +30,7 @@ plan = PaperPlan(
     seeds=tuple(range(10)),
     test_images=TEST_IMAGES,
     ignored=(*WATCHING, 'randomness.deterministic'),
-    # CUDA has no deterministic backward pass of max pooling.
+    # PyTorch has no deterministic backward pass of max pooling on CUDA.
     options={**COMMON, 'randomness.deterministic': not torch.cuda.is_available(), **size(80)},
     trainings=[
         training('resnet18', 'gap', 'norm', options=LANDSCAPES),

@@ -1,10 +1,8 @@
 import csv
-import math
 from dataclasses import replace
 
-import scipy.stats
-
 from mmgcp.experiments import Measurement
+from reproduction.effects import estimate, sampling_error
 from reproduction.measured import Measured
 from reproduction.result_tables import make_tables, save_tables
 
@@ -75,13 +73,14 @@ def test_accuracy_beyond_gap_is_paired_by_seed(results):
             write(results / f'small/resnet18_{pooling}_lr-norm/seed_{seed}.jsonl',
                   dict(environment=ENVIRONMENT, seconds=1, command=''),
                   [{'step': 4, 'accuracy/top1': float(top_1), 'accuracy/top5': 95.}])
-    plan = small_plan(judged=False, seeds=range(4), measurements=(), test_images=10**12,
+    plan = small_plan(judged=False, seeds=range(4), measurements=(), test_images=1000,
                       trainings=[training((pooling, 'norm')) for pooling in tops])
-    half = 4.303 * math.sqrt(7 / 3)  # t quantile with two degrees of freedom, variance 7
-    p = 2 * scipy.stats.t.sf(4 / math.sqrt(7 / 3), 2)
+    # 75 and 75.75 % are the means over all seeds of each.
+    difference = estimate([2, 3, 7], sampling_error([75, 75.75], 1000), 1000)
     assert make_tables(Measured(plan, results))['over_gap'].rows == [
-        ['ResNet-18, GCP_M, LR_norm', '3', '75.0', '71.0', f'+4.0 [{4 - half:+.1f}, {4 + half:+.1f}]', f'{2 * p:.2g}'],
-        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0', '70.0', '+5.0 (no interval)', '']]
+        ['ResNet-18, GCP_M, LR_norm', '3', '75.0', '71.0',
+         f'+4.0 [{difference.low:+.1f}, {difference.high:+.1f}]', f'{difference.p:.2g}'],
+        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0', '70.0', '+5.0 (no interval)', 'too few seeds']]
 
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
