@@ -106,8 +106,10 @@ def _fits(key: str, value: object) -> bool:
 def _has_outline(box: dict, split: str) -> bool:
     """Whether a box has an outline: run lengths, or polygons; MMDetection drops bad ones, evaluation fails on any."""
     outline = box.get('segmentation')
+    if isinstance(outline, dict):
+        return bool(outline.get('counts')) and len(outline.get('size', ())) == 2
     if not isinstance(outline, list):
-        return bool(outline)
+        return False
     good = [isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in outline]
     return any(good) if split == 'train' else bool(good) and all(good)
 

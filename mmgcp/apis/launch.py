@@ -93,11 +93,12 @@ def scale_lr(cfg: Config) -> None:
     """Scale the learning rate linearly with the number of images per step.
 
     Raises:
-        SetupError: If the config does not set ``auto_scale_lr.base_batch_size``.
+        SetupError: If the config does not set ``auto_scale_lr.base_batch_size`` to a number of images.
     """
-    if not cfg.get('auto_scale_lr'):
-        raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is: '
-                         'set auto_scale_lr.base_batch_size')
+    base = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if not isinstance(base, (int, float)) or base <= 0:
+        raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is, '
+                         f'not {base}: set auto_scale_lr.base_batch_size')
     cfg.auto_scale_lr.enable = True
     # MMEngine counts the images of one forward pass, not of all passes that a step accumulates.
     cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)

@@ -127,7 +127,8 @@ def test_outlines(split, box, check):
 
 @pytest.mark.parametrize('outline, train, val', [
     ([[1, 2]], False, False), ([[1, 2, 3, 4]], False, False), ([[0, 0, 9, 0, 9, 9, 4]], False, False),
-    ([[1, 2], [0, 0, 9, 0, 9, 9]], True, False), (dict(counts='abc', size=[50, 50]), True, True)])
+    ([[1, 2], [0, 0, 9, 0, 9, 9]], True, False), (dict(counts='abc', size=[50, 50]), True, True),
+    (dict(counts=[9, 3], size=[]), False, False), (dict(size=[50, 50]), False, False), ('abc', False, False)])
 def test_outlines_of_fewer_than_three_points(outline, train, val, check):
     written = content(boxes=[BOX, dict(BOX, segmentation=outline), BOX])
     for split, whole in (('train', train), ('val', val)):

@@ -203,9 +203,12 @@ def test_misspelt_config_names_the_nearest(workplace):
         train(workplace, workplace.folder / 'mine.py')
 
 
-def test_auto_scale_lr_needs_to_know_the_batch(workplace):
+@pytest.mark.parametrize('setting', [None, {}, dict(base_batch_size=0), dict(base_batch_size='64')])
+def test_auto_scale_lr_needs_to_know_the_batch(setting, workplace):
     cfg = configure(workplace)
     cfg.pop('auto_scale_lr')
+    if setting is not None:
+        cfg.auto_scale_lr = setting
     with pytest.raises(SystemExit, match='set auto_scale_lr.base_batch_size'), reported():
         scale_lr(cfg)
 
