@@ -19,10 +19,8 @@ from mmgcp.analysis.tables import save_table
 from mmgcp.experiments.results import mean_and_spread
 from mmgcp.utils.configs import configs_folder
 
-from .claims import Finding, findings
-from .effects import estimate
+from .claims import ACCURACY, Finding, findings
 from .measured import BENCHMARKS, Measured, photos_and_sets
-from .metrics import accuracy
 from .paper_plan import PaperTraining, Variant
 from .smoothness import ratios
 from .verdict import REVERSED, WORDS, judge
@@ -280,20 +278,16 @@ def environment_table(measured: Measured) -> Table:
 
 def over_gap_table(measured: Measured) -> Table:
     """Accuracy of trainings with GCP beyond that of the same trainings with GAP, by the seeds that both have."""
-    pairs = {}
+    found = {}
     for training in measured.trainings:
         gap = training.variant._replace(pooling='gap')
         if training.variant != gap:
-            found = accuracy(measured, training.network, training.variant, gap)
-            pairs |= {training.title: found} if found.values else {}
-    effects = [estimate([gcp - gap for gcp, gap in found.values.values()], found.noise, found.photos)
-               for found in pairs.values()]
-    verdicts = judge(effects, [True] * len(effects))
-    return _table(['training', 'seeds', 'top-1', 'GAP', 'difference [95 % interval]', 'corrected p'], [
-        [title, effect.seeds, *(f'{mean:.1f}' for mean in map(fmean, zip(*found.values.values(), strict=True))),
-         f'{effect.mean:+.1f} ' + (f'[{effect.low:+.1f}, {effect.high:+.1f}]' if math.isfinite(effect.high)
-                                   else '(no interval)'), word if math.isnan(p) else f'{p:.2g}']
-        for (title, found), effect, (word, p) in zip(pairs.items(), effects, verdicts, strict=True)])
+            found[training.title] = ACCURACY(measured, training.network, training.variant, gap, higher=True)
+    found = {title: outcome for title, outcome in found.items() if outcome.estimate.seeds}
+    verdicts = judge([outcome.estimate for outcome in found.values()], [True] * len(found))
+    return _table(['training', 'seeds', 'top-1, and that of GAP', 'difference [95 % interval]', 'corrected p'], [
+        [title, outcome.estimate.seeds, outcome.text, outcome.effect, word if math.isnan(p) else f'{p:.2g}']
+        for (title, outcome), (word, p) in zip(found.items(), verdicts, strict=True)])
 
 
 def findings_table(found: Sequence[Finding]) -> Table:

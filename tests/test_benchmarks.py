@@ -120,6 +120,16 @@ def is_ordered(median_and_range):
     return 0 < least <= middle <= most
 
 
+def test_methods_on_some_of_the_images(monkeypatch, capsys):
+    measured = []
+    monkeypatch.setattr(operator, 'SIZES', [(16, 5)])
+    monkeypatch.setattr(operator, 'methods_at', lambda channels, side, args: measured.append(args.batch) or (
+        [''] * len(METHODS), [''] * len(METHODS)))
+    for images in (['1'], []):
+        run(operator, monkeypatch, capsys, '--batch', '2', '--repeats', '1', '--methods', *images)
+    assert measured == [1, 2]
+
+
 def test_networks(monkeypatch, capsys, tmp_path):
     rows = run(networks, monkeypatch, capsys, '--batch', '2', '--size', '64', '--repeats', '1', '--networks',
                'resnet18', '--save', str(tmp_path))
@@ -259,10 +269,13 @@ def test_kernels_are_compared_with_the_products_that_they_replace(monkeypatch):
 
 
 def test_training(monkeypatch, capsys, tmp_path):
+    timed, median = [], training.statistics.median
+    monkeypatch.setattr(training.statistics, 'median', lambda steps: timed.append(len(steps)) or median(steps))
     rows = run(training, monkeypatch, capsys, '--configs', 'configs/gap/resnet18_gap_imagenet.py', '--batch', '2',
-               '--workers', '0', '--steps', '2', '--photos', '10', '--cfg-options',
+               '--workers', '0', '--steps', '2', '--warm-up', '3', '--photos', '10', '--cfg-options',
                'train_dataloader.dataset.pipeline.1.scale=32', '--save', str(tmp_path))
     name, step, _, images, waiting, loader = rows[2]
+    assert timed[-1] == 2  # of five steps
     assert name == 'resnet18_gap_imagenet' and 0 <= float(waiting.rstrip(' %')) < 100
     assert float(images) == pytest.approx(2000 / float(step), rel=0.5) and float(loader) > float(images)
     assert names(tmp_path) == {'training_throughput.csv', 'training.json'}

@@ -1,6 +1,8 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
@@ -74,3 +76,15 @@ def test_plans_of_the_leaderboard():
 
 def test_there_are_plans():
     assert Path('imagenette_cpu.py') in [Path(path.name) for path in PLANS]
+
+
+def test_results_of_a_cpu_and_of_a_gpu_count_alike(monkeypatch):
+    jobs = []
+    for there in (False, True):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda there=there: there)
+        jobs.append(jobs_of(read_plan(PLANS[0].with_name('imagenette_cpu.py')))[0])
+    on_cpu, on_gpu = jobs
+    assert on_cpu.options['randomness.deterministic'] and not on_gpu.options['randomness.deterministic']
+    for job, other in (jobs, reversed(jobs)):
+        assert job.is_of(dict(identity=other.identity(), inputs=other.inputs()))
+        assert not job.is_of(dict(identity=replace(other, seed=1).identity()))

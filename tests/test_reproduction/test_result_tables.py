@@ -78,9 +78,9 @@ def test_accuracy_beyond_gap_is_paired_by_seed(results):
     # 75 and 75.75 % are the means over all seeds of each.
     difference = estimate([2, 3, 7], sampling_error([75, 75.75], 1000), 1000)
     assert make_tables(Measured(plan, results))['over_gap'].rows == [
-        ['ResNet-18, GCP_M, LR_norm', '3', '75.0', '71.0',
-         f'+4.0 [{difference.low:+.1f}, {difference.high:+.1f}]', f'{difference.p:.2g}'],
-        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0', '70.0', '+5.0 (no interval)', 'too few seeds']]
+        ['ResNet-18, GCP_M, LR_norm', '3', '75.0 and 71.0 %',
+         f'+4.0 points [{difference.low:+.1f}, {difference.high:+.1f}]', f'{difference.p:.2g}'],
+        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0 and 70.0 %', '+5.0 points (no interval)', 'too few seeds']]
 
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
