@@ -137,6 +137,14 @@ def robustness(benchmark: str, step: int, of: Sequence[str], name: str = '', see
         keep=f'robustness/{benchmark}_*.json', of=of, seeds=seeds)
 
 
+def outcomes(of: Sequence[str], seeds: Sequence[int] = ()) -> Measurement:
+    """Which test photos are misclassified."""
+    return Measurement(
+        'outcomes', 'test_robustness.py',
+        ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', 'clean', '--out',
+         '{work_dir}/clean.png', '--cfg-options', 'resume=False'), keep='robustness/clean_*.json', of=of, seeds=seeds)
+
+
 def curvature(of: Sequence[str], every: int = 1) -> Measurement:
     """Largest eigenvalue and trace of the Hessian at every n-th checkpoint that is kept, on 32 training images."""
     return Measurement(

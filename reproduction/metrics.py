@@ -11,12 +11,14 @@ from mmgcp.analysis.convergence import matching_epoch
 from mmgcp.analysis.figure_2 import LandscapeLog
 from mmgcp.analysis.robustness import per_image, summaries
 from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
+from mmgcp.utils.records import Records
 
 from .effects import Estimate, estimate, photo_error, sampling_error
 from .measured import Measured, photos_and_sets
 from .paper_plan import Variant
 
 TOP_1 = 'accuracy/top1'
+OUTCOMES = 'outcomes'  # the measurement of them, see reproduction.imagenette
 PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
 
 
@@ -114,23 +116,26 @@ def fewer_epochs(measured: Measured, network: str, left: Variant, right: Variant
               if epochs[0] < trained}
     matching = [matching_epoch(curve, goals[seed]) for seed, curve in curves.items()]
     said = ', '.join('not reached' if epoch is None else f'epoch {epoch}' for epoch in matching)
-    judged = Difference(lambda *_: Pairs(_paired(before, goals), *_noise(measured, [before, goals])),
+    names = [variant.name(network) for variant in (left, right)] if before == measured.final(left.name(network)) else []
+    judged = Difference(lambda *_: Pairs(_paired(before, goals), *_noise(measured, [before, goals], names, (1, -1))),
                         lambda _: f'{said} of {trained}')
     return judged(measured, network, left, right, higher=True)
 
 
 def accuracy(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
     """Top-1 accuracy after the last epoch, in %."""
-    finals = [measured.final(variant.name(network)) for variant in (left, right)]
-    return Pairs(_paired(*finals), *_noise(measured, finals))
+    names = [variant.name(network) for variant in (left, right)]
+    finals = [measured.final(name) for name in names]
+    return Pairs(_paired(*finals), *_noise(measured, finals, names, (1, -1)))
 
 
 def loss_by_faster_decay(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:
     """Points of accuracy that a training loses against the same under LR_norm."""
-    finals = [measured.final(variant.name(network)) for training in (left, right)
-              for variant in (training._replace(schedule='norm'), training)]
+    names = [variant.name(network) for training in (left, right)
+             for variant in (training._replace(schedule='norm'), training)]
+    finals = [measured.final(name) for name in names]
     losses = [{seed: norm - fast for seed, (norm, fast) in _paired(*finals[i:i + 2]).items()} for i in (0, 2)]
-    return Pairs(_paired(*losses), *_noise(measured, finals))
+    return Pairs(_paired(*losses), *_noise(measured, finals, names, (1, -1, -1, 1)))
 
 
 def smoothness(quantity: str) -> Metric:
@@ -185,17 +190,10 @@ def robustness(measurement: str, metric: str) -> Callable[..., Pairs]:
             return Pairs({})
         both = {seed: summaries(pair, partial=True) for seed, pair in results.items()}
         records = [measured.measurements(measurement, name) for name in names]
-        outcomes = [[per_image(some[seed].records, metric) for some in records] for seed in results]
         first, _ = next(iter(both.values()))
-        sampled = (all(one is not None for pair in outcomes for one in pair)
-                   and len({record['outcomes']['photos'] for some in records for seed in results
-                            for record in some[seed].records}) == 1)
-        noise, photos = 0., math.inf
-        if sampled:
-            by_photo = np.mean([mine - its for mine, its in outcomes], axis=0)
-            noise, photos = photo_error(by_photo), len(by_photo)
+        known = _photo_noise([{seed: some[seed] for seed in results} for some in records], (1, -1), metric)
         return Pairs({seed: tuple(summary.metrics[metric] for summary in pair) for seed, pair in both.items()},
-                     noise, photos, sampled, photos_and_sets(first))
+                     *(known or (0., math.inf)), sampled=known is not None, note=photos_and_sets(first))
 
     return pairs
 
@@ -216,10 +214,30 @@ def _paired(left, right):
     return {seed: (left[seed], right[seed]) for seed in left if seed in right}
 
 
-def _noise(measured, finals) -> tuple[float, int]:
-    """Sampling error of accuracies, and the number of photos that it comes from."""
+def _noise(measured, finals, names, signs) -> tuple[float, int]:
+    """Sampling error of a sum of final accuracies with signs, and the number of photos that it comes from.
+
+    Where no seed has the outcomes of the photos by all trainings, it is the upper bound for independent networks.
+    """
+    known = names and _photo_noise([measured.measurements(OUTCOMES, name) for name in names], signs, 'clean error')
     images = measured.plan.test_images
-    return sampling_error([fmean(final.values()) for final in finals if final], images), images
+    return known or (sampling_error([fmean(final.values()) for final in finals if final], images), images)
+
+
+def _photo_noise(found: Sequence[Mapping[int, Records]], signs, metric) -> tuple[float, int] | None:
+    """Standard error, over the photos, of a sum of a metric with signs, averaged over the seeds that all have.
+
+    Some of the spread over the seeds is in it too, the less the more seeds there are. None where no seed is known by
+    photo, or the photos are not the same.
+    """
+    seeds = sorted(set.intersection(*map(set, found)))
+    records = [some[seed].records for seed in seeds for some in found]
+    values = [per_image(measured, metric) for measured in records]
+    if not seeds or any(value is None for value in values) or len({
+            record['outcomes']['photos'] for measured in records for record in measured}) > 1:
+        return None
+    by_photo = np.tensordot(signs, np.reshape(values, (len(seeds), len(signs), -1)).mean(0), 1)
+    return photo_error(by_photo), len(by_photo)
 
 
 def _effect(shown: Sequence[str], effect: Estimate, unit: str) -> str:

@@ -25,7 +25,7 @@ GROUPS = {
                 'caustic_refraction'),
     'digital': ('contrast', 'elastic_transform', 'pixelate', 'jpeg_compression', 'translate', 'rotate', 'tilt',
                 'scale', 'checkerboard_cutout', 'bit_error', 'color_quant', 'h265_abr', 'h265_crf'),
-    'photos': tuple(kind for form in BENCHMARKS.values() if form.classes for kind in form.kinds),
+    'photos': tuple(kind for form in BENCHMARKS.values() if form.photos for kind in form.kinds),
 }
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 REPORTED = {'error': ('error', 100), 'flip': ('FP', 100), 'top5': ('uT5D', 1)}  # name and factor of what was measured
@@ -57,8 +57,9 @@ class RobustnessSummary(NamedTuple):
 
     The metrics of ImageNet-C are 'clean error', 'mCE', 'relative mCE' (without a reference 'mean error', 'relative mean
     error'); of ImageNet-P 'mFR', 'mT5D' ('mean FP', 'mean uT5D'); of COCO-C, for each average precision, 'bbox_mAP P'
-    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'; of other photos 'error', for each variant if there are several. Those of a
-    corruption are 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR', 'T5D'; 'bbox_mAP' etc.
+    (clean), 'bbox_mAP mPC', 'bbox_mAP rPC'; of clean images 'clean error'; of other photos 'error', for each variant if
+    there are several. Those of a corruption are 'error', 'relative error', 'CE', 'relative CE'; 'FP', 'uT5D', 'FR',
+    'T5D'; 'bbox_mAP' etc.
     """
     result: RobustnessResult
     reference: str | None  # source of the reference that divides errors
@@ -140,7 +141,7 @@ def check_divisible(benchmark: str) -> None:
     form = BENCHMARKS[benchmark]
     if form.measure == 'precision':
         raise ValueError('COCO-C has no reference: rPC is relative to the clean images.')
-    if form.classes:
+    if form.photos:
         raise ValueError(f'{benchmark} has no reference: its errors are not divided.')
 
 
@@ -163,7 +164,9 @@ def per_image(records: Sequence[Mapping], metric: str, reference: Mapping | None
 def _by_image(records, reference):
     """Compute metrics per photo: the formulas are linear, so they apply to single photos as to means."""
     outcomes, photos = [record.get('outcomes') for record in records], _photos_of(records)
-    if not outcomes or None in outcomes or len({*photos.values()}) > 1 and GROUP_OF.get(next(iter(photos))) != 'photos':
+    if not outcomes or None in outcomes:
+        return {}
+    if len({*photos.values()}) > 1 and any(GROUP_OF.get(name) != 'photos' for name in photos):
         return {}
     sets = {record['set']: unpack(record['outcomes'], record['items']) for record in records}
     return (_stability if 'flip' in outcomes[0] else _errors)(sets, reference)[0]
@@ -259,7 +262,7 @@ def _errors(sets, reference):
     if any('/' in name for name in sets):
         return _corruption_errors(sets, reference)
     errors = {name: {'error': 100 * entry['error']} for name, entry in sets.items()}
-    names = {name: 'error' if name in BENCHMARKS else f'{name} error' for name in errors}
+    names = {name: 'error' if name in BENCHMARKS and name != 'clean' else f'{name} error' for name in errors}
     return {names[name]: value['error'] for name, value in errors.items()}, errors
 
 

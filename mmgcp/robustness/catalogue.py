@@ -1,9 +1,9 @@
 """Catalogue of the robustness benchmarks: their sets, folders and classes.
 
-Images corrupted in one more way: ImageNet-C (Hendrycks & Dietterich, ICLR 2019), ImageNet-C-bar (Mintun et al., NeurIPS
-2021), ImageNet-3DCC (Kar et al., CVPR 2022) and COCO-C (Michaelis et al., 2019). Sequences: ImageNet-P. Other photos of
-the same classes: ImageNet-A (Hendrycks et al., CVPR 2021), ImageNet-R (Hendrycks et al., ICCV 2021), ImageNet-V2 (Recht
-et al., ICML 2019) and ImageNet-Sketch (Wang et al., NeurIPS 2019).
+The clean test images as they are. Images corrupted in one more way: ImageNet-C (Hendrycks & Dietterich, ICLR 2019),
+ImageNet-C-bar (Mintun et al., NeurIPS 2021), ImageNet-3DCC (Kar et al., CVPR 2022) and COCO-C (Michaelis et al., 2019).
+Sequences: ImageNet-P. Other photos of the same classes: ImageNet-A (Hendrycks et al., CVPR 2021), ImageNet-R (Hendrycks
+et al., ICCV 2021), ImageNet-V2 (Recht et al., ICML 2019) and ImageNet-Sketch (Wang et al., NeurIPS 2019).
 """
 from collections.abc import Sequence
 from itertools import product
@@ -18,7 +18,7 @@ from .perturbations import PERTURBATIONS
 
 class Form(NamedTuple):
     """Contents of a benchmark, and what is measured on it."""
-    kinds: tuple[str, ...]  # corruptions, perturbations, or sets of photos
+    kinds: tuple[str, ...]  # corruptions, perturbations, or sets of photos as they are
     severities: tuple[int, ...] = ()  # of each corruption
     extra: tuple[str, ...] = ()  # kinds that enter no mean
     title: str = ''  # put before its metrics
@@ -26,6 +26,11 @@ class Form(NamedTuple):
     folder: str = '{kind}/{severity}'  # of a set, in the data root
     classes: str | None = None  # argument of wnid_folders(); None: those of the clean images
     made: bool = False  # can be made from clean images
+
+    @property
+    def photos(self) -> bool:
+        """Whether its sets are photos as they are."""
+        return self.measure == 'error' and not self.severities
 
     def sets(self, kinds: Sequence[str] = (), severities: Sequence[int] = ()) -> dict[str, tuple[str, int]]:
         """Map the names of sets, such as ``'fog/3'`` or ``'tilt'``, to kind and severity (0 where there is none)."""
@@ -38,6 +43,7 @@ class Form(NamedTuple):
 
 
 BENCHMARKS = {
+    'clean': Form(('clean', ), made=True),
     'imagenet-c': Form(CORRUPTIONS, SEVERITIES, EXTRA_CORRUPTIONS, made=True),
     'imagenet-c-bar': Form(C_BAR, SEVERITIES, title='C-bar'),
     'imagenet-3dcc': Form(THREE_D, SEVERITIES, title='3DCC'),

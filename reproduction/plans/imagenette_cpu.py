@@ -12,6 +12,7 @@ from reproduction.imagenette import (
     curvature,
     gradients,
     landscapes,
+    outcomes,
     robustness,
     size,
     sizes,
@@ -23,6 +24,8 @@ from reproduction.paper_plan import PaperPlan
 # In the mean loss over a batch of 64 an image weighs four times as much as in the paper's batch of 256: a quarter of
 # the steps [0.1, 75] of Fig. 2 moves its features as far.
 LANDSCAPES = landscapes([0.1 / 4, 75 / 4], interval=148)
+COMPARED = (*(f'{pooling}_lr-{lr}' for pooling in ('gap', 'gcp_m') for lr in ('norm', 'adju', 'fast')),
+            *(f'{pooling}_lr-adju' for pooling in ('gap_wo-ds', 'gcp', 'gcp_d')))
 GAP, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_m'))
 
 plan = PaperPlan(
@@ -50,6 +53,7 @@ plan = PaperPlan(
         *sizes('resnet18', (64, )),
     ],
     measurements=[
+        outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),
         robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-p', 26, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-c', 16, (GAP, GCP_M, f'{GAP}_augmix', f'{GCP_M}_augmix'), 'augmix_c', seeds=(0, 1)),

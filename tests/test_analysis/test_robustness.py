@@ -200,6 +200,14 @@ class TestOtherBenchmarks:
             with pytest.raises(ValueError, match='imagenet-a has no reference: its errors are not divided'):
                 use()
 
+    def test_clean_images_have_their_error(self):
+        record = dict(set='clean', items=4, outcomes=pack_errors('abcd', [1, 0, 0, 0]))
+        summary, = summaries([RobustnessResult('GAP', 'clean', {'clean': dict(error=0.25)}, records=[record])])
+        assert summary.metrics == {'clean error': 25} and summary.label('clean error') == 'clean error'
+        assert summary.images['clean error'].tolist() == [100, 0, 0, 0]
+        with pytest.raises(ValueError, match='clean has no reference'):
+            reference_of(summary.result)
+
     def test_differences_of_variants_are_paired_by_variant(self):
         results = []
         for name, wrong in (('GAP', [1, 1, 0, 0]), ('GCP', [0, 1, 0, 0])):

@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset, PackInputs
 
 from mmgcp.apis.robustness import benchmarks, networks
-from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets, check_classes, class_folders, corrupted
-from mmgcp.apis.robustness.networks import default_reference, read_result, settings_of
+from mmgcp.apis.robustness.benchmarks import ALL, Benchmark, benchmark_sets, check_classes, class_folders, corrupted
+from mmgcp.apis.robustness.networks import default_reference, measurements, read_result, settings_of
 from mmgcp.apis.robustness.report import check_reference
 from mmgcp.robustness.corruptions import CORRUPTIONS
 from mmgcp.robustness.perturbations import PERTURBATIONS
@@ -59,6 +59,17 @@ def test_sets_of_imagenet_c():
     assert settings == loader()
 
 
+def test_the_clean_images_as_they_are(tmp_path):
+    benchmark = Benchmark('clean')
+    assert benchmark.sets == ['clean'] and benchmark.whole and benchmark.origin == ''
+    assert benchmark_sets(benchmark, loader(), {}) == {'clean': benchmark_sets(Benchmark('imagenet-c'), loader(),
+                                                                              {})['clean']}
+    assert benchmark.identity() == dict(benchmark='clean', seed=0)
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    assert measurements(cfg, 'a/epoch_4.pth', benchmark) == tmp_path / 'robustness/clean_epoch_4.json'
+    assert 'clean' not in ALL  # which need files
+
+
 def test_extra_sets_leave_a_benchmark_whole():
     assert Benchmark('imagenet-c', kinds=[*CORRUPTIONS, 'saturate']).whole and Benchmark('imagenet-p').whole
     for part in (dict(kinds=['fog']), dict(severities=[1, 2]), dict(partial=True)):
@@ -107,7 +118,7 @@ def test_sets_of_imagenet_p(tmp_path):
 
 
 @pytest.mark.parametrize('arguments, sentence', [
-    (dict(name='imagenet-x'), "there is no benchmark 'imagenet-x': choose from imagenet-c, imagenet-c-bar, "),
+    (dict(name='imagenet-x'), "there is no benchmark 'imagenet-x': choose from clean, imagenet-c, "),
     (dict(name='imagenet-c-bar', kinds=['fog']), "there is no corruption 'fog' in imagenet-c-bar: choose from blue_"),
     (dict(name='imagenet-v2', kinds=['best']), "there is no corruption 'best' in imagenet-v2: choose from matched-"),
     (dict(name='imagenet-c', subset='nowhere.txt'), "'nowhere.txt' is neither rand:N nor a file with an image a line"),

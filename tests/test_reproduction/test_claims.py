@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmgcp.experiments import Measurement
 from mmgcp.robustness.outcomes import pack_errors
 from reproduction.claims import findings
 from reproduction.measured import Measured
@@ -30,6 +31,41 @@ def test_accuracies(found):
     assert finding.outcome.effect.startswith('+17.0 points') and finding.verdict == HOLDS
     finding = found[claim, 'ResNet-18: GCP w/o DS LR_adju, GAP LR_norm']
     assert (finding.verdict, finding.outcome.effect, finding.outcome.text) == (MISSING, '', '')
+
+
+def outcomes(results, wrong, prefix='', seeds=(0, 1)):
+    """Which of 100 photos each training misclassifies, with these seeds."""
+    for name, errors in wrong.items():
+        packed = pack_errors([f'{prefix}{i:02}.jpg' for i in range(100)], np.isin(np.arange(100), errors).tolist())
+        for seed in seeds:
+            write(results / f'small/{name}/seed_{seed}_outcomes.jsonl', dict(environment=ENVIRONMENT, measured={}),
+                  [{'set': 'clean', 'metrics': {}, 'items': 100, 'outcomes': packed}])
+
+
+def test_outcomes_by_photo_give_the_error_by_the_photos(results):
+    """The networks differ on 5 photos of 100, and err together on 20."""
+    outcomes(results, {'resnet18_gap_lr-norm': range(25), 'resnet18_gcp_m_lr-adju': range(20)})
+    error = 1.98422 * 100 * np.std([1.] * 5 + [0.] * 95, ddof=1) / 10  # t quantile of 99 degrees of freedom
+    plan = small_plan(measurements=[Measurement('outcomes', 'test_robustness.py', ('{config}', ), 'robustness/*.json',
+                                                ('resnet18_gap_lr-norm', 'resnet18_gcp_m_lr-adju'))])
+    for subject in ('accuracy', 'convergence'):
+        finding = findings(Measured(plan, results))[subject][0]
+        assert finding.compared == 'ResNet-18: GCP_M LR_adju, GAP LR_norm'
+        assert finding.outcome.effect == f'+5.0 points [+{5 - error:.1f}, +{5 + error:.1f}]'
+    same_rates = findings(Measured(plan, results))['accuracy'][4].outcome  # of GAP under LR_adju nothing is known
+    assert same_rates.estimate.high - same_rates.estimate.mean == pytest.approx(
+        1.96 * 100 * math.sqrt((0.76 * 0.24 + 0.59 * 0.41) / 10000), rel=1e-3)
+
+
+def test_outcomes_of_other_photos_or_seeds_are_not_paired(results):
+    plan = small_plan(measurements=[Measurement('outcomes', 'test_robustness.py', ('{config}', ), 'robustness/*.json',
+                                                ('resnet18_gap_lr-norm', 'resnet18_gcp_m_lr-adju'))])
+    bound = findings(Measured(plan, results))['accuracy'][0].outcome
+    outcomes(results, {'resnet18_gap_lr-norm': range(25)}, seeds=(0, ))
+    outcomes(results, {'resnet18_gcp_m_lr-adju': range(20)}, seeds=(1, ))
+    assert findings(Measured(plan, results))['accuracy'][0].outcome == bound
+    outcomes(results, {'resnet18_gcp_m_lr-adju': range(20)}, 'other', seeds=(0, ))
+    assert findings(Measured(plan, results))['accuracy'][0].outcome == bound
 
 
 def test_few_test_images_leave_accuracies_open(results):

@@ -6,7 +6,7 @@ from mmgcp.robustness.catalogue import BENCHMARKS, wnid_folders
 
 def test_numbers_of_sets():
     assert {name: len(form.sets()) for name, form in BENCHMARKS.items()} == {
-        'imagenet-c': 75, 'imagenet-c-bar': 50, 'imagenet-3dcc': 60, 'imagenet-p': 10, 'imagenet-a': 1,
+        'clean': 1, 'imagenet-c': 75, 'imagenet-c-bar': 50, 'imagenet-3dcc': 60, 'imagenet-p': 10, 'imagenet-a': 1,
         'imagenet-r': 1, 'imagenet-v2': 3, 'imagenet-sketch': 1, 'coco-c': 75}
     assert BENCHMARKS['imagenet-c'].sets(['fog'], [3, 1]) == {'fog/3': ('fog', 3), 'fog/1': ('fog', 1)}
     assert BENCHMARKS['imagenet-v2'].sets(['top-images']) == {'top-images': ('top-images', 0)}

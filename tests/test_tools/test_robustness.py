@@ -20,6 +20,7 @@ from mmgcp.apis.robustness.benchmarks import Benchmark, benchmark_sets
 from mmgcp.apis.trained import trained_model
 from mmgcp.datasets.corruptions import corrupt_image, image_seed
 from mmgcp.datasets.perturbations import perturb_image
+from mmgcp.robustness.outcomes import pack_errors
 from mmgcp.utils.records import read_records
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
@@ -120,6 +121,18 @@ def test_errors_on_the_fly_are_those_of_a_loop(measure, trained, model, photos):
     summary = json.loads((trained.folder / 'fly/figure.json').read_text())['networks'][0]
     assert summary['metrics']['clean error'] == pytest.approx(100 * errors['clean'] / len(photos), abs=1e-3)
     assert (trained.folder / 'fly/figure.png').stat().st_size and (trained.folder / 'fly/figure.csv').stat().st_size
+
+
+def test_clean_images_alone(measure, trained, model, photos):
+    out = measure('clean', '--benchmark', 'clean')
+    labels = [sorted({name for name, *_ in photos}).index(name) for name, *_ in photos]
+    wrong = (scores_by_hand(model, [image for *_, image in photos]).argmax(1) != torch.tensor(labels)).tolist()
+    assert measured(trained.folder / 'clean', 'clean') == {
+        'clean': {'error/clean/0': pytest.approx(100 * np.mean(wrong)), 'images/clean/0': len(photos)}}
+    assert outcomes(trained.folder / 'clean', 'clean') == {
+        'clean': pack_errors([f'{name}/{stem}.png' for name, stem, _ in photos], wrong)}
+    assert 'clean error' in tables(out)[-3] and f'{100 * np.mean(wrong):.1f}' in tables(out)[-1]
+    assert (trained.folder / 'clean/figure.png').stat().st_size
 
 
 def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrupted):
@@ -307,7 +320,10 @@ def test_detectors_on_corrupted_coco(measure, trained):
     (('--benchmark', 'imagenet-c', '--data-root', 'nowhere'), 'data root nowhere does not exist'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'rain'), "'rain'"),
     (('--benchmark', 'imagenet-c', '--corruptions', 'saturate'), 'extra corruptions are not in the mean: add one of'),
-    ((*SETS, '--skip-unreadable'), 'not of test images that are corrupted while they are read, nor of COCO: replace'),
+    ((*SETS, '--skip-unreadable'), 'not of the test images of the config, nor of COCO: replace'),
+    (('--benchmark', 'clean', '--data-root', 'data'), 'are those of test_dataloader: leave the data root'),
+    (('--benchmark', 'clean', '--corruptions', 'fog'), "there is no corruption 'fog' in clean"),
+    (('--benchmark', 'clean', '--reference', 'alexnet'), 'clean has no reference'),
     (('--benchmark', 'imagenet-c', '--reference', 'nowhere.json'), "'nowhere.json' cannot be read"),
     ((*SETS, '--reference', 'network'), "'network' cannot be the reference: it must be tested on all sets"),
     (('--benchmark', 'imagenet-p', '--reference', 'alexnet'), "AlexNet's values on ImageNet-P are not published"),

@@ -21,7 +21,7 @@ from mmgcp.robustness.catalogue import BENCHMARKS, Form, form_of, wnid_folders
 from mmgcp.robustness.corruptions import SEVERITIES
 from mmgcp.utils.errors import SetupError
 
-ALL = tuple(name for name, form in BENCHMARKS.items() if form.measure != 'precision')
+ALL = tuple(name for name, form in BENCHMARKS.items() if name != 'clean' and form.measure != 'precision')
 META_KEYS = ('sample_idx', 'img_path', 'ori_shape', 'img_shape', 'corruption', 'severity')
 
 
@@ -108,7 +108,7 @@ class Benchmark:
         """How the images were made, as text; empty for the published files, as which folders without a recipe count."""
         if not self.data_root:
             frames = f', {self.frames} frames' if self.frames else ''
-            return '' if self.form.classes or self.name == 'coco-c' else f'made on the fly, seed {self.seed}{frames}'
+            return '' if self.form.photos or self.name == 'coco-c' else f'made on the fly, seed {self.seed}{frames}'
         return ', '.join(filter(None, (self.recipe, 'resized again' if self.resize_again else '')))
 
     def identity(self) -> dict:
@@ -120,7 +120,7 @@ class Benchmark:
             made['difficulty'] = self.difficulty
             if not self.data_root:
                 made |= dict(frames=self.frames, definition=DEFINITION)
-        elif not self.data_root:
+        elif not self.data_root and not self.form.photos:
             with suppress(PackageNotFoundError):
                 made['imagecorruptions'] = version('imagecorruptions-imaug')
         if self.subset:
@@ -224,15 +224,17 @@ def number_of_classes(cfg: dict) -> int | None:
 def _check_folders(benchmark, classes):
     """Check that the data of all sets, or the library that makes them, exist before hours of testing start."""
     name, root = benchmark.name, benchmark.data_root
+    if root and name == 'clean':
+        raise SetupError('the clean images are those of test_dataloader: leave the data root (--data-root) out')
     if benchmark.unreadable == 'skip' and (name == 'coco-c' or not root and name != 'imagenet-p'):
-        raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not of '
-                         'test images that are corrupted while they are read, nor of COCO: replace those')
+        raise SetupError('unreadable images can be left out of files in data_root and of ImageNet-P, but not of the '
+                         'test images of the config, nor of COCO: replace those')
     if not root and (not benchmark.form.made or benchmark.resize_again):
         raise SetupError(f'{name} cannot be made from clean images: give the folder of its files (--data-root)'
                          if not benchmark.form.made else
                          'images are corrupted after they were resized and cropped: only files can be resized again')
     if not root:
-        return None if name == 'imagenet-p' else load_library()
+        return load_library() if benchmark.form.severities else None
     if Path(root).is_dir() and not any(folder.is_dir() for folder in benchmark.folders.values()):
         others = [other for other, form in BENCHMARKS.items() if form.measure == 'error' and not form.classes
                   and any(form.path(root, *pair).is_dir() for pair in form.sets().values())]
@@ -250,7 +252,9 @@ def _image_sets(benchmark, clean):
         yield 'clean', clean
     pack = 'PackDetInputs' if benchmark.name == 'coco-c' else 'PackInputs'
     for name, (kind, severity) in benchmark.form.sets(benchmark.kinds, benchmark.severities).items():
-        if not benchmark.data_root:
+        if kind == 'clean':
+            yield name, clean
+        elif not benchmark.data_root:
             yield name, corrupted(clean, kind, severity, benchmark.seed, pack)
         elif benchmark.partial and not benchmark.folders[name].is_dir():
             continue

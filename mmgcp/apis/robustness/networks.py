@@ -22,7 +22,7 @@ PRETRAINED = 'pretrained'  # instead of a checkpoint: the weights named by the c
 def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
     """Return the file in the work directory that holds the measurements of a checkpoint."""
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
-    made = '' if benchmark.data_root or benchmark.name == 'coco-c' else '_made'
+    made = '_made' if benchmark.origin.startswith('made on the fly') else ''
     part = f"_{Path(benchmark.subset).stem.replace(':', '')}" if benchmark.subset else ''
     return Path(cfg.work_dir, 'robustness',
                 f'{benchmark.name}{made}{hard}{part}_{Path(resolved(checkpoint)).stem}.json')
