@@ -217,7 +217,7 @@ def _paired(left, right):
 def _noise(measured, finals, names, signs) -> tuple[float, int]:
     """Sampling error of a sum of final accuracies with signs, and the number of photos that it comes from.
 
-    Where no seed has the outcomes of the photos by all trainings, it is the upper bound for independent networks.
+    Where the outcomes of the photos are not known for all trainings, it is the upper bound for independent networks.
     """
     known = names and _photo_noise([measured.measurements(OUTCOMES, name) for name in names], signs, 'clean error')
     images = measured.plan.test_images
@@ -225,18 +225,17 @@ def _noise(measured, finals, names, signs) -> tuple[float, int]:
 
 
 def _photo_noise(found: Sequence[Mapping[int, Records]], signs, metric) -> tuple[float, int] | None:
-    """Standard error, over the photos, of a sum of a metric with signs, averaged over the seeds that all have.
+    """Standard error, over the photos, of a sum of a metric with signs; a training's is its mean over the seeds.
 
-    Some of the spread over the seeds is in it too, the less the more seeds there are. None where no seed is known by
-    photo, or the photos are not the same.
+    Some of the spread over the seeds is in it too, the less the more seeds there are. None where a training is not
+    known by photo, or the photos are not the same.
     """
-    seeds = sorted(set.intersection(*map(set, found)))
-    records = [some[seed].records for seed in seeds for some in found]
-    values = [per_image(measured, metric) for measured in records]
-    if not seeds or any(value is None for value in values) or len({
-            record['outcomes']['photos'] for measured in records for record in measured}) > 1:
+    values = [[per_image(measured.records, metric) for measured in some.values()] for some in found]
+    if any(not some or any(value is None for value in some) for some in values) or len({
+            record['outcomes']['photos'] for some in found for measured in some.values()
+            for record in measured.records}) > 1:
         return None
-    by_photo = np.tensordot(signs, np.reshape(values, (len(seeds), len(signs), -1)).mean(0), 1)
+    by_photo = sum(sign * np.mean(some, axis=0) for sign, some in zip(signs, values, strict=True))
     return photo_error(by_photo), len(by_photo)
 
 
