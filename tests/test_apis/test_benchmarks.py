@@ -67,7 +67,19 @@ def test_the_clean_images_as_they_are(tmp_path):
     assert benchmark.identity() == dict(benchmark='clean', seed=0)
     cfg = Config(dict(work_dir=str(tmp_path)))
     assert measurements(cfg, 'a/epoch_4.pth', benchmark) == tmp_path / 'robustness/clean_epoch_4.json'
+    with pytest.raises(SetupError, match='are those of test_dataloader: leave the data root'):
+        benchmark_sets(Benchmark('clean', str(tmp_path)), loader(), {})
     assert 'clean' not in ALL  # which need files
+
+
+def test_the_library_of_corruptions_is_asked_for_where_images_are_corrupted(monkeypatch):
+    def missing():
+        raise SetupError('not installed')
+    monkeypatch.setattr(benchmarks, 'load_library', missing)
+    for name in ('clean', 'imagenet-p'):
+        assert benchmark_sets(Benchmark(name), loader(), {})
+    with pytest.raises(SetupError, match='not installed'):
+        benchmark_sets(Benchmark('imagenet-c'), loader(), {})
 
 
 def test_extra_sets_leave_a_benchmark_whole():

@@ -86,6 +86,22 @@ def test_outcomes_of_other_photos_or_one_training_do_not_count(results):
     assert findings(Measured(plan, results))['accuracy'][0].outcome == bound
 
 
+def test_outcomes_of_the_last_epoch_do_not_count_for_an_earlier_one(results):
+    """GCP_M is compared after epoch 3 of 5, as GAP has 4: the photos that it gets wrong at the end are others."""
+    wrong = {'resnet18_gap_lr-norm': range(25), 'resnet18_gcp_m_lr-fast': range(20)}
+    outcomes(results, wrong)
+    for seed in (0, 1, 2):
+        write(results / f'small/resnet18_gcp_m_lr-fast/seed_{seed}.jsonl', dict(environment=ENVIRONMENT),
+              [{'step': epoch, 'accuracy/top1': 70. + 2 * epoch + seed} for epoch in range(1, 6)])
+    plan = small_plan()
+    plan = replace(plan, trainings=[*plan.trainings, training(('gcp_m', 'fast'))], measurements=[
+        Measurement('outcomes', 'test_robustness.py', ('{config}', ), 'robustness/*.json', tuple(wrong))])
+    finding = findings(Measured(plan, results))['convergence'][1]
+    assert finding.compared == 'ResNet-18: GCP_M LR_fast, GAP LR_norm'
+    bound = 1.95996 * math.sqrt(77 * 23 + 71 * 29) / 100
+    assert finding.outcome.effect == f'+6.0 points [{6 - bound:+.1f}, {6 + bound:+.1f}]'
+
+
 def test_few_test_images_leave_accuracies_open(results):
     """Of 50 photos each accuracy has a standard error of 6 points."""
     found = findings(Measured(small_plan(test_images=50), results))['accuracy']
@@ -133,6 +149,16 @@ def test_robustness_counts_the_spread_over_photos(results):
         assert finding.outcome.text == f'mean error 60, {60 - gain} (100 photos, 2 of 75 sets)'
         assert found['GCP loses less by corruptions', compared].verdict == OPEN  # clean photos gain as much
     assert found['GCP changes its answer less along sequences', compared].verdict == MISSING
+
+
+def test_robustness_of_seeds_that_only_one_network_has_does_not_count(results):
+    for seed in (0, 1):
+        robust(results, seed, gain=10)
+    expected = findings(Measured(small_plan(seeds=(0, 1)), results))['robustness'][1].outcome
+    robust(results, 2, gain=30)
+    (results / 'small/resnet18_gcp_m_lr-adju/seed_2_robustness_c.jsonl').unlink()
+    assert findings(Measured(small_plan(), results))['robustness'][1].outcome == expected
+    assert expected.estimate.seeds == 2
 
 
 def test_one_corruption_alone_proves_nothing(results):
