@@ -116,7 +116,9 @@ def fewer_epochs(measured: Measured, network: str, left: Variant, right: Variant
               if epochs[0] < trained}
     matching = [matching_epoch(curve, goals[seed]) for seed, curve in curves.items()]
     said = ', '.join('not reached' if epoch is None else f'epoch {epoch}' for epoch in matching)
-    names = [variant.name(network) for variant in (left, right)] if before == measured.final(left.name(network)) else []
+    names = [variant.name(network) for variant in (left, right)]
+    if before != {seed: value for seed, value in measured.final(names[0]).items() if seed in before}:
+        names = []  # outcomes are those of the last epoch
     judged = Difference(lambda *_: Pairs(_paired(before, goals), *_noise(measured, [before, goals], names, (1, -1))),
                         lambda _: f'{said} of {trained}')
     return judged(measured, network, left, right, higher=True)
@@ -191,9 +193,10 @@ def robustness(measurement: str, metric: str) -> Callable[..., Pairs]:
         both = {seed: summaries(pair, partial=True) for seed, pair in results.items()}
         records = [measured.measurements(measurement, name) for name in names]
         first, _ = next(iter(both.values()))
-        known = _photo_noise([{seed: some[seed] for seed in results} for some in records], (1, -1), metric)
+        by_photo = _by_photo([{seed: some[seed] for seed in results} for some in records], (1, -1), metric)
+        known = (0., math.inf) if by_photo is None else (photo_error(by_photo), len(by_photo))
         return Pairs({seed: tuple(summary.metrics[metric] for summary in pair) for seed, pair in both.items()},
-                     *(known or (0., math.inf)), sampled=known is not None, note=photos_and_sets(first))
+                     *known, sampled=by_photo is not None, note=photos_and_sets(first))
 
     return pairs
 
@@ -218,14 +221,18 @@ def _noise(measured, finals, names, signs) -> tuple[float, int]:
     """Sampling error of a sum of final accuracies with signs, and the number of photos that it comes from.
 
     Where the outcomes of the photos are not known for all trainings, it is the upper bound for independent networks.
+    Two photos more, each in favour of one side, keep it positive for equal outcomes (cf. Agresti & Min, 2005).
     """
-    known = names and _photo_noise([measured.measurements(OUTCOMES, name) for name in names], signs, 'clean error')
+    tested = [measured.measurements(OUTCOMES, name) for name in names]
+    by_photo = _by_photo(tested, signs, 'clean error') if names else None
+    if by_photo is not None:
+        return photo_error(np.append(by_photo, (100, -100))), len(by_photo)
     images = measured.plan.test_images
-    return known or (sampling_error([fmean(final.values()) for final in finals if final], images), images)
+    return sampling_error([fmean(final.values()) for final in finals if final], images), images
 
 
-def _photo_noise(found: Sequence[Mapping[int, Records]], signs, metric) -> tuple[float, int] | None:
-    """Standard error, over the photos, of a sum of a metric with signs; a training's is its mean over the seeds.
+def _by_photo(found: Sequence[Mapping[int, Records]], signs, metric) -> np.ndarray | None:
+    """Sum of a metric with signs, for each photo; that of a training is its mean over the seeds.
 
     Some of the spread over the seeds is in it too, the less the more seeds there are. None where a training is not
     known by photo, or the photos are not the same.
@@ -235,8 +242,7 @@ def _photo_noise(found: Sequence[Mapping[int, Records]], signs, metric) -> tuple
             record['outcomes']['photos'] for some in found for measured in some.values()
             for record in measured.records}) > 1:
         return None
-    by_photo = sum(sign * np.mean(some, axis=0) for sign, some in zip(signs, values, strict=True))
-    return photo_error(by_photo), len(by_photo)
+    return sum(sign * np.mean(some, axis=0) for sign, some in zip(signs, values, strict=True))
 
 
 def _effect(shown: Sequence[str], effect: Estimate, unit: str) -> str:

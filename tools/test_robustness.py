@@ -1,4 +1,4 @@
-"""Test the robustness of networks (Table 4): ImageNet-C, -C-bar, -3DCC, -P, -A, -R, -V2, -Sketch; COCO-C for detectors.
+"""Test the robustness of networks (Table 4): clean images, ImageNet-C, -C-bar, -3DCC, -P, -A, -R, -V2, -Sketch, COCO-C.
 
 Without --data-root, ImageNet-C, ImageNet-P and COCO-C are made from the test images on the fly. Sets that were tested
 before are skipped: run the tool again after an interruption, or with more networks to compare them.
@@ -35,9 +35,9 @@ def parse_args() -> argparse.Namespace:
                         help='pairs of a config and a checkpoint: a file, URL, workdir://NAME_OF_CONFIG, or pretrained '
                         'for the weights named in the config')
     parser.add_argument('--benchmark', required=True, choices=(*BENCHMARKS, 'all'),
-                        help='benchmark, or all benchmarks of classifiers in one table')
+                        help='benchmark, or all of classifiers but clean in one table')
     parser.add_argument('--data-root', help='folder of the images; for all benchmarks, with a subfolder named after '
-                        'each (default: corrupt the test images)')
+                        'each (default: the test images, corrupted unless clean)')
     parser.add_argument('--corruptions', '--perturbations', nargs='+', default=(), dest='kinds', metavar='NAME',
                         help='kinds to test (default: the 15 of ImageNet-C, the 10 of ImageNet-P)')
     parser.add_argument('--severities', nargs='+', type=int, choices=SEVERITIES, default=SEVERITIES,

@@ -64,7 +64,11 @@ def test_the_clean_images_as_they_are(tmp_path):
     assert benchmark.sets == ['clean'] and benchmark.whole and benchmark.origin == ''
     assert benchmark_sets(benchmark, loader(), {}) == {'clean': benchmark_sets(Benchmark('imagenet-c'), loader(),
                                                                               {})['clean']}
-    assert benchmark.identity() == dict(benchmark='clean', seed=0)
+    assert benchmark.identity() == dict(benchmark='clean')
+    with pytest.raises(SetupError, match='end with PackInputs'):  # a detector
+        benchmark_sets(benchmark, loader((LOAD, dict(type='PackDetInputs'))), {})
+    with pytest.raises(SetupError, match='only files of a data root can be resized again'):
+        benchmark_sets(Benchmark('clean', resize_again=True), loader(), {})
     cfg = Config(dict(work_dir=str(tmp_path)))
     assert measurements(cfg, 'a/epoch_4.pth', benchmark) == tmp_path / 'robustness/clean_epoch_4.json'
     with pytest.raises(SetupError, match='are those of test_dataloader: leave the data root'):

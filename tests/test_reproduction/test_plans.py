@@ -11,6 +11,8 @@ from mmgcp.experiments.jobs import jobs_of
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.records import read_records
 from reproduction import imagenette
+from reproduction.claims import CLAIMS
+from reproduction.metrics import OUTCOMES
 
 ROOT = configs_folder().resolve().parent
 PLANS, RESULTS = sorted((ROOT / 'reproduction/plans').glob('*.py')), ROOT / 'results'
@@ -24,6 +26,16 @@ def test_plans_of_the_project(path):
     assert {f'resnet18_{pooling}_lr-{lr}' for pooling, lr in (
         ('gap', 'norm'), ('gap', 'adju'), ('gcp_d', 'adju'), ('gcp_m', 'adju'), ('gap_wo-ds', 'adju'))} <= names
     assert len(plan.seeds) >= 2
+
+
+def test_outcomes_by_photo_are_measured_of_all_whose_accuracies_claims_compare():
+    plan = read_plan(ROOT / 'reproduction/plans/imagenette_cpu.py')
+    measurement, = [measurement for measurement in plan.measurements if measurement.name == OUTCOMES]
+    compared = {variant.name('resnet18') for claim in CLAIMS if claim.subject in (
+        'accuracy', 'convergence', 'schedules', 'resolution') for variant in (claim.left, claim.right)}
+    assert set(measurement.of) == compared
+    arguments = ' '.join(measurement.arguments)
+    assert '--benchmark clean' in arguments and measurement.keep == 'robustness/clean_*.json'
 
 
 @pytest.mark.parametrize('path', sorted(RESULTS.glob('*/*/*.jsonl')), ids=lambda path: '/'.join(path.parts[-3:]))

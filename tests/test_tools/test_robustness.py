@@ -131,8 +131,14 @@ def test_clean_images_alone(measure, trained, model, photos):
         'clean': {'error/clean/0': pytest.approx(100 * np.mean(wrong)), 'images/clean/0': len(photos)}}
     assert outcomes(trained.folder / 'clean', 'clean') == {
         'clean': pack_errors([f'{name}/{stem}.png' for name, stem, _ in photos], wrong)}
+    assert any(line.startswith('| photos: clean |') for line in tables(out))
     assert 'clean error' in tables(out)[-3] and f'{100 * np.mean(wrong):.1f}' in tables(out)[-1]
     assert (trained.folder / 'clean/figure.png').stat().st_size
+    assert tables(measure('clean', '--benchmark', 'clean', '--seed', '3')) == tables(out)  # no seed enters
+    for argument, sentence in ((('--data-root', 'data'), 'leave the data root'),
+                               (('--resize-again', ), 'only files of a data root can be resized again')):
+        with pytest.raises(SystemExit, match=sentence):
+            measure('clean', '--benchmark', 'clean', *argument)
 
 
 def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrupted):

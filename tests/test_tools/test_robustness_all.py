@@ -241,7 +241,7 @@ def run(workplace, benchmark, *arguments, config='thousand.py'):
     ('imagenet-v2', ('--data-root', 'made/imagenet-a'), 'has no folder of imagenet-v2, such as'),
     ('imagenet-a', ('--data-root', 'made/imagenet-a', '--subset', 'rand:5000'),
      'the subset rand:5000 must have 1 to'),
-    ('imagenet-c', ('--resize-again', ), 'only files can be resized again'),
+    ('imagenet-c', ('--resize-again', ), 'only files of a data root can be resized again'),
 ])
 def test_mistakes_end_before_any_test(workplace, made, benchmark, arguments, sentence):
     assert sentence in run(workplace, benchmark, *arguments)

@@ -37,7 +37,7 @@ class Benchmark:
         ['clean', 'fog/1', 'fog/5', 'snow/1', 'snow/5']
     """
     name: str  # a key of mmgcp.robustness.catalogue.BENCHMARKS
-    data_root: str | None = None  # folder of the images; None corrupts the clean images on the fly
+    data_root: str | None = None  # folder of the images; None for those of the config, corrupted on the fly
     kinds: Sequence[str] = ()  # corruptions, or perturbations of ImageNet-P; all if empty
     severities: Sequence[int] = SEVERITIES  # of corruptions
     difficulty: int = 1  # of ImageNet-P, 1 to 3
@@ -104,16 +104,22 @@ class Benchmark:
         return f'made by a recipe of CRC-32 {zlib.crc32(path.read_bytes()):08x}' if path.is_file() else ''
 
     @property
+    def made(self) -> bool:
+        """Whether classifiers see images that are made on the fly."""
+        return not (self.data_root or self.form.photos or self.form.measure == 'precision')
+
+    @property
     def origin(self) -> str:
         """How the images were made, as text; empty for the published files, as which folders without a recipe count."""
-        if not self.data_root:
-            frames = f', {self.frames} frames' if self.frames else ''
-            return '' if self.form.photos or self.name == 'coco-c' else f'made on the fly, seed {self.seed}{frames}'
+        if self.made:
+            return f'made on the fly, seed {self.seed}' + (f', {self.frames} frames' if self.frames else '')
         return ', '.join(filter(None, (self.recipe, 'resized again' if self.resize_again else '')))
 
     def identity(self) -> dict:
         """Return the settings that all sets of a table must share."""
-        made = dict(data_root=str(Path(self.data_root).resolve())) if self.data_root else dict(seed=self.seed)
+        made = {} if self.name == 'clean' else dict(seed=self.seed)
+        if self.data_root:
+            made = dict(data_root=str(Path(self.data_root).resolve()))
         if self.recipe:
             made['recipe'] = self.recipe
         if self.name == 'imagenet-p':
@@ -140,7 +146,7 @@ class Benchmark:
 
 
 def all_benchmarks(data_root: str | None, partial: bool = False, **settings) -> list[Benchmark]:
-    """List all benchmarks of classifiers, each in the folder of ``data_root`` that has its name.
+    """List the benchmarks of classifiers that have files, each in the folder of ``data_root`` that has its name.
 
     Raises:
         SetupError: If a folder is missing, unless ``partial`` leaves out those benchmarks, or a subset is a list.
@@ -232,11 +238,11 @@ def _check_folders(benchmark, classes):
     if not root and (not benchmark.form.made or benchmark.resize_again):
         raise SetupError(f'{name} cannot be made from clean images: give the folder of its files (--data-root)'
                          if not benchmark.form.made else
-                         'images are corrupted after they were resized and cropped: only files can be resized again')
+                         'only files of a data root can be resized again: others are corrupted after resizing')
     if not root:
         return load_library() if benchmark.form.severities else None
     if Path(root).is_dir() and not any(folder.is_dir() for folder in benchmark.folders.values()):
-        others = [other for other, form in BENCHMARKS.items() if form.measure == 'error' and not form.classes
+        others = [other for other, form in BENCHMARKS.items() if form.measure == 'error' and form.severities
                   and any(form.path(root, *pair).is_dir() for pair in form.sets().values())]
         raise SetupError(f'{root} has no folder of {name}, such as {next(iter(benchmark.folders.values()))}'
                          + (f': it is of {", ".join(others)}' if others else ''))
@@ -253,6 +259,7 @@ def _image_sets(benchmark, clean):
     pack = 'PackDetInputs' if benchmark.name == 'coco-c' else 'PackInputs'
     for name, (kind, severity) in benchmark.form.sets(benchmark.kinds, benchmark.severities).items():
         if kind == 'clean':
+            _split(clean, pack)
             yield name, clean
         elif not benchmark.data_root:
             yield name, corrupted(clean, kind, severity, benchmark.seed, pack)

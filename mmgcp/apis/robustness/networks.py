@@ -22,7 +22,7 @@ PRETRAINED = 'pretrained'  # instead of a checkpoint: the weights named by the c
 def measurements(cfg: Config, checkpoint: str, benchmark: Benchmark) -> Path:
     """Return the file in the work directory that holds the measurements of a checkpoint."""
     hard = f'_{benchmark.difficulty}' if benchmark.name == 'imagenet-p' and benchmark.difficulty > 1 else ''
-    made = '_made' if benchmark.origin.startswith('made on the fly') else ''
+    made = '_made' if benchmark.made else ''
     part = f"_{Path(benchmark.subset).stem.replace(':', '')}" if benchmark.subset else ''
     return Path(cfg.work_dir, 'robustness',
                 f'{benchmark.name}{made}{hard}{part}_{Path(resolved(checkpoint)).stem}.json')
@@ -66,9 +66,9 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     """
     if not cfg.get('test_dataloader'):
         raise SetupError('the config has no test_dataloader: the clean images come from there')
-    matching_records(measurements(cfg, checkpoint, benchmark), settings_of(cfg, checkpoint, benchmark))
     check_classes(cfg, benchmark)
     sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
+    matching_records(measurements(cfg, checkpoint, benchmark), settings_of(cfg, checkpoint, benchmark))
     if benchmark.subset:
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         build_set(benchmark, next(iter(sets.values()))['loader']['dataset'])
