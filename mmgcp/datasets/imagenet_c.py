@@ -81,7 +81,7 @@ class ImageNetC(CustomDataset):
         unreadable (str): ``'stop'`` raises an error for an unreadable image. ``'skip'`` returns the next readable one
             instead, tagged for metrics to exclude.
         pipeline (Sequence[dict]): Transforms; the first loads the image, the last packs it.
-        benchmark (str): A key of :data:`~mmgcp.robustness.catalogue.BENCHMARKS` with images in class folders.
+        benchmark (str): A key of :data:`~mmgcp.robustness.catalogue.BENCHMARKS` with files in class folders.
         resize_again (bool): Allow the pipeline to resize or crop corrupted images. The published files have the input
             size of networks, 224 x 224, and would lose their borders and sharpness. Default: False.
         **kwargs: Other arguments of ``mmpretrain.CustomDataset``.

@@ -221,7 +221,7 @@ def test_nothing_readable(root):
 
 
 def test_unknown_benchmark(root):
-    with pytest.raises(SetupError, match="there is no benchmark 'imagenet-b': choose from imagenet-c, imagenet-c-bar"):
+    with pytest.raises(SetupError, match="there is no benchmark 'imagenet-b': choose from clean, imagenet-c"):
         build(root, benchmark='imagenet-b')
 
 
