@@ -10,6 +10,7 @@ TEST_IMAGES = 3925
 SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50}
 SEEDS = (0, 1, 2)
 CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
+NUMBERS = {'gaussian': 257 * 258 // 2, 'compact_bilinear': 8192}  # of representations unlike the covariance
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 # They leave a training as it is, bit for bit.
 WATCHING = ('default_hooks.landscape*', 'default_hooks.checkpoint.max_keep_ckpts')
@@ -51,7 +52,7 @@ def landscapes(step_range: Sequence[float], interval: int) -> dict:
 
 
 def training(network: str, pooling: str, schedule: str, variation: str = '', options: Mapping = (),
-             **settings) -> PaperTraining:
+             split: bool = False, **settings) -> PaperTraining:
     """A classifier with one pooling and learning rate; a variation changes one more thing.
 
     Args:
@@ -60,12 +61,14 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
         schedule (str): ``'norm'``, ``'fast'``, ``'adju'``, or ``'short'``, LR_adju in two epochs.
         variation (str): What the options change, for the name; ``'augmix'`` has configs of its own.
         options (Mapping): Settings that change it.
+        split (bool): Train on nine tenths of the training photos and validate on the last, for tuning.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
     kind = 'gap' if pooling.startswith('gap') else 'gcp' if network == 'mobilenetv2' else 'gcp_m'
     own, lr = 'norm' if kind == 'gap' else 'adju', 'adju' if schedule == 'short' else schedule
     augmented = '_augmix' if variation == 'augmix' else ''
-    config = f"imagenette/{network}_{kind}_imagenette{'' if lr == own else f'_lr-{lr}'}{augmented}.py"
+    ending = f"{'' if lr == own else f'_lr-{lr}'}{augmented}{'_split' if split else ''}"
+    config = f'imagenette/{network}_{kind}_imagenette{ending}.py'
     overrides = dict(SHORT) if schedule == 'short' else {}
     if pooling != kind:
         overrides |= {'model.backbone.type': 'mmgcp.GCPResNet', 'model.backbone.conv5_downsample': CONV5[pooling]}
@@ -81,6 +84,30 @@ def detector(pooling: str) -> PaperTraining:
                          starts_from=Variant(pooling, 'adju').name('resnet18'))
 
 
+def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split: bool = False,
+           seeds: Sequence[int] = (0, )) -> PaperTraining:
+    """GCP_M in two epochs with another normalisation.
+
+    Args:
+        name (str): A method of :class:`~mmgcp.ops.CovariancePooling`, or ``'gap'`` for average pooling.
+        classifier_lr (float): Factor of the classifier's learning rate; those of all other layers stay.
+        network (str): As in :func:`training`.
+        split (bool): As in :func:`training`.
+        seeds (Sequence[int]): Seeds.
+    """
+    options, changes = {}, []
+    if name not in ('gap', 'newton_schulz'):
+        options['model.neck.method'] = name
+        changes.append(name)
+        if name in NUMBERS:
+            options['model.head.in_channels'] = NUMBERS[name]
+    if classifier_lr != 1:
+        options['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'] = classifier_lr
+        changes.append(f'classifier-lr-{classifier_lr:g}')
+    return training(network, 'gap' if name == 'gap' else 'gcp_m', 'short', '-'.join(changes), options, split,
+                    seeds=seeds)
+
+
 def variations(network: str) -> list[PaperTraining]:
     """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on.
 
@@ -89,9 +116,6 @@ def variations(network: str) -> list[PaperTraining]:
 
     def variant(name, options, pooling='gcp_m', seeds=(0, )):
         return training(network, pooling, 'short', name, options, seeds=seeds)
-
-    def method(name, **options):
-        return variant(name, {'model.neck.method': name, **options})
 
     def small(name, numbers, **neck):
         options = {f'model.neck.{key}': value for key, value in neck.items()}
@@ -102,18 +126,15 @@ def variations(network: str) -> list[PaperTraining]:
 
     return [
         variant('', {}, seeds=SEEDS), variant('', {}, 'gap', seeds=SEEDS),
-        method('covariance'), method('eigh'), method('log'), method('pade'), method('signed_power'),
-        method('gaussian', **{'model.head.in_channels': 257 * 258 // 2}),
-        method('compact_bilinear', **{'model.head.in_channels': 8192}),
-        method('dropcov'),
+        *(method(name, network=network) for name in (
+            'covariance', 'eigh', 'log', 'pade', 'signed_power', 'gaussian', 'compact_bilinear', 'dropcov')),
         channels(64), channels(128),
         small('8-heads', 2048, heads=8), small('16-heads', 1024, heads=16),
         small('moment', CHANNELS[network] + 2883, type='mmgcp.MomentPooling'),
         variant('1-iteration', {'model.neck.num_iters': 1}),
         variant('3-iterations', {'model.neck.num_iters': 3}),
         variant('10-iterations', {'model.neck.num_iters': 10}),
-        variant('classifier-lr-0.1', {'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult': 0.1}),
-        variant('classifier-lr-10', {'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult': 10}),
+        method('newton_schulz', 0.1, network), method('newton_schulz', 10, network),
         variant('float32', {'optim_wrapper.type': 'OptimWrapper'}),
     ]
 
