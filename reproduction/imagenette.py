@@ -104,7 +104,7 @@ def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split
     if classifier_lr != 1:
         options['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'] = classifier_lr
         changes.append(f'classifier-lr-{classifier_lr:g}')
-    return training(network, 'gap' if name == 'gap' else 'gcp_m', 'short', '-'.join(changes), options, split,
+    return training(network, 'gap' if name == 'gap' else 'gcp_m', 'short', '-with-'.join(changes), options, split,
                     seeds=seeds)
 
 
