@@ -5,7 +5,7 @@
 Needs the photos (configs/imagenette/README.md). The leaderboard is at https://github.com/fastai/imagenette; what the
 recipe takes from its 5-epoch entry, and what not, is told in configs/_base_/schedules/imagenette_leaderboard.py.
 """
-from reproduction.imagenette import TEST_IMAGES
+from reproduction.imagenette import TEST_IMAGES, outcomes
 from reproduction.leaderboard import OPTIONS, training
 from reproduction.paper_plan import PaperPlan
 
@@ -24,4 +24,5 @@ plan = PaperPlan(
         *(training('resnet50d', pooling) for pooling in POOLINGS),
         *(training('resnet18d', pooling, epochs=20, seeds=(0, 1, 2)) for pooling in POOLINGS),
     ],
+    measurements=[outcomes([f'resnet18d_{pooling}_5-epochs-at-0.002' for pooling in ('gap', 'gcp_m')], seeds=(4, ))],
 )

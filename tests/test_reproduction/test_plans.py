@@ -18,7 +18,7 @@ ROOT = configs_folder().resolve().parent
 PLANS, RESULTS = sorted((ROOT / 'reproduction/plans').glob('*.py')), ROOT / 'results'
 
 
-@pytest.mark.parametrize('path', [path for path in PLANS if 'leaderboard' not in path.stem],
+@pytest.mark.parametrize('path', [path for path in PLANS if read_plan(path).judged],
                          ids=lambda path: path.stem)
 def test_plans_of_the_project(path):
     plan = read_plan(path)
@@ -72,9 +72,31 @@ def test_variations_fit_their_classifiers(network):
         assert training.seeds == ((0, 1, 2) if training.variant.variation in ('', *small) else (0, ))
 
 
+def test_rates_of_normalisations_are_tuned_without_the_test_photos():
+    plan = read_plan(PLANS[0].with_name('imagenette_methods_tuning.py'))
+    assert not plan.judged and len({training.name for training in plan.trainings}) == len(plan.trainings)
+    factors = {}
+    for training in plan.trainings:
+        cfg = Config.fromfile(configs_folder() / training.config)
+        cfg.merge_from_dict(training.options)
+        trained, held_out = (cfg[f'{split}_dataloader'].dataset for split in ('train', 'val'))
+        assert trained.data_prefix == held_out.data_prefix == 'train'
+        assert sorted([*trained.indices, *held_out.indices]) == list(range(9469)) and len(held_out.indices) == 947
+        covariance = cfg.model.neck.type == 'mmgcp.GlobalCovariancePooling'
+        name = cfg.model.neck.get('method', 'newton_schulz') if covariance else 'gap'
+        rates = cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {})
+        factors.setdefault(name, []).append(rates.get('head', {}).get('lr_mult', 1))
+        assert rates.keys() <= {'head'} and (cfg.optim_wrapper.optimizer.lr, cfg.train_cfg.max_epochs) == (0.05, 2)
+    assert all(len(some) >= 3 and some == sorted(some) for some in factors.values())
+    assert all(high == pytest.approx(10 * low) for some in factors.values()
+               for low, high in zip(some, some[1:], strict=False))
+    assert factors.keys() == {'gap', 'newton_schulz', 'covariance', 'log', 'signed_power', 'compact_bilinear',
+                              'dropcov'}
+
+
 def test_plans_of_the_leaderboard():
     plan, tuning = (read_plan(PLANS[0].with_name(f'imagenette_leaderboard{end}.py')) for end in ('', '_tuning'))
-    jobs = jobs_of(plan)
+    jobs = [job for job in jobs_of(plan) if job.measurement is None]
     assert len(jobs) == 8 * 5 + 3 * 3 and not plan.judged and not tuning.judged
     longer = next(job for job in jobs if job.training.name == 'resnet18d_gcp_m_20-epochs')
     assert longer.options['param_scheduler.begin'] == 14.4
