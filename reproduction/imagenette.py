@@ -6,6 +6,7 @@ from mmgcp.experiments import Measurement
 from .paper_plan import PaperTraining, Variant
 
 TEST_IMAGES = 3925
+LR = 0.05  # of ResNets, at batch 64
 # LR_adju of ResNets in fewer epochs still, for the many variations.
 SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 50}
 SEEDS = (0, 1, 2)
@@ -84,13 +85,14 @@ def detector(pooling: str) -> PaperTraining:
                          starts_from=Variant(pooling, 'adju').name('resnet18'))
 
 
-def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split: bool = False,
+def method(name: str, classifier_lr: float = 1, lr: float = 1, network: str = 'resnet18', split: bool = False,
            seeds: Sequence[int] = (0, )) -> PaperTraining:
-    """GCP_M in two epochs with another normalisation.
+    """GCP_M in two epochs with another normalisation, or with other learning rates.
 
     Args:
         name (str): A method of :class:`~mmgcp.ops.CovariancePooling`, or ``'gap'`` for average pooling.
-        classifier_lr (float): Factor of the classifier's learning rate; those of all other layers stay.
+        classifier_lr (float): Learning rate of the classifier, as a factor of the usual one.
+        lr (float): That of all other layers.
         network (str): As in :func:`training`.
         split (bool): As in :func:`training`.
         seeds (Sequence[int]): Seeds.
@@ -101,8 +103,12 @@ def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split
         changes.append(name)
         if name in NUMBERS:
             options['model.head.in_channels'] = NUMBERS[name]
+    if lr != 1:
+        options['optim_wrapper.optimizer.lr'] = lr * LR
+        changes.append(f'lr-{lr:g}')
+    if classifier_lr != lr:
+        options['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'] = classifier_lr / lr
     if classifier_lr != 1:
-        options['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'] = classifier_lr
         changes.append(f'classifier-lr-{classifier_lr:g}')
     return training(network, 'gap' if name == 'gap' else 'gcp_m', 'short', '-with-'.join(changes), options, split,
                     seeds=seeds)
@@ -134,7 +140,7 @@ def variations(network: str) -> list[PaperTraining]:
         variant('1-iteration', {'model.neck.num_iters': 1}),
         variant('3-iterations', {'model.neck.num_iters': 3}),
         variant('10-iterations', {'model.neck.num_iters': 10}),
-        method('newton_schulz', 0.1, network), method('newton_schulz', 10, network),
+        method('newton_schulz', 0.1, network=network), method('newton_schulz', 10, network=network),
         variant('float32', {'optim_wrapper.type': 'OptimWrapper'}),
     ]
 
