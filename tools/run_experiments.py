@@ -4,7 +4,7 @@ Finished runs are skipped, and interrupted ones resumed. Results are written to 
 
 Examples:
     python tools/run_experiments.py PLAN.py --at-once 8                                 # everything, 8 runs at a time
-    python tools/run_experiments.py PLAN.py --only resnet18_gap --seeds 0 --again       # one run, anew
+    python tools/run_experiments.py PLAN.py --only 'resnet18_gap*' --seeds 0 --again    # some, from scratch
     python tools/run_experiments.py PLAN.py --list                                      # what is left to do
 """
 import argparse

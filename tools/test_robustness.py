@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
                         help='pairs of a config and a checkpoint: a file, URL, workdir://NAME_OF_CONFIG, or pretrained '
                         'for the weights named in the config')
     parser.add_argument('--benchmark', required=True, choices=(*BENCHMARKS, 'all'),
-                        help='benchmark, or all of classifiers but clean in one table')
+                        help='benchmark, or all: every one for classifiers except clean, in one table')
     parser.add_argument('--data-root', help='folder of the images; for all benchmarks, with a subfolder named after '
                         'each (default: the test images, corrupted unless clean)')
     parser.add_argument('--corruptions', '--perturbations', nargs='+', default=(), dest='kinds', metavar='NAME',

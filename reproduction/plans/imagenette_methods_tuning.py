@@ -2,9 +2,9 @@
 
     python tools/run_experiments.py reproduction/plans/imagenette_methods_tuning.py --at-once 2
 
-Representations differ in length by up to two orders of magnitude, and with them the rate that suits the classifier; the
-gradients of unbounded ones, `log` and `dropcov`, suit a lower rate of the other layers as well. Trains on nine tenths of
-the training photos and validates on every tenth.
+Representations differ in length by up to two orders of magnitude, and with them the rate that suits the classifier.
+For the two longest, those of `log` and `dropcov`, lower rates of the other layers are tried too. Trains on nine tenths
+of the training photos and validates on every tenth.
 """
 import torch
 
