@@ -93,7 +93,7 @@ def test_rates_of_normalisations_are_tuned_without_the_test_photos():
                for low, high in zip(some, some[1:], strict=False))
     assert factors.keys() == {*((name, 0.05) for name in (
         'gap', 'newton_schulz', 'covariance', 'log', 'signed_power', 'compact_bilinear', 'dropcov')),
-        ('log', 0.005), ('dropcov', 0.005)}
+        ('dropcov', 0.005)}
 
 
 def test_plans_of_the_leaderboard():
