@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
-from mmgcp.analysis.figure_2 import plot_landscape
+from mmgcp.analysis.figure_2 import LandscapeLog, plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
 from mmgcp.analysis.style import COLORS, label_ends, looks_of, save_figure, step_axis, use_style
@@ -34,12 +34,7 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
     if panels:
         plot_curves(panels, folder / f'{plan}_convergence.png', target='GAP, LR_norm')
-    landscapes = {}
-    # GAP first, in the looks of the other figures.
-    for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
-        for landscape in list(measured.landscapes(training.name).values())[:1]:
-            named = replace(landscape, name=training.short_title)
-            landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', []).append(named)
+    landscapes = compared_landscapes(measured)
     if landscapes:
         plot_landscape(landscapes, folder / f'{plan}_landscape.png', log=True, formats=())
     compared = ratios(measured)
@@ -48,6 +43,17 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     averaged = averaged_robustness(measured, 'robustness_c')
     if averaged:
         plot_robustness(summaries(averaged, partial=True), folder / f'{plan}_robustness.png', formats=())
+
+
+def compared_landscapes(measured: Measured) -> dict[str, list[LandscapeLog]]:
+    """Landscapes by the title of their panel: those of the first seed that most trainings of the network have."""
+    landscapes = {}
+    # GAP first, in the looks of the other figures.
+    for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
+        for seed, landscape in measured.landscapes(training.name).items():
+            panel = landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', {})
+            panel.setdefault(seed, []).append(replace(landscape, name=training.short_title))
+    return {title: max((by_seed[seed] for seed in sorted(by_seed)), key=len) for title, by_seed in landscapes.items()}
 
 
 def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, metric: str = 'accuracy/top1',

@@ -12,6 +12,7 @@ SHORT = {'train_cfg.max_epochs': 2, 'param_scheduler.final_epoch': 1 + 2 * 49 / 
 SEEDS = (0, 1, 2)
 CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
 NUMBERS = {'gaussian': 257 * 258 // 2, 'compact_bilinear': 8192}  # of representations unlike the covariance
+CLASSIFIER_LR = 'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 # They leave a training as it is, bit for bit.
 WATCHING = ('default_hooks.landscape*', 'default_hooks.checkpoint.max_keep_ckpts')
@@ -107,7 +108,7 @@ def method(name: str, classifier_lr: float = 1, lr: float = 1, network: str = 'r
         options['optim_wrapper.optimizer.lr'] = lr * LR
         changes.append(f'lr-{lr:g}')
     if classifier_lr != lr:
-        options['optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'] = classifier_lr / lr
+        options[CLASSIFIER_LR] = classifier_lr / lr
     if classifier_lr != 1:
         changes.append(f'classifier-lr-{classifier_lr:g}')
     return training(network, 'gap' if name == 'gap' else 'gcp_m', 'short', '-with-'.join(changes), options, split,

@@ -238,7 +238,10 @@ def curvature_table(measured: Measured) -> Table:
 
 
 def smoothness_table(measured: Measured) -> Table:
-    """GCP over GAP by all notions of smoothness, with verdicts."""
+    """GCP over GAP by all notions of smoothness, with verdicts.
+
+    Where fewer seeds reach equal losses than equal iterations, both numbers of seeds are told, in that order.
+    """
 
     def cells(effect, verdict):
         word, p = verdict
@@ -248,7 +251,8 @@ def smoothness_table(measured: Measured) -> Table:
 
     return _table(['network', 'over', 'where', 'quantity', 'seeds', 'untrained', 'at equal iterations [95 % interval]',
                    'verdict', 'at equal loss [95 % interval]', 'verdict at equal loss'], [
-        [ratio.network, ratio.over, ratio.place, ratio.quantity, ratio.same_step.seeds,
+        [ratio.network, ratio.over, ratio.place, ratio.quantity,
+         ', '.join(str(seeds) for seeds in dict.fromkeys((ratio.same_step.seeds, ratio.same_loss.seeds))),
          '' if math.isnan(ratio.untrained) else f'{math.exp(ratio.untrained):.2g}',
          *cells(ratio.same_step, ratio.verdicts[0]), *cells(ratio.same_loss, ratio.verdicts[1])]
         for ratio in ratios(measured)])

@@ -8,7 +8,7 @@ nine tenths of the training photos and validates on every tenth.
 """
 import torch
 
-from reproduction.imagenette import COMMON, method, size
+from reproduction.imagenette import COMMON, WATCHING, method, size
 from reproduction.paper_plan import PaperPlan
 
 # Of the classifier's learning rate, by method and factor of the rate of all other layers.
@@ -19,14 +19,15 @@ FACTORS = {
     ('compact_bilinear', 1): (1, 10, 100, 1000),
     ('covariance', 1): (0.01, 0.1, 1),
     ('newton_schulz', 1): (0.1, 1, 10),
-    ('gap', 1): (0.1, 1, 10),
-    ('dropcov', 0.1): (0.001, 0.01, 0.1),
+    ('gap', 1): (0.01, 0.1, 1, 10),
+    ('dropcov', 0.1): (0.01, 0.1),
 }
 
 plan = PaperPlan(
     title='Learning rates by normalisation, measured on a tenth of the training photos',
     test_images=947,
     judged=False,
+    ignored=(*WATCHING, 'randomness.deterministic'),
     options={**COMMON, 'randomness.deterministic': not torch.cuda.is_available(), **size(80)},
     trainings=[method(name, factor, lr, split=True) for (name, lr), factors in FACTORS.items() for factor in factors],
 )

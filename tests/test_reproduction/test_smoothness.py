@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmgcp.experiments import Measurement
-from reproduction.figures import plot_ratios
+from reproduction.figures import compared_landscapes, plot_ratios
 from reproduction.measured import Measured
 from reproduction.result_tables import make_tables
 from reproduction.smoothness import Course, at_equal_loss, at_equal_steps, ratios
@@ -125,3 +125,21 @@ def test_an_infinite_range_of_the_untrained_network_is_no_measurement(results):
             path.write_text('\n'.join([lines[0], json.dumps(first), *lines[2:]]) + '\n')
     loss = next(ratio for ratio in ratios(Measured(plan(), results)) if ratio.quantity == 'range of the loss, Eq. 3')
     assert math.isnan(loss.untrained) and loss.same_step.mean == pytest.approx(math.log(2))
+
+
+def test_both_numbers_of_seeds_are_told_where_losses_do_not_meet(results):
+    for seed in (0, 1, 2):
+        measured_landscape(results, GAP, seed, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1.)
+        losses = [2.3, 0.5, 0.4] if seed == 2 else [2.3, 2., 1.]
+        measured_landscape(results, GCP, seed, losses, lambda loss: 1., lambda loss: 1.)
+    rows = make_tables(Measured(plan(), results))['smoothness'].rows
+    assert {row[4] for row in rows} == {'3, 2'}
+
+
+def test_the_figure_shows_one_seed_for_all_trainings(results):
+    for name, seeds in ((GAP, (0, 1, 2)), (GCP, (2, 1)), (CONTROL, (2, ))):
+        for seed in seeds:
+            measured_landscape(results, name, seed, [2. + seed, 1.], lambda loss: 1., lambda loss: 1.)
+    panel, = compared_landscapes(Measured(plan(), results)).values()
+    assert [(log.name, log.loss[0]) for log in panel] == [
+        ('GAP, LR_norm', 4.), ('GAP w/o DS, LR_norm', 4.), ('GCP w/o DS, LR_norm', 4.)]
