@@ -49,7 +49,7 @@ def compared_landscapes(measured: Measured) -> dict[str, list[LandscapeLog]]:
     """Landscapes by the title of their panel: those of the first seed that most trainings of the network have."""
     landscapes = {}
     # GAP first, in the looks of the other figures.
-    for training in sorted(measured.trainings, key=lambda training: not training.variant.pooling.startswith('gap')):
+    for training in sorted(measured.plan.trainings, key=lambda one: not one.variant.pooling.startswith('gap')):
         for seed, landscape in measured.landscapes(training.name).items():
             panel = landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', {})
             panel.setdefault(seed, []).append(replace(landscape, name=training.short_title))
