@@ -5,12 +5,15 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mmgcp.engine.hooks import ResumedSettingsHook
+from mmgcp.utils.errors import SetupError
 
 from .models import Constant
 
 POLYNOMIAL = dict(type='mmgcp.PolynomialLR', power=2, final_epoch=4)
 SGD = dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.01)
 WARM_UP = dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=7)
+STEP = dict(type='StepLR', step_size=1, gamma=0.1, end=9)
+PLATEAU = dict(type='ReduceOnPlateauLR', monitor='loss', end=9)
 
 
 class Settings(Hook):
@@ -61,6 +64,13 @@ def log_of(folder):
      dict(schedulers=[dict(POLYNOMIAL, convert_to_iter_based=True)], batch=2), 'PolynomialLR.epoch_length 6 -> 3'),
     (dict(schedulers=[dict(POLYNOMIAL, type='mmgcp.PolynomialMomentum')]),
      dict(schedulers=[dict(POLYNOMIAL, type='mmgcp.PolynomialMomentum', power=1)]), 'PolynomialMomentum.power 2 -> 1'),
+    # Schedules of another type.
+    (dict(schedulers=[STEP]), dict(schedulers=[dict(POLYNOMIAL, final_epoch=6, end=9)]),
+     'PolynomialLR.final_epoch absent -> 6, PolynomialLR.first_epoch absent -> 1, PolynomialLR.gamma 0.1 -> absent'),
+    (dict(schedulers=[STEP]), dict(schedulers=[dict(type='ExponentialLR', gamma=0.1, end=9)]),
+     'ExponentialLR.step_size 1 -> absent'),
+    (dict(schedulers=[PLATEAU]), dict(schedulers=[STEP]), 'StepLR.step_size absent -> 1'),
+    (dict(schedulers=[WARM_UP, STEP]), dict(schedulers=[POLYNOMIAL]), 'number of schedules 2 -> 1'),
 ])
 def test_changed_settings_count(first, second, told, tmp_path):
     train(tmp_path / 'a', epochs=2, **first)
@@ -95,6 +105,24 @@ def test_what_a_schedule_has_seen_is_no_setting(tmp_path):
     train(tmp_path / 'a', **settings)
     train(tmp_path / 'a', resume=str(tmp_path / 'a/epoch_2.pth'), **settings)
     assert 'Resumed with' not in log_of(tmp_path / 'a')
+
+
+def test_the_next_checkpoint_has_nothing_of_a_schedule_of_another_type(tmp_path):
+    for epochs, schedule in enumerate([STEP, dict(POLYNOMIAL, end=9), dict(POLYNOMIAL, end=9)], 1):
+        resume = str(tmp_path / f'a/epoch_{epochs - 1}.pth') if epochs > 1 else None
+        train(tmp_path / 'a', [schedule], epochs, resume=resume)
+        saved = torch.load(tmp_path / f'a/epoch_{epochs}.pth', weights_only=False)['param_schedulers']
+        assert ('gamma' in saved[0]) == (epochs == 1)
+
+
+@pytest.mark.parametrize('first, second, told', [
+    ([STEP], [PLATEAU], 'ReduceOnPlateauLR.gamma 0.1 -> absent'),
+    ([PLATEAU], [WARM_UP, PLATEAU], 'number of schedules 1 -> 2'),
+])
+def test_a_schedule_that_follows_the_validation_does_not_replace_another(first, second, told, tmp_path):
+    train(tmp_path / 'a', first, 1)
+    with pytest.raises(SetupError, match=f'of other types than the config .*{told}.* start a new training'):
+        train(tmp_path / 'a', second, 2, resume=str(tmp_path / 'a/epoch_1.pth'))
 
 
 def test_training_by_iteration(tmp_path):

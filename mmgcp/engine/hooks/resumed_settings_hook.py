@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.engine.schedulers.curve import steps_of_epochs
+from mmgcp.utils.errors import SetupError
 
 from .memory_layout import match_layout
 
@@ -43,14 +44,20 @@ class ResumedSettingsHook(Hook):
             if getattr(scheduler, 'need_val_args', False):
                 scheduler.end = old['end'] = new['end']  # that of the present training
         told = ', '.join(f'{name} {old} -> {new}' for name, (old, new) in dict(self._changes(runner)).items())
-        if told and any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
+        follows = next((type(s).__name__ for s in schedulers if getattr(s, 'need_val_args', False)), None)
+        if follows and [set(state) for state in self.saved] != [set(state) for state in self.schedulers]:
+            raise SetupError(f'the checkpoint has schedules of other types than the config ({told}), and {follows} '
+                             'follows results of validation, which are not known anymore: keep the types in '
+                             'param_scheduler, or start a new training from the checkpoint with load_from')
+        if told and follows:
             runner.logger.warning(f'Resumed with the settings of the checkpoint, as a schedule follows the results of '
                                   f'validation: these changes do not count: {told}')
         elif told:
             for group, settings in zip(runner.optim_wrapper.param_groups, self.groups, strict=True):
                 group.update(settings)
             for scheduler, state in zip(schedulers, self.schedulers, strict=True):
-                scheduler.load_state_dict(state)
+                # Not load_state_dict, which would keep what a schedule of another type had in the checkpoint.
+                scheduler.__dict__ = {'optimizer': scheduler.optimizer, **state}
             for _ in steps_of_epochs([s for s in schedulers if not (by_iteration and s.by_epoch)], epochs, length):
                 pass
             runner.logger.info(f'Resumed with changed settings, as if the training had started with them: {told}')
@@ -65,11 +72,13 @@ class ResumedSettingsHook(Hook):
             yield 'number of schedules', (len(self.saved), len(self.schedulers))
         scheduled = {state['param_name'] for state in self.schedulers}
         scheduled |= {'betas'} if 'momentum' in scheduled else set()  # of Adam
-        pairs = [(type(scheduler).__name__, old, new, _PROGRESS) for scheduler, old, new in zip(
+        # A checkpoint does not say the types of its schedules, but each type has other settings.
+        pairs = [(type(scheduler).__name__, old, new, (set(old) | set(new)) - _PROGRESS) for scheduler, old, new in zip(
             runner.param_schedulers or [], self.saved, self.schedulers, strict=False)]
-        pairs += [('optimizer', old, new, scheduled) for old, new in zip(
+        pairs += [('optimizer', old, new, set(old) & set(new) - scheduled) for old, new in zip(
             runner.optim_wrapper.param_groups, self.groups, strict=True)]
-        for name, old, new, progress in pairs:
-            for key in sorted(set(old) & set(new) - progress):
-                if old[key] != new[key]:
-                    yield f'{name}.{key}', (old[key], new[key])
+        for name, old, new, keys in pairs:
+            for key in sorted(keys):
+                before, now = old.get(key, 'absent'), new.get(key, 'absent')
+                if before != now:
+                    yield f'{name}.{key}', (before, now)
