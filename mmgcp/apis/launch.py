@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmgcp.engine.hooks import ResumedSettingsHook, ResumedValidationHook
+from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook, ResumedValidationHook
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
 from mmgcp.utils.configs import nearest_config
@@ -179,8 +179,10 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
             notes += check_optimizer(cfg, model)
             if cfg.get('resume'):
                 runner.register_hook(ResumedSettingsHook())
-        if isinstance(runner, Runner) and cfg.get('resume'):
-            runner.register_hook(ResumedValidationHook())
+        if isinstance(runner, Runner):
+            runner.register_hook(LogPositionHook())
+            if cfg.get('resume'):
+                runner.register_hook(ResumedValidationHook())
     for note in filter(None, notes):
         runner.logger.warning(note)
     if detects:

@@ -118,8 +118,8 @@ def _split(records):
         elif record.get('step'):
             val.append(record)
         elif train:
-            # Iteration-based trainings whose LoggerHook has log_metric_by_epoch=True log all validations at step 0,
-            # after the training line of their iteration.
+            # Without mmgcp's LogPositionHook, iteration-based trainings whose LoggerHook has log_metric_by_epoch=True
+            # log all validations at step 0, after the training line of their iteration.
             val.append({**record, 'step': train[-1]['iter']})
         # Step 0 without training is a separate validation of a checkpoint, not a point of the curve.
     return train, val

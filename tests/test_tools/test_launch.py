@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 
 from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr
-from mmgcp.engine.hooks import ResumedSettingsHook
+from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import choose_port
 
@@ -154,6 +154,7 @@ def test_schedules_that_do_not_fit_and_changed_settings_of_resumed_trainings(wor
         cfg.resume = resume
         runner = build_runner(cfg.copy(), ['train'], whole_model=False)
         assert any(isinstance(hook, ResumedSettingsHook) for hook in runner.hooks) == resume
+        assert any(isinstance(hook, LogPositionHook) for hook in runner.hooks)
         assert 'The learning rate is 0 in 8 of 9 epochs (2 to 9)' in ''.join(warnings)
         warnings.clear()
 
