@@ -129,7 +129,7 @@ def _unit(starts):
     """Return the unit of validation steps; iteration-based trainings may log an epoch too, which stays at 1."""
     trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
     first_validation = min((record['step'] for _, val in starts for record in val), default=0)
-    return 'epoch' if first_validation <= trained else 'iteration'
+    return 'epoch' if trained and first_validation <= trained else 'iteration'
 
 
 def _merge(starts, position):

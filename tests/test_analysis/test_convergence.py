@@ -135,7 +135,8 @@ class TestReadRun:
         with pytest.raises(ValueError, match=f"'{tmp_path}' holds no log .* give the work_dir"):
             read_run(tmp_path)
 
-    @pytest.mark.parametrize('lines', [[], [train_line(1, 10)], [val_line(0, 50)]])
+    @pytest.mark.parametrize('lines', [
+        [], [train_line(1, 10)], [val_line(0, 50)], [{'loss': 1.0, 'iter': 10, 'step': 10}]])
     def test_no_validation(self, tmp_path, lines):
         write_log(tmp_path, lines)
         with pytest.raises(ValueError, match=f"'{tmp_path}' holds no validation .* wait for the first"):
