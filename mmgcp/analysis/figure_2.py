@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter
 
-from mmgcp.utils.logs import read_labelled
+from mmgcp.utils.logs import continued, read_labelled
 from mmgcp.utils.records import read_records
 
 from .panels import add_legend
@@ -76,7 +76,8 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
     """Read what ``mmgcp.LandscapeHook`` wrote into a work directory: ``<YYYYMMDD_HHMMSS>/landscape/<at>.json``.
 
     Every start of a training writes a folder of its own, named after the time. Measurements of a resumed training
-    replace earlier ones from its first one on. ``at`` defaults to the only place, ``name`` to that of the folder.
+    replace earlier ones as in :func:`~mmgcp.utils.logs.read_run`. ``at`` defaults to the only place, ``name`` to that
+    of the folder.
 
     Raises:
         ValueError: If there is no measurement, ``at`` is needed or unknown, settings differ, or a file is unreadable.
@@ -99,7 +100,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
         for number, record in enumerate(start.records, 2):
             _check(record, len(settings['step_sizes']), f"line {number} of '{file}'")
         if start.records:
-            first = start.records[0]['iter']
+            first = continued(file.parents[1]).get('iter', start.records[0]['iter'])
             records = [record for record in records if record['iter'] < first] + start.records
     if not records:
         raise ValueError(f"'{work_dir}' holds no measurement of its landscape yet: wait for the first one.")

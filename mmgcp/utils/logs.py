@@ -1,14 +1,16 @@
 """Read MMEngine's logs from work directories."""
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from .records import read_lines
+from .records import read_lines, write_whole
 
 # Entries of a validation line that are not metrics.
 BOOKKEEPING = {'step', 'time', 'data_time', 'memory'}
+CONTINUED = 'continued.json'  # in the folder of a start
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,16 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
     """Read a work directory of MMEngine's Runner; the name of the run is that of the folder by default.
 
     Each start of a Runner logs into its own folder, ``<YYYYMMDD_HHMMSS>/vis_data/scalars.json``. A resumed training
-    replaces what was logged before from its first epoch (iteration) on, and validations from its first one on.
+    replaces what was logged after the step that it resumed from, as :func:`continued` or else its first training line
+    tells, and validations from its first one on.
 
     Raises:
         ValueError: If there is no log, the latest training is not validated yet, or a line but the last is unreadable.
     """
     work_dir = Path(work_dir)
     # Folders are named after the time, so that sorting gives the order of the starts.
-    starts = [_split(read_lines(path)) for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
+    starts = [(continued(path.parents[1]), *_split(read_lines(path)))
+              for path in sorted(work_dir.glob('*/vis_data/scalars.json'))]
     if not starts:
         raise ValueError(f"'{work_dir}' holds no log of mmengine (<time>/vis_data/scalars.json): "
                          'give the work_dir of a training that has started.')
@@ -62,6 +66,17 @@ def read_run(work_dir: str | Path, name: str | None = None) -> Run:
         raise ValueError(f"'{work_dir}' holds no validation of its latest training yet: wait for the first one, lower "
                          'val_interval in the config, or delete the log folder of a training started by mistake.')
     return Run(name or work_dir.resolve().name, unit, tuple(train), tuple(val))
+
+
+def note_continued(folder: str | Path, epoch: int, iteration: int) -> None:
+    """Note in the folder of a start how much of the earlier logs it continues: up to an epoch and iteration, or 0."""
+    write_whole(Path(folder, CONTINUED), json.dumps({'epoch': epoch, 'iter': iteration}))
+
+
+def continued(folder: Path) -> dict[str, int]:
+    """Read what :func:`note_continued` wrote, 'epoch' and 'iter'; empty if nothing did."""
+    path = folder / CONTINUED
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def read_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] | None = None) -> list[Run]:
@@ -127,21 +142,19 @@ def _split(records):
 
 def _unit(starts):
     """Return the unit of validation steps; iteration-based trainings may log an epoch too, which stays at 1."""
-    trained = max((record['epoch'] for train, _ in starts for record in train if 'epoch' in record), default=0)
-    first_validation = min((record['step'] for _, val in starts for record in val), default=0)
+    trained = max((record['epoch'] for _, train, _ in starts for record in train if 'epoch' in record), default=0)
+    first_validation = min((record['step'] for *_, val in starts for record in val), default=0)
     return 'epoch' if trained and first_validation <= trained else 'iteration'
 
 
 def _merge(starts, position):
     """Merge the starts of a Runner; ``position`` is the key of training lines that corresponds to 'step'."""
     merged_train, merged_val = [], []
-    for train, val in starts:
-        if train:
-            start = train[0][position]
-            merged_train = [record for record in merged_train if record[position] < start] + train
-            merged_val = [record for record in merged_val if record['step'] < start]
-        elif val:
-            merged_train = [record for record in merged_train if record[position] <= val[0]['step']]
+    for earlier, train, val in starts:
+        if train or val:
+            last = earlier.get(position, train[0][position] - 1 if train else val[0]['step'])
+            merged_train = [record for record in merged_train if record[position] <= last] + train
+            merged_val = [record for record in merged_val if record['step'] <= last]
         if val:  # first, perhaps, that of the step it resumed from
             merged_val = [record for record in merged_val if record['step'] < val[0]['step']] + val
     return merged_train, merged_val

@@ -14,6 +14,7 @@ from mmgcp.analysis.figure_2 import (
     read_landscapes,
 )
 from mmgcp.analysis.tables import markdown_table
+from mmgcp.utils.logs import note_continued
 
 NAN, INF = float('nan'), float('inf')
 SETTINGS = dict(at='stem', layer='backbone.maxpool', direction='ascent', step_sizes=[1.0, 2.0, 4.0], interval=10,
@@ -73,6 +74,14 @@ class TestRead:
         run = read_landscape(tmp_path)
         np.testing.assert_array_equal(run.iters, [0, 10, 20, 30])
         np.testing.assert_array_equal(run.loss, [2.5, 2.5, 9, 9])
+
+    def test_measurements_of_another_training_do_not_count(self, tmp_path):
+        write(tmp_path, [measurement(0), measurement(10)], time='20240101_000000')
+        write(tmp_path, [measurement(20)], time='20240102_000000')  # resumed from a checkpoint of another folder
+        note_continued(tmp_path / '20240102_000000', epoch=0, iteration=0)
+        write(tmp_path, [measurement(30)], time='20240103_000000')  # and then from its own
+        note_continued(tmp_path / '20240103_000000', epoch=3, iteration=30)
+        np.testing.assert_array_equal(read_landscape(tmp_path).iters, [20, 30])
 
     def test_cut_off_line_is_left_out_with_a_warning(self, tmp_path):
         write(tmp_path, [measurement(0)], tail='{"iter": 10, "lo')

@@ -58,3 +58,26 @@ def test_validation_of_the_last_checkpoint_of_a_killed_training_by_iteration(tmp
     assert curve(tmp_path) == {2: 1}
     train(tmp_path, 2, 4, resume=tmp_path / 'iter_4.pth')
     assert curve(tmp_path) == {2: 1, 4: 2}
+
+
+def test_a_new_training_by_iteration_replaces_another(tmp_path):
+    train(tmp_path, 1, 3, interval=1, log_interval=1)
+    train(tmp_path, 2, 8, interval=4)
+    assert curve(tmp_path) == {4: 2, 8: 2}
+    assert [record['iter'] for record in read_run(tmp_path).train] == [4, 8]
+
+
+def test_a_resumed_training_by_iteration_replaces_all_after_its_checkpoint(tmp_path):
+    train(tmp_path, 1, 3, interval=1, log_interval=1)
+    train(tmp_path, 2, 4, interval=4, resume=tmp_path / 'iter_2.pth')
+    assert curve(tmp_path) == {1: 1, 2: 1, 4: 2}
+
+
+def test_another_training_does_not_count(tmp_path):
+    own, other = tmp_path / 'own', tmp_path / 'other'
+    train(own, 1, 3, by_epoch=True, interval=1)
+    train(other, 2, 2, by_epoch=True, interval=1)
+    train(own, 3, 3, by_epoch=True, interval=1, resume=other / 'epoch_2.pth')
+    assert curve(own) == {2: 3, 3: 3}
+    train(own, 4, 4, by_epoch=True, interval=1, resume=own / 'epoch_3.pth')
+    assert curve(own) == {2: 3, 3: 4, 4: 4}

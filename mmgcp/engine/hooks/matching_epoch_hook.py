@@ -1,16 +1,15 @@
 """Hook that logs when a training reaches the accuracy of another (Table 2)."""
 import math
-from pathlib import Path
 
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.registry import HOOKS
-from mmgcp.utils.checkpoint import resolved
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import read_run
-from mmgcp.utils.machines import RANK_0_SCHEME
 from mmgcp.utils.processes import on_main_process
+
+from .log_position_hook import is_from_elsewhere
 
 
 @HOOKS.register_module()
@@ -111,8 +110,7 @@ class MatchingEpochHook(Hook):
 
     def _begin(self, runner, key):
         """Return the step at which training in this work directory began; older logs belong to another training."""
-        source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
-        if source and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve():
+        if is_from_elsewhere(runner):
             runner.message_hub.update_info(key, self._step(runner))  # every checkpoint saves it
         return runner.message_hub.get_info(key, 0)
 
