@@ -14,6 +14,7 @@ from .tables import decimals, markdown_table
 
 COLUMNS = 3
 METRIC = 'accuracy/top1'
+STEPS = {'epoch': 'passes over', 'iteration': 'iterations on'}
 
 
 def comparison_sentence(runs: Sequence[Run]) -> str:
@@ -26,13 +27,14 @@ def comparison_sentence(runs: Sequence[Run]) -> str:
     """
     lengths = sorted({int(run.curve(METRIC)[0][-1]) for run in runs})
     if len(lengths) > 1:
-        raise ValueError(f'The runs have {lengths} epochs: compare runs of the same length.')
+        raise ValueError(f'The runs have {lengths} {runs[0].unit}s: compare runs of the same length.')
     parts = [f'{run.final(METRIC):.0f} % with {run.name}' for run in runs]
-    return f"New images classified correctly after {lengths[0]} passes over the same data: {', '.join(parts)}"
+    steps = STEPS[runs[0].unit]
+    return f"New images classified correctly after {lengths[0]} {steps} the same data: {', '.join(parts)}"
 
 
 def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: str | Path) -> list[Path]:
-    """Draw samples of the data, and the accuracy of each run after each epoch, under :func:`comparison_sentence`.
+    """Draw samples of the data, and the accuracy of each run over its training, under :func:`comparison_sentence`.
 
     ``pictures`` are image files, each in a folder with the name of its class. Returned are the files written; errors
     are those of the sentence and of :func:`~mmgcp.analysis.style.save_figure`.
@@ -53,7 +55,8 @@ def plot_comparison(runs: Sequence[Run], pictures: Sequence[str | Path], path: s
             end = line.get_xdata()[-1], line.get_ydata()[-1]
             ax.annotate(line.get_label(), end, xytext=(-4, 6), textcoords='offset points', ha='right',
                         color=line.get_color())
-        ax.set(xlabel='Passes over the training images', ylabel='New images classified correctly (%)')
+        ax.set(xlabel=f'{STEPS[runs[0].unit].capitalize()} the training images',
+               ylabel='New images classified correctly (%)')
         ax.margins(y=0.12)
         return save_figure(figure, path, formats=())
 

@@ -7,8 +7,8 @@ from mmgcp.analysis.comparison import comparison_sentence, plot_comparison
 from mmgcp.utils.logs import Run
 
 
-def run(name, *accuracies):
-    return Run(name, 'epoch', (), tuple({'step': i + 1, 'accuracy/top1': a} for i, a in enumerate(accuracies)))
+def run(name, *accuracies, unit='epoch'):
+    return Run(name, unit, (), tuple({'step': i + 1, 'accuracy/top1': a} for i, a in enumerate(accuracies)))
 
 
 RUNS = [run('average pooling', 9., 31.2, 42.6), run('covariance pooling', 15., 42., 62.5)]
@@ -17,6 +17,14 @@ RUNS = [run('average pooling', 9., 31.2, 42.6), run('covariance pooling', 15., 4
 def test_sentence_holds_the_last_accuracies():
     assert comparison_sentence(RUNS) == ('New images classified correctly after 3 passes over the same data: '
                                          '43 % with average pooling, 62 % with covariance pooling')
+
+
+def test_trainings_by_iteration():
+    runs = [run('A', 9., 31.2, unit='iteration'), run('B', 15., 42., unit='iteration')]
+    assert comparison_sentence(runs) == ('New images classified correctly after 2 iterations on the same data: '
+                                         '31 % with A, 42 % with B')
+    with pytest.raises(ValueError, match=r'^The runs have \[2, 3] iterations: compare runs of the same length.$'):
+        comparison_sentence([runs[0], run('longer', 10., 20., 30., unit='iteration')])
 
 
 def test_runs_of_different_lengths_are_not_compared():
