@@ -68,7 +68,7 @@ class Image:
 
 
 class Activation:
-    """Output of a layer, or its input with ``of_input``; the last tensor if it is a tuple."""
+    """Output of a layer, or its input with ``of_input``; the last tensor of numbers if it is a tuple."""
 
     shared = False
 
@@ -98,17 +98,27 @@ class Activation:
         """Apply a function to the activation during forward passes, until the context of the handle ends."""
 
         def apply(value):
-            if isinstance(value, (tuple, list)) and value:
-                return type(value)([*value[:-1], apply(value[-1])])
-            if not (isinstance(value, Tensor) and value.is_floating_point()):
+            applied = _to_last(value, function)
+            if applied is None:
                 raise SetupError(f'the layer {self.name} gives a {type(value).__name__} and no tensor of numbers: name '
                                  'another layer')
-            return function(value)
+            return applied
 
         layer = model.get_submodule(self.name)
         if self.of_input:
             return layer.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))
         return layer.register_forward_hook(lambda _, inputs, output: apply(output))
+
+
+def _to_last(value: object, function: Callable[[Tensor], Tensor]) -> object | None:
+    """Apply a function to the last tensor of numbers in nested tuples and lists; return None if there is none."""
+    if isinstance(value, Tensor):
+        return function(value) if value.is_floating_point() else None
+    for index in reversed(range(len(value) if isinstance(value, (tuple, list)) else 0)):
+        applied = _to_last(value[index], function)
+        if applied is not None:
+            return type(value)([*value[:index], applied, *value[index + 1:]])
+    return None
 
 
 Place = Weights | Image | Activation
@@ -117,9 +127,9 @@ Place = Weights | Image | Activation
 def find_place(model: nn.Module, at: str) -> Place:
     """Find a place in a classifier of MMPretrain by name, or raise a SetupError that lists the nearest names.
 
-    Names are ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's max-pooling
-    or of MobileNetV2's first convolution; ``'last_conv'``, the input of the global pooling, X of Section 3;
-    ``'image'``; ``'weights'``; or the name of a layer, for its output.
+    Names are ``'stem'``, the input of the first stage, as in Fig. 2: output of ResNet's and ShuffleNetV2's max-pooling,
+    of MobileNetV2's first convolution or of a transformer's patch embedding; ``'last_conv'``, the input of the global
+    pooling, X of Section 3; ``'image'``; ``'weights'``; or the name of a layer, for its output.
     """
     if at in ('weights', 'image'):
         return Weights() if at == 'weights' else Image()

@@ -26,6 +26,10 @@ def classifier(arch='GCPResNet', neck='mmgcp.GlobalCovariancePooling', **head):
                            conv5_downsample='none'), 32),
         'MobileNetV2': (dict(type='MobileNetV2', widen_factor=0.1), 1280),
         'ShuffleNetV2': (dict(type='ShuffleNetV2', widen_factor=0.5), 1024),
+        'VisionTransformer': (dict(type='VisionTransformer', img_size=64, out_type='featmap', arch=dict(
+            embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)), 16),
+        'SwinTransformer': (dict(type='SwinTransformer', img_size=64, window_size=4, out_indices=[1], drop_path_rate=0.,
+                                 arch=dict(embed_dims=16, depths=[1, 1], num_heads=[2, 2])), 32),
     }[arch]
     neck = dict(type=neck)
     if neck['type'].startswith('mmgcp.'):
@@ -115,6 +119,35 @@ def test_stems_of_other_networks(arch, layer):
         expected = textbook(lambda x: by_hand(model, x, data, ['sequence']), stem, ETAS)
     with undisturbed(model):
         assert place.name == layer and tuple(measure_landscape(model, data, place, ETAS)) == approx(expected)
+
+
+class Fixed(nn.Module):
+    """Gives the same whatever the input."""
+
+    def __init__(self, *outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, _):
+        return self.outputs
+
+
+@pytest.mark.parametrize('at_once', [1, 3])
+@pytest.mark.parametrize('arch', ['VisionTransformer', 'SwinTransformer'])
+def test_stems_of_transformers(arch, at_once):
+    """They give the number of patches beside the patches."""
+    model, data = classifier(arch), images()
+    place = find_place(model, 'stem')
+    with undisturbed(model):
+        found = measure_landscape(model, data, place, ETAS, steps_at_once=at_once)
+    patches, size = model.backbone.patch_embed(data['inputs'])
+
+    def loss_of(x):
+        model.backbone.patch_embed = Fixed(x, size)
+        return training_loss(model, data)
+
+    assert place.name == 'backbone.patch_embed' and tuple(found) == approx(textbook(loss_of, patches.detach(), ETAS))
+    assert min(found.distances) > 0
 
 
 @pytest.mark.parametrize('neck', ['GlobalAveragePooling', 'mmgcp.GlobalCovariancePooling'])
@@ -216,9 +249,12 @@ def test_dropout_draws_the_same_mask_for_every_step():
     ('', "no layer ''"),
     ('backbone.layer1.0.relu', 'runs 2 times'),
     ('data_preprocessor', 'runs 0 times'),
+    ('nothing', 'the layer nothing gives a tuple and no tensor of numbers'),
 ])
 def test_places_that_do_not_exist(at, words):
     model = classifier()
+    model.nothing = Fixed(torch.ones(1, dtype=torch.int64), 3)
+    model.backbone.register_forward_hook(lambda *_: model.nothing(None) and None)
     with pytest.raises(SetupError, match=words), undisturbed(model):
         measure_landscape(model, images(), find_place(model, at), ETAS)
 
