@@ -9,6 +9,7 @@ from reproduction.imagenette import (
     CLASSIFIER_LR,
     COMMON,
     TEST_IMAGES,
+    TUNED,
     WATCHING,
     curvature,
     gradients,
@@ -50,8 +51,7 @@ plan = PaperPlan(
         training('resnet18', 'gap_wo-ds', 'norm', seeds=(2, 3, 4), options=LANDSCAPES),
         training('resnet18', 'gap', 'adju', 'augmix', seeds=(0, 1)),
         training('resnet18', 'gcp_m', 'adju', 'augmix', seeds=(0, 1)),
-        # The best factor of imagenette_methods_tuning.py for GAP; GCP_M's best is 1.
-        *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', {CLASSIFIER_LR: 0.1}, seeds=(0, 1, 2))
+        *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', {CLASSIFIER_LR: TUNED['gap']}, seeds=(0, 1, 2))
           for lr in ('norm', 'adju')),
         *variations('resnet18'),
         *sizes('resnet18', (64, )),
