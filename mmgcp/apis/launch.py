@@ -161,7 +161,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # there are none to persist
     with reported(AssertionError, ValueError, TypeError, KeyError, FileNotFoundError):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner_class = Runner if 'train' in splits else _Tester
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else runner_class.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
             loader = getattr(getattr(runner, f'{split}_loop'), 'dataloader', None)  # none where a loop builds its own
             check_images(getattr(loader, 'dataset', None), f'{split}_dataloader')
@@ -202,6 +203,12 @@ def train(runner: Runner) -> None:
             raise
         with reported(type(error)):
             raise
+
+
+class _Tester(Runner):
+
+    def dump_config(self) -> None:
+        """Leave the config of the training in the work directory: that of a test is in the folder of its start."""
 
 
 def _make_work_dir(folder: str) -> None:

@@ -185,6 +185,14 @@ def test_persistent_workers_where_there_are_none(workplace):
                  ['train'], whole_model=False)
 
 
+def test_a_test_leaves_the_config_of_the_training(workplace):
+    """Further tests of the trained network read it, and would take over the options of this one."""
+    build_runner(configure(workplace), ['train'], whole_model=False)
+    trained = (workplace.folder / 'bad' / CLASSIFIER).read_text()
+    build_runner(configure(workplace, test_dataloader__dataset__indices=[0, 1]), ['test'], whole_model=False)
+    assert (workplace.folder / 'bad' / CLASSIFIER).read_text() == trained
+
+
 @pytest.mark.parametrize('splits', [['train', 'val'], ['test']])
 def test_a_config_need_not_mention_resuming(splits, workplace):
     cfg = configure(workplace)
