@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', default=[], metavar='NAME',
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
-    parser.add_argument('--again', action='store_true', help='repeat finished runs from the start')
+    parser.add_argument('--again', action='store_true', help='delete results and repeat the runs from the start')
     parser.add_argument('--at-once', type=int, metavar='N',
                         help='number of parallel runs, which share GPUs or cores (default: one per GPU, or one)')
     parser.add_argument('--list', action='store_true', help='list finished and unfinished runs, and exit')
@@ -54,11 +54,12 @@ def main() -> None:
             return
         failed = []
         if todo:
-            for job in jobs if args.again else ():
-                job.clear()
+            again = jobs if args.again else []
             for job in todo:
-                if not job.measurement:
+                if not job.measurement and job not in again:
                     job.check()
+            for job in again:
+                job.forget(args.results)
             print(f'{at_once} at a time, {threads_per_job(at_once)} CPU threads each', flush=True)
             failed = run(todo, args.results, at_once, say=lambda line: print(line, flush=True))
         runs = {name: {seed: as_run(log, name) for seed, log in logs.items()}
@@ -66,7 +67,8 @@ def main() -> None:
         for table in last_validations(runs):
             print('\n' + markdown_table(*table))
     if failed:
-        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Run again to resume.')
+        sys.exit(f'\n{len(failed)} of {len(todo)} runs failed: {", ".join(map(str, failed))}. Run again'
+                 f'{", without --again," if args.again else ""} to resume.')
 
 
 if __name__ == '__main__':

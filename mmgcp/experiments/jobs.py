@@ -119,6 +119,13 @@ class Job:
         path = results / self.result
         return path.is_file() and self.is_of(read_records(path).settings)
 
+    def forget(self, results: Path) -> None:
+        """Delete its result and its files, so that it counts as unfinished, however often it is interrupted anew."""
+        (results / self.result).unlink(missing_ok=True)
+        for path in (results / self.result).parent.glob(self.landscape('*').name):
+            path.unlink()
+        self.clear()
+
     def clear(self) -> None:
         """Delete its files in the work directory, so that it starts anew."""
         if self.measurement:

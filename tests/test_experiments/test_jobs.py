@@ -153,3 +153,22 @@ def test_a_job_that_is_done_again_starts_anew(plan, tmp_path, monkeypatch):
     assert [path.name for path in training.work_dir.rglob('*.*')] == ['epoch_2.pth']
     training.clear()
     assert not training.work_dir.exists()
+
+
+def test_a_job_to_be_repeated_counts_as_unfinished(plan, results, tmp_path, monkeypatch):
+    """Until it has ended: else a repetition that was interrupted would leave the earlier result as its own."""
+    monkeypatch.chdir(tmp_path)
+    jobs = by_name(plan)
+    training, measuring = jobs['resnet18_gap_lr-adju seed 1'], jobs['robustness_c resnet18_gap_lr-adju seed 1']
+    for job in (training, measuring):
+        write(results / job.landscape('stem'), {}, [])
+    other = results / jobs['resnet18_gap_lr-adju seed 0'].landscape('stem')
+    write(other, {}, [])
+    training.work_dir.mkdir(parents=True)
+    training.forget(results)
+    training.forget(results)  # nothing is left
+    assert not (results / training.result).exists() and not (results / training.landscape('stem')).exists()
+    assert not training.work_dir.exists()
+    assert other.is_file() and measuring.is_done(results)
+    measuring.forget(results)
+    assert not (results / measuring.result).exists()

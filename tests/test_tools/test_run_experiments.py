@@ -1,9 +1,16 @@
 """A plan of two trainings and a measurement, run, interrupted and repeated, at tiny scale."""
 import json
 import re
+import runpy
+import signal
+import sys
 from pathlib import Path
 
 import pytest
+
+from mmgcp.experiments import driver, read_plan
+from mmgcp.experiments.jobs import jobs_of
+from mmgcp.utils.records import write_records
 
 from .conftest import ROOT
 
@@ -106,3 +113,18 @@ def test_bad_input_is_told_in_a_sentence(workplace, plan):
     printed = workplace.run('run_experiments.py', plan[0], '--only', 'resnet', fails=True)
     assert "Stopped: no training or measurement of the plan is called 'resnet'" in printed
     assert 'Traceback' not in printed
+
+
+def test_again_deletes_the_results_before_the_runs_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('shapes.py').write_text(PLAN)
+    job, other, _ = jobs_of(read_plan('shapes.py'))
+    for path in (job.result, other.result):
+        write_records(Path('results', path), {}, [{'step': 1, 'accuracy/top1': 50.}])
+    left = []
+    monkeypatch.setattr(driver, 'run', lambda jobs, results, *_, **__: left.extend(results.rglob('*.jsonl')))
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # which would stay
+    monkeypatch.setattr(sys, 'path', [*sys.path])
+    monkeypatch.setattr(sys, 'argv', ['run_experiments.py', 'shapes.py', '--again', '--only', job.training.name])
+    runpy.run_path(str(ROOT / 'tools/run_experiments.py'), run_name='__main__')
+    assert left == [Path('results', other.result)]
