@@ -14,7 +14,6 @@ from mmengine.runner import Runner
 from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook, ResumedValidationHook
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
-from mmgcp.utils.configs import nearest_config
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.machines import choose_port, machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
@@ -25,6 +24,7 @@ from .checks_images import check_images
 from .checks_options import check_optimizer, check_options
 from .checks_schedule import schedule_warning
 from .config_data import kind
+from .config_file import read_config
 from .preflight import check_data
 
 
@@ -50,15 +50,7 @@ def load_config(path: str, work_dir: str | None = None, cfg_options: Mapping | N
         'work_dirs/resnet18_gcp_m_imagenet'
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
-    try:
-        cfg = Config.fromfile(path)
-    except FileNotFoundError as error:
-        reason = f'cannot be read: {error}' if Path(path).is_file() else f'does not exist{nearest_config(path)}'
-        raise SetupError(f'the config {path} {reason}') from error
-    except (AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError, SyntaxError, TypeError,
-            UnicodeDecodeError) as error:
-        raise SetupError(f'the config {path}, or one of its bases, cannot be read: {type(error).__name__}: '
-                         f'{error}') from error
+    cfg = read_config(path)
     check_options(cfg, cfg_options or {})
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)

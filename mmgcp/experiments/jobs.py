@@ -10,8 +10,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
-from mmengine.config import Config
-
+from mmgcp.apis.config_file import read_config
 from mmgcp.utils.checkpoint import latest_checkpoint
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
@@ -162,7 +161,7 @@ class Job:
 
     def _last(self) -> str:
         """Name of the checkpoint after the last epoch, or iteration."""
-        settings = dict(Config.fromfile(configs_folder() / self.training.config).train_cfg)
+        settings = dict(read_config(configs_folder() / self.training.config).train_cfg)
         settings |= {key.removeprefix('train_cfg.'): value for key, value in self.options.items()}
         return f"iter_{settings['max_iters']}" if settings.get('max_iters') else f"epoch_{settings['max_epochs']}"
 
@@ -204,7 +203,7 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
 
 @lru_cache
 def _config_crc(path: Path) -> int:
-    return zlib.crc32(repr(Config.fromfile(path).to_dict()).encode())
+    return zlib.crc32(repr(read_config(path).to_dict()).encode())
 
 
 def _text(value) -> str:

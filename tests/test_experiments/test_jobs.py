@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mmgcp.experiments import Training
 from mmgcp.experiments.jobs import choose, jobs_of
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
@@ -112,6 +113,17 @@ def test_a_result_of_another_config_does_not_count(plan, results):
     for crc, done in ((job.inputs()['config'], True), (1, False)):
         write(results / job.result, {**made.settings, 'inputs': dict(config=crc)}, made.records)
         assert job.is_done(results) == done
+
+
+@pytest.mark.parametrize('text, reason', [
+    ('train_cfg = dict(', 'SyntaxError'), ("_base_ = 'nope.py'", 'nope.py'), ('a = b', "NameError: name 'b'"),
+    ('train_cfg = 1 / 0', 'ZeroDivisionError')])
+def test_a_config_that_cannot_be_read(text, reason, tmp_path):
+    config = tmp_path / 'mine.py'
+    config.write_text(text)
+    job, = jobs_of(small_plan(trainings=[Training('a', str(config))], measurements=[], seeds=(0, )))
+    with pytest.raises(SetupError, match=rf'the config .*mine\.py.* cannot be read: (?s:.*){reason}'):
+        job.inputs()
 
 
 def test_a_result_counts_when_it_was_made_with_the_same_settings(plan, results):

@@ -173,7 +173,8 @@ def test_config_that_does_not_exist(workplace):
 
 @pytest.mark.parametrize('text, reason', [
     ("_base_ = 'BASE'\nx = {{_base_.typo}}", "or one of its bases, cannot be read: KeyError: 'typo'"),
-    ('x = y', "cannot be read: NameError: name 'y' is not defined"), ('x = 1', 'the config has no model')])
+    ('x = y', "cannot be read: NameError: name 'y' is not defined"),
+    ('x = 1 / 0', 'cannot be read: ZeroDivisionError: division by zero'), ('x = 1', 'the config has no model')])
 def test_configs_that_cannot_be_read(text, reason, workplace):
     (workplace.folder / 'typo.py').write_text(text.replace('BASE', CLASSIFIER))
     with pytest.raises(SystemExit, match=reason):
