@@ -66,9 +66,9 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
                 try:
                     running.append(_start(job, slot, at_once))
                     say(f'{job}: started, {_log(job)}')
-                except (SetupError, OSError) as error:
+                except Exception as error:  # whatever it is, the others go on
                     failed.append(job)
-                    say(f'{job}: failed: {error}')
+                    say(f'{job}: failed: {_reason(error)}')
             time.sleep(POLL)
             for other in [other for other in running if other.process.poll() is not None]:
                 running.remove(other)
@@ -76,9 +76,9 @@ def run(jobs: list[Job], results: Path, at_once: int = 1, say: Callable[[str], N
                 seconds = time.monotonic() - other.start
                 try:
                     summary = _finish(other, results, seconds)
-                except (OSError, ValueError) as error:
+                except Exception as error:
                     failed.append(other.job)
-                    summary = f'failed: {error}'
+                    summary = f'failed: {_reason(error)}'
                 took = timedelta(seconds=round(seconds))
                 left = timedelta(seconds=round((time.monotonic() - begin) / ended * (len(jobs) - ended)))
                 say(f'[{ended}/{len(jobs)}] {other.job}: {summary} ({took}; about {left} left)')
@@ -102,9 +102,10 @@ def _start(job, slot, at_once):
     job.work_dir.mkdir(parents=True, exist_ok=True)
     job.check()
     job.note()
+    made_on = environment(threads_per_job(at_once))
     with _log(job).open('w') as log:
         process = subprocess.Popen(job.command(), env=variables, stdout=log, stderr=subprocess.STDOUT)
-    return _Running(job, slot, process, time.monotonic(), environment(threads_per_job(at_once)))
+    return _Running(job, slot, process, time.monotonic(), made_on)
 
 
 def _finish(ended, results, seconds):
@@ -113,6 +114,10 @@ def _finish(ended, results, seconds):
         reason = lines[-1].removeprefix('Stopped: ') if lines else 'no output'
         raise SetupError(f'{reason} ({_log(ended.job)})')
     return keep(ended.job, results, seconds, ended.environment)
+
+
+def _reason(error):
+    return str(error) if isinstance(error, (OSError, ValueError)) else f'{type(error).__name__}: {error}'
 
 
 def _log(job):

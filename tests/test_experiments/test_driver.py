@@ -105,6 +105,21 @@ def test_a_failure_takes_along_what_needs_it_alone(here):
     assert 'something' in Path('work/broken/training.log').read_text()
 
 
+@pytest.mark.parametrize('where', ['command', 'keep'])
+def test_an_unforeseen_error_fails_its_job_alone(here, monkeypatch, where):
+    lines, broken, keep = [], Script('broken'), driver.keep
+
+    def fail(job=broken, *arguments):
+        return keep(job, *arguments) if job is not broken else {}['oops']
+
+    if where == 'command':
+        broken.command = fail
+    else:
+        monkeypatch.setattr(driver, 'keep', fail)
+    assert run([broken, Script('sound')], Path('results'), at_once=2, say=lines.append) == [broken]
+    assert here == ['sound'] and any("broken: failed: KeyError: 'oops'" in line for line in lines)
+
+
 @pytest.mark.parametrize('visible, used', [('5,7', ['5', '7']), (None, ['0', '1'])])
 def test_jobs_take_the_gpus_that_are_visible_in_turn(visible, used, monkeypatch, under_way):
     monkeypatch.setattr(driver.torch.cuda, 'is_available', lambda: True)
