@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter
 
 from mmgcp.utils.logs import continued, read_labelled
-from mmgcp.utils.records import read_records
+from mmgcp.utils.records import Records, read_records
 
 from .panels import add_legend
 from .style import looks_of, save_figure, use_style
@@ -92,8 +92,17 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
         raise ValueError(f"'{work_dir}' holds the landscapes at {', '.join(places)}: name one with --at.")
     if at not in (None, *places):
         raise ValueError(f"'{work_dir}' holds no landscape at '{at}': there is {', '.join(places)}.")
+    return landscape_of(*landscape_records(work_dir, at or places[0]), name or work_dir.resolve().name)
+
+
+def landscape_records(work_dir: Path, at: str) -> Records:
+    """Read and merge the files of the starts of a training at one place; there must be one.
+
+    Raises:
+        ValueError: If there is no measurement, settings differ, or a file is unreadable.
+    """
     # The names of the folders are times: their order is that of the starts.
-    starts = {file: read_records(file) for file in files if file.stem == (at or places[0])}
+    starts = {file: read_records(file) for file in sorted(work_dir.glob(f'*/landscape/{at}.json'))}
     settings = _common_settings({file: start.settings for file, start in starts.items()})
     records = []
     for file, start in starts.items():
@@ -104,7 +113,7 @@ def read_landscape(work_dir: str | Path, at: str | None = None, name: str | None
             records = [record for record in records if record['iter'] < first] + start.records
     if not records:
         raise ValueError(f"'{work_dir}' holds no measurement of its landscape yet: wait for the first one.")
-    return landscape_of(settings, records, name or work_dir.resolve().name)
+    return Records(settings, records)
 
 
 def landscape_of(settings: Mapping, records: Sequence[Mapping], name: str) -> LandscapeLog:

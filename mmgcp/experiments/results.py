@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from mmgcp.analysis.figure_2 import landscape_records
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.logs import Run, read_run
 from mmgcp.utils.records import Records, read_records, write_records
@@ -17,11 +18,12 @@ from .plan import Plan
 def keep(job: Job, results: Path, seconds: float, made_on: dict) -> str:
     """Write the result of a finished job, in place of an earlier one, to the folder of results; return a short summary.
 
-    A training's result is its log, a line per record; ``LandscapeHook``'s measurements go to one file per place.
+    A training's result is its log, a line per record; ``LandscapeHook``'s measurements go to one file per place. After
+    an error nothing is written.
 
     Raises:
         SetupError: If the measurement left no file, or several.
-        ValueError: If its files cannot be read.
+        ValueError: If its files cannot be read, or landscapes at one place were measured with different settings.
     """
     command = ['python', *job.command(root=Path())[1:]]  # the same wherever it ran
     settings = dict(identity=job.identity(), inputs=job.inputs(), seed=job.seed, command=shlex.join(command),
@@ -38,14 +40,11 @@ def keep(job: Job, results: Path, seconds: float, made_on: dict) -> str:
         return f'{len(measured.records)} records'
     job.note(ended=True)
     run = read_run(job.work_dir)
+    places = sorted({path.stem for path in job.work_dir.glob('*/landscape/*.json')})
+    landscapes = {at: landscape_records(job.work_dir, at) for at in places}
     write_records(results / job.result, {**settings, 'unit': run.unit}, [*run.train, *run.val])
-    landscapes = {}  # by place; the folders of the starts of a training are named after their times
-    for path in sorted(job.work_dir.glob('*/landscape/*.json')):
-        landscapes.setdefault(path.stem, []).append(read_records(path))
-    for place, parts in landscapes.items():
-        merged = {record['iter']: record for part in parts for record in part.records}
-        write_records(results / job.landscape(place), {**settings, 'measured': parts[-1].settings},
-                      [merged[i] for i in sorted(merged)])
+    for at, measured in landscapes.items():
+        write_records(results / job.landscape(at), {**settings, 'measured': measured.settings}, measured.records)
     name = next((metric for metric in ('accuracy/top1', 'coco/bbox_mAP') if metric in run.metrics), run.metrics[0])
     return f'{name} {run.final(name):.4g}'
 

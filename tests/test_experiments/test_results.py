@@ -1,4 +1,54 @@
-from mmgcp.experiments.results import as_run, last_validations, mean_and_spread, read_logs
+import json
+
+import pytest
+
+from mmgcp.experiments.jobs import jobs_of
+from mmgcp.experiments.results import as_run, keep, last_validations, mean_and_spread, read_logs
+from mmgcp.utils.records import read_records
+
+from .conftest import write
+
+
+@pytest.fixture
+def job(plan, tmp_path, monkeypatch):
+    """The first training of the plan, with the log of its only epoch."""
+    monkeypatch.chdir(tmp_path)
+    job = jobs_of(plan)[0]
+    log(job, {'step': 1, 'accuracy/top1': 50.})
+    return job
+
+
+def log(job, validation):
+    path = job.work_dir / '20250101_000000/vis_data/scalars.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{json.dumps(dict(epoch=1, iter=5, loss=1., lr=0.1))}\n{json.dumps(validation)}\n')
+
+
+def measure(job, day, step_sizes, iters):
+    """Write a landscape that a start of the training left, whose losses are the day of the start."""
+    values = [float(day)] * len(step_sizes)
+    write(job.work_dir / f'202501{day:02}_000000/landscape/stem.json',
+          dict(at='stem', layer='conv1', direction='ascent', step_sizes=step_sizes, images=64),
+          [dict(iter=i, loss=1., gradient_norm=1., losses=values, distances=values, smoothness=values, seconds=1.)
+           for i in iters])
+
+
+def test_the_result_of_a_training_is_its_log_and_its_landscapes(job, results):
+    measure(job, 1, [1., 2.], [0, 10, 20])
+    measure(job, 2, [1., 2.], [10, 30])  # resumed
+    assert keep(job, results, 3, {}) == 'accuracy/top1 50'
+    assert read_records(results / job.result).records[1] == {'step': 1, 'accuracy/top1': 50.}
+    kept = read_records(results / job.landscape('stem'))
+    assert [(record['iter'], record['losses'][0]) for record in kept.records] == [(0, 1.), (10, 2.), (30, 2.)]
+    assert kept.settings['measured']['step_sizes'] == [1., 2.]
+
+
+def test_landscapes_of_different_steps_are_not_kept_as_one(job, tmp_path):
+    measure(job, 1, [1., 2.], [0, 10])
+    measure(job, 2, [1., 4.], [20])
+    with pytest.raises(ValueError, match=r'different step_sizes \(2 from 1 to 2 and 2 from 1 to 4\)'):
+        keep(job, tmp_path / 'new', 3, {})
+    assert not (tmp_path / 'new').exists()  # so that the training is not done
 
 
 def test_logs_are_read_by_training_and_seed(plan, results):
