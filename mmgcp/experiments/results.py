@@ -22,7 +22,7 @@ def keep(job: Job, results: Path, seconds: float, made_on: dict) -> str:
     an error nothing is written.
 
     Raises:
-        SetupError: If the measurement left no file, or several.
+        SetupError: If the measurement left no file, or several, or no validation of the training has a metric.
         ValueError: If its files cannot be read, or landscapes at one place were measured with different settings.
     """
     command = ['python', *job.command(root=Path())[1:]]  # the same wherever it ran
@@ -40,6 +40,9 @@ def keep(job: Job, results: Path, seconds: float, made_on: dict) -> str:
         return f'{len(measured.records)} records'
     job.note(ended=True)
     run = read_run(job.work_dir)
+    if not run.metrics:
+        raise SetupError(f'no validation in {job.work_dir} measured anything: set val_evaluator in configs/'
+                         f'{job.training.config}')
     places = sorted({path.stem for path in job.work_dir.glob('*/landscape/*.json')})
     landscapes = {at: landscape_records(job.work_dir, at) for at in places}
     write_records(results / job.result, {**settings, 'unit': run.unit}, [*run.train, *run.val])

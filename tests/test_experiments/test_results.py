@@ -4,6 +4,7 @@ import pytest
 
 from mmgcp.experiments.jobs import jobs_of
 from mmgcp.experiments.results import as_run, keep, last_validations, mean_and_spread, read_logs
+from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
 
 from .conftest import write
@@ -49,6 +50,13 @@ def test_landscapes_of_different_steps_are_not_kept_as_one(job, tmp_path):
     with pytest.raises(ValueError, match=r'different step_sizes \(2 from 1 to 2 and 2 from 1 to 4\)'):
         keep(job, tmp_path / 'new', 3, {})
     assert not (tmp_path / 'new').exists()  # so that the training is not done
+
+
+def test_a_training_that_measured_nothing_is_not_kept(job, tmp_path):
+    log(job, {'step': 1, 'time': 0.1, 'data_time': 0.1})
+    with pytest.raises(SetupError, match='no validation in .*/seed_0 measured anything: set val_evaluator in configs/'):
+        keep(job, tmp_path / 'new', 3, {})
+    assert not (tmp_path / 'new').exists()
 
 
 def test_logs_are_read_by_training_and_seed(plan, results):
