@@ -4,7 +4,8 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+
+import numpy as np
 
 from mmgcp.analysis.figure_2 import landscape_records
 from mmgcp.utils.errors import SetupError
@@ -82,19 +83,25 @@ def as_run(log: Records, name: str) -> Run:
 
 def mean_and_spread(values: Sequence[float], digits: int = 1) -> str:
     """Format the mean and, of several values, the standard deviation."""
-    spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
-    return f'{fmean(values):.{digits}f}{spread}'
+    with np.errstate(invalid='ignore'):  # of infinite values, whose spread is NaN
+        spread = f' ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else ''
+        return f'{np.mean(values):.{digits}f}{spread}'
 
 
 def last_validations(runs: Mapping[str, Mapping[int, Run]]) -> list[tuple[list[str], list[list[str]]]]:
     """Tabulate the last validation of trainings, by name and seed: mean and standard deviation over the seeds.
 
-    There is a table per set of metrics (classifiers and detectors): names of the columns, and a row per training.
+    There is a table per set of metrics (classifiers and detectors): names of the columns, and a row per training. Where
+    seeds lack a metric, the number of those that have it follows.
     """
     tables = {}
     for name, by_seed in runs.items():
-        metrics = next(iter(by_seed.values())).metrics
-        finals = ([run.final(metric) for run in by_seed.values()] for metric in metrics)
+        metrics = sorted({metric for run in by_seed.values() for metric in run.metrics})
         _, rows = tables.setdefault(tuple(metrics), (['training', 'seeds', *metrics], []))
-        rows.append([name, str(len(by_seed)), *(mean_and_spread(values, 3) for values in finals)])
+        rows.append([name, str(len(by_seed)), *(_final(metric, by_seed) for metric in metrics)])
     return list(tables.values())
+
+
+def _final(metric, by_seed):
+    values = [run.final(metric) for run in by_seed.values() if metric in run.metrics]
+    return mean_and_spread(values, 3) + (f' ({len(values)} seeds)' if len(values) < len(by_seed) else '')

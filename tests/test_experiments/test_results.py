@@ -5,6 +5,7 @@ import pytest
 from mmgcp.experiments.jobs import jobs_of
 from mmgcp.experiments.results import as_run, keep, last_validations, mean_and_spread, read_logs
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.logs import Run
 from mmgcp.utils.records import read_records
 
 from .conftest import write
@@ -79,5 +80,14 @@ def test_table_of_last_validations(plan, results):
                          [['mask_rcnn_r18_gap', '2', '0.200 ± 0.000', '0.190 ± 0.000']])
 
 
+def test_a_metric_that_a_seed_lacks_is_that_of_the_others():
+    metrics = ({'a': 1., 'b': 3.}, {'a': 2.}, {'a': 3., 'b': 5.})
+    for order in (metrics, metrics[1:] + metrics[:1]):
+        runs = {seed: Run('x', 'epoch', (), ({'step': 1, **values}, )) for seed, values in enumerate(order)}
+        assert last_validations({'x': runs}) == [
+            (['training', 'seeds', 'a', 'b'], [['x', '3', '2.000 ± 1.000', '4.000 ± 1.414 (2 seeds)']])]
+
+
 def test_mean_and_spread():
     assert [mean_and_spread(values) for values in ([1.], [1., 2.])] == ['1.0', '1.5 ± 0.7']
+    assert [mean_and_spread([1., value]) for value in (float('nan'), float('inf'))] == ['nan ± nan', 'inf ± nan']
