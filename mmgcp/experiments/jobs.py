@@ -16,7 +16,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records, write_whole
 
-from .plan import Measurement, Plan, Training
+from .plan import Measurement, Plan, Training, option_text
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Job:
         if not self.measurement:
             return [sys.executable, str(root / 'tools' / 'train.py'), str(root / 'configs' / self.training.config),
                     '--work-dir', str(self.work_dir), '--resume', '--cfg-options',
-                    *(f'{key}={_text(value)}' for key, value in self.options.items())]
+                    *(f'{key}={option_text(value)}' for key, value in self.options.items())]
         config = self.work_dir / Path(self.training.config).name  # as trained, with all options
         places = dict(config=str(config), checkpoint=self.needs.checkpoint(), work_dir=str(self.work_dir))
         return [sys.executable, str(root / 'tools' / self.measurement.tool),
@@ -204,7 +204,3 @@ def choose(jobs: list[Job], patterns: list[str], seeds: list[int]) -> list[Job]:
 @lru_cache
 def _config_crc(path: Path) -> int:
     return zlib.crc32(repr(read_config(path).to_dict()).encode())
-
-
-def _text(value) -> str:
-    return '[' + ','.join(map(_text, value)) + ']' if isinstance(value, (list, tuple)) else str(value)

@@ -1,9 +1,11 @@
 """Plans: trainings, each with several seeds, and measurements of the trained networks."""
+import json
 import runpy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from mmgcp.utils.arguments import Options
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 
@@ -15,7 +17,8 @@ class Training:
     Attributes:
         name (str): Name in results, tables and on the command line.
         config (str): Config file, relative to ``configs/``.
-        options (Mapping[str, object]): Settings that override the config, as for ``--cfg-options``.
+        options (Mapping[str, object]): Settings that override the config, as for ``--cfg-options``: numbers, strings,
+            booleans, None, and lists of them.
         starts_from (str): Training whose last checkpoint, with the same seed, the backbone starts from; empty for none.
         seeds (Sequence[int]): Seeds; empty for those of the plan.
         shared (bool): Whether the options of the plan apply.
@@ -64,7 +67,8 @@ class Plan:
             results with others of these still count.
 
     Raises:
-        SetupError: If two items have the same name, a config does not exist, or an item needs an unknown training.
+        SetupError: If two items have the same name, a config does not exist, an item needs an unknown training, or an
+            option would not reach the config as it is.
     """
     title: str
     trainings: Sequence[Training]
@@ -79,20 +83,18 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise SetupError(f"the plan has several trainings or measurements called '{name}': give each its own")
-        known = set()
+        _check_options('the plan', self.options)
+        trained = set()
         for training in self.trainings:
-            if not (configs_folder() / training.config).is_file():
-                raise SetupError(f"the training '{training.name}' has the config configs/{training.config}, which does "
-                                 'not exist')
-            if training.starts_from and training.starts_from not in known:
-                raise SetupError(f"the training '{training.name}' starts from '{training.starts_from}', which the plan "
-                                 'does not train before it')
-            known.add(training.name)
+            _check_training(training, trained)
+            trained.add(training.name)
         for measurement in self.measurements:
-            for name in measurement.of:
-                if name not in known:
-                    raise SetupError(f"the measurement '{measurement.name}' is of '{name}', which the plan does not "
-                                     'train')
+            _check_measurement(measurement, trained)
+
+
+def option_text(value: object) -> str:
+    """Return the value of an option as it is given on the command line."""
+    return '[' + ','.join(map(option_text, value)) + ']' if isinstance(value, (list, tuple)) else str(value)
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -112,3 +114,39 @@ def read_plan(path: str | Path) -> Plan:
     if not isinstance(plan, Plan):
         raise SetupError(f'the plan {path} must assign a Plan of mmgcp.experiments to plan')
     return replace(plan, name=path.stem)
+
+
+def _check_training(training, trained):
+    called = f"the training '{training.name}'"
+    if not (configs_folder() / training.config).is_file():
+        raise SetupError(f'{called} has the config configs/{training.config}, which does not exist')
+    _check_options(called, training.options)
+    if training.starts_from:
+        _check_trained(f"{called} starts from '{training.starts_from}'", training.starts_from in trained)
+
+
+def _check_measurement(measurement, trained):
+    called = f"the measurement '{measurement.name}'"
+    for name in measurement.of:
+        _check_trained(f"{called} is of '{name}'", name in trained)
+
+
+def _check_trained(needs, trained):
+    if not trained:
+        raise SetupError(f'{needs}, which the plan does not train before it')
+
+
+def _check_options(called, options):
+    for name, value in options.items():
+        if not _survives(value):
+            raise SetupError(f'{called} has the option {name}={value!r}, which --cfg-options cannot say: give numbers, '
+                             'booleans, None, plain strings or lists of these, name the settings of a dict one by one, '
+                             'or write a config')
+
+
+def _survives(value):
+    """Whether an option is the same after the command line, which has no quotes and guesses types."""
+    try:
+        return repr(Options._parse_iterable(option_text(value))) == repr(json.loads(json.dumps(value)))
+    except (TypeError, AssertionError):  # of no type that JSON knows, or with brackets that do not match
+        return False

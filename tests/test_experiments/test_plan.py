@@ -1,6 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from mmgcp.experiments import Measurement, Training, read_plan
+from mmgcp.experiments.plan import option_text
+from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.errors import SetupError
 
 from .conftest import CONFIG, small_plan
@@ -17,6 +22,24 @@ from .conftest import CONFIG, small_plan
 def test_impossible_plans_are_refused(settings, sentence):
     with pytest.raises(SetupError, match=sentence):
         small_plan(**settings)
+
+
+@pytest.mark.parametrize('value', [
+    ['American robin', 'crow'], 'data/my,birds', '007', 'None', 'true', "'quoted'", '[a,b', [''], {'max_norm': 1.0},
+    [{'type': 'X'}], Path('data'), {1, 2}])
+def test_options_that_the_command_line_would_change_are_refused(value):
+    for settings, owner in ((dict(options={'a.b': value}), 'the plan'),
+                            (dict(trainings=[Training('x', CONFIG, {'a.b': value})]), "the training 'x'")):
+        with pytest.raises(SetupError, match=f'{owner} has the option a.b={re.escape(repr(value))}, which'):
+            small_plan(**settings)
+
+
+@pytest.mark.parametrize('value', [
+    1, 1.0, 1e-7, True, None, '', 'SGD', 'data/my birds', [], (1, ), [1, [2.5, None], 'a', False], float('inf')])
+def test_options_that_reach_the_config_as_they_are(value):
+    text = option_text(value)
+    found = common_parser('').parse_args(['config', '--cfg-options', f'a.b={text}']).cfg_options
+    assert small_plan(options={'a.b': value}) and found == {'a.b': list(value) if isinstance(value, tuple) else value}
 
 
 def test_plan_is_read_by_its_file(tmp_path):
