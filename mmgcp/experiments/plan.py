@@ -67,8 +67,9 @@ class Plan:
             results with others of these still count.
 
     Raises:
-        SetupError: If two items have the same name, a config does not exist, an item needs an unknown training, or an
-            option would not reach the config as it is.
+        SetupError: If two items have the same name, a config does not exist, an item needs a training, or a seed of it,
+            that the plan lacks, two measurements are kept from the same file, or seeds, options or arguments are of a
+            wrong form.
     """
     title: str
     trainings: Sequence[Training]
@@ -83,13 +84,16 @@ class Plan:
         for name in names:
             if names.count(name) > 1:
                 raise SetupError(f"the plan has several trainings or measurements called '{name}': give each its own")
+        _check_seeds('the plan', self.seeds)
         _check_options('the plan', self.options)
-        trained = set()
+        trained = {}  # seeds by name
         for training in self.trainings:
-            _check_training(training, trained)
-            trained.add(training.name)
+            seeds = training.seeds or self.seeds
+            _check_training(training, seeds, trained)
+            trained[training.name] = seeds
         for measurement in self.measurements:
             _check_measurement(measurement, trained)
+        _check_kept(self.measurements, trained)
 
 
 def option_text(value: object) -> str:
@@ -116,24 +120,53 @@ def read_plan(path: str | Path) -> Plan:
     return replace(plan, name=path.stem)
 
 
-def _check_training(training, trained):
+def _check_training(training, seeds, trained):
     called = f"the training '{training.name}'"
     if not (configs_folder() / training.config).is_file():
         raise SetupError(f'{called} has the config configs/{training.config}, which does not exist')
+    _check_seeds(called, seeds)
     _check_options(called, training.options)
     if training.starts_from:
-        _check_trained(f"{called} starts from '{training.starts_from}'", training.starts_from in trained)
+        _check_trained(f"{called} starts from '{training.starts_from}'", trained.get(training.starts_from), seeds)
 
 
 def _check_measurement(measurement, trained):
     called = f"the measurement '{measurement.name}'"
+    _check_seeds(called, measurement.seeds)
     for name in measurement.of:
-        _check_trained(f"{called} is of '{name}'", name in trained)
+        _check_trained(f"{called} is of '{name}'", trained.get(name), measurement.seeds)
+    for argument in measurement.arguments:
+        try:
+            str.format(argument, config='', checkpoint='', work_dir='')
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise SetupError(f'{called} has the argument {argument!r}: give strings, in which braces hold config, '
+                             'checkpoint or work_dir, and are doubled to stand for themselves') from error
 
 
-def _check_trained(needs, trained):
-    if not trained:
+def _check_kept(measurements, trained):
+    kept = {}
+    for measurement in measurements:
+        for name in measurement.of:
+            for seed in measurement.seeds or trained[name]:
+                other = kept.setdefault((measurement.keep, name, seed), measurement.name)
+                if other != measurement.name:
+                    raise SetupError(f"the measurements '{other}' and '{measurement.name}' both leave "
+                                     f"{measurement.keep} of '{name}' seed {seed}: tell the files apart, or give "
+                                     'different seeds')
+
+
+def _check_seeds(called, seeds):
+    if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):
+        raise SetupError(f'{called} has seeds={seeds!r}: list integers, as in seeds=(0, 1, 2)')
+
+
+def _check_trained(needs, trained, seeds):
+    if trained is None:
         raise SetupError(f'{needs}, which the plan does not train before it')
+    for seed in seeds:
+        if seed not in trained:
+            raise SetupError(f"{needs} with seed {seed}, which the plan does not train: it has the seeds "
+                             f"{', '.join(map(str, trained))}")
 
 
 def _check_options(called, options):

@@ -11,17 +11,37 @@ from mmgcp.utils.errors import SetupError
 from .conftest import CONFIG, small_plan
 
 
+def measurement(name='m', arguments=(), **settings):
+    return Measurement(name, 't.py', arguments, 'm.json', ('resnet18_gap_lr-norm', ), **settings)
+
+
 @pytest.mark.parametrize('settings, sentence', [
     (dict(trainings=[Training('a', CONFIG), Training('a', CONFIG)]), "several .* called 'a'"),
     (dict(trainings=[Training('a', 'nowhere.py')]), "'a' has the config configs/nowhere.py, which does not exist"),
     (dict(trainings=[Training('a', CONFIG, starts_from='b'), Training('b', CONFIG)], measurements=[]),
      "'a' starts from 'b', which the plan does not train before it"),
     (dict(trainings=[Training('a', CONFIG, starts_from='a')], measurements=[]), "'a' starts from 'a', which"),
+    (dict(trainings=[Training('a', CONFIG, seeds=(1, )), Training('b', CONFIG, starts_from='a')], measurements=[]),
+     "'b' starts from 'a' with seed 0, which the plan does not train: it has the seeds 1"),
     (dict(measurements=[Measurement('m', 't.py', (), '*', ('b', ))]), "'m' is of 'b', which the plan does not train"),
+    (dict(measurements=[measurement(seeds=(1, 2))]),
+     "'m' is of 'resnet18_gap_lr-norm' with seed 2, which the plan does not train: it has the seeds 0, 1"),
+    (dict(measurements=[measurement(), measurement(name='n', seeds=(1, ))]),
+     r"'m' and 'n' both leave m\.json of 'resnet18_gap_lr-norm' seed 1: tell the files apart, or"),
+    (dict(seeds=3), r'the plan has seeds=3: list integers, as in seeds=\(0, 1, 2\)'),
+    (dict(trainings=[Training('a', CONFIG, seeds='01')]), "the training 'a' has seeds='01': list integers"),
+    (dict(measurements=[measurement(seeds=1)]), "the measurement 'm' has seeds=1: list integers"),
+    *((dict(measurements=[measurement(arguments=('{config}', argument))]),
+       f'the measurement \'m\' has the argument {re.escape(repr(argument))}: give strings, in which braces hold config')
+      for argument in ('a={oops}', '{}', '{', '{config.x}', 3)),
 ])
 def test_impossible_plans_are_refused(settings, sentence):
     with pytest.raises(SetupError, match=sentence):
         small_plan(**settings)
+
+
+def test_measurements_of_different_seeds_may_leave_the_same_file():
+    small_plan(measurements=[measurement(arguments=('{config}', '{{}}'), seeds=(0, )), measurement('n', seeds=(1, ))])
 
 
 @pytest.mark.parametrize('value', [
