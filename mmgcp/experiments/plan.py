@@ -105,7 +105,7 @@ def read_plan(path: str | Path) -> Plan:
     """Read a plan from the Python file that assigns it to ``plan``; the file's name becomes the plan's.
 
     Raises:
-        SetupError: If there is no such file, it cannot be executed, or it assigns no plan.
+        SetupError: If there is no such file, it cannot be executed, or it assigns no plan, or an impossible one.
     """
     path = Path(path)
     if not path.is_file():
@@ -113,8 +113,10 @@ def read_plan(path: str | Path) -> Plan:
                          f"{', '.join(sorted(str(other) for other in path.parent.glob('*.py'))) or 'none beside it'}")
     try:
         plan = runpy.run_path(str(path)).get('plan')
-    except (SyntaxError, ImportError) as error:
-        raise SetupError(f'the plan {path} cannot be read: {error}') from error
+    except SetupError as error:
+        raise SetupError(f'in {path}, {error}') from error
+    except Exception as error:  # a plan is a program, which may fail in any way
+        raise SetupError(f'the plan {path} cannot be read: {type(error).__name__}: {error}') from error
     if not isinstance(plan, Plan):
         raise SetupError(f'the plan {path} must assign a Plan of mmgcp.experiments to plan')
     return replace(plan, name=path.stem)

@@ -67,7 +67,11 @@ def test_plan_is_read_by_its_file(tmp_path):
     path.write_text(f"from mmgcp.experiments import Plan, Training\nplan = Plan('t', [Training('a', '{CONFIG}')])")
     assert read_plan(path).name == 'mine'
     for text, sentence in (('plan = 3', 'must assign a Plan'), ('plan = (', 'cannot be read'),
-                           ('import no_such', "cannot be read: No module named 'no_such'")):
+                           ('import no_such', "cannot be read: ModuleNotFoundError: No module named 'no_such'"),
+                           ("from mmgcp.experiments import Training\nTraining('a', 'b', option={})",
+                            "cannot be read: TypeError: .* unexpected keyword argument 'option'"),
+                           ("from mmgcp.experiments import Plan\nPlan('t', [], seeds=3)",
+                            r'^in .*mine\.py, the plan has seeds=3')):
         path.write_text(text)
         with pytest.raises(SetupError, match=sentence):
             read_plan(path)
