@@ -25,6 +25,7 @@ CURVES = {  # panels of each network by what they show
     '': [Variant(pooling, schedule) for pooling in ('gap', 'gcp_m') for schedule in ('norm', 'adju', 'fast')],
     ', down-sampling': [Variant(pooling, 'adju') for pooling in ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m')],
 }
+TUNED = [Variant('gap', lr, 'classifier-lr-0.1') for lr in ('norm', 'adju')]
 
 
 def make_figures(measured: Measured, folder: Path, plan: str) -> None:
@@ -34,6 +35,11 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     panels = {title: trainings for title, trainings in panels.items() if len(trainings) > 1}
     if panels:
         plot_curves(panels, folder / f'{plan}_convergence.png', target='GAP, LR_norm')
+    panels = {NETWORKS[network]: _runs(measured, network, [Variant('gap', 'norm'), *TUNED, *(
+        Variant('gcp_m', lr) for lr in ('norm', 'adju'))]) for network in measured.networks
+              if _runs(measured, network, TUNED)}
+    if panels:
+        plot_curves(panels, folder / f'{plan}_classifier.png', target='GAP, LR_norm')
     landscapes = compared_landscapes(measured)
     if landscapes:
         plot_landscape(landscapes, folder / f'{plan}_landscape.png', log=True, formats=())

@@ -19,8 +19,10 @@ from matplotlib.ticker import MaxNLocator
 COLORS = ['#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9']
 MARKERS = ['o', 's', '^', 'D', 'v', 'P', 'X']
 DASHES = ['-', '--', '-.', ':']
-# In all figures: index of the colour and marker of each pooling, dashes of each schedule.
-POOLINGS = {'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0, 'covariance': 2, 'average': 0}
+# In all figures: index of the colour and marker of each pooling (patterns; GAP with another rate of its classifier is
+# one, too), dashes of each schedule.
+POOLINGS = {'gap.*classifier': 5, 'gap_wo_ds': 4, 'gcp_wo_ds': 1, 'gcp_m': 2, 'gcp_d': 3, 'gcp': 1, 'gap': 0,
+            'covariance': 2, 'average': 0}
 SCHEDULES = {'norm': '-', 'adju': '--', 'fast': ':', 'short': '-.'}
 
 STYLE = {

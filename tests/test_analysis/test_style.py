@@ -28,6 +28,13 @@ def test_pooling_looks_alike_with_and_without_others():
     assert looks_of(['GAP w/o DS', 'GAP'])['GAP w/o DS'] == looks_of(['gap_wo-ds'])['gap_wo-ds']
 
 
+@pytest.mark.parametrize('names', [
+    ['GAP, LR_norm', 'GAP, LR_norm, classifier lr 0.1'], ['gap_lr-norm', 'gap_lr-norm_classifier-lr-0.1']])
+def test_another_rate_of_the_classifier_has_a_colour_of_its_own(names):
+    plain, tuned = looks_of(names).values()
+    assert plain['linestyle'] == tuned['linestyle'] == '-' and plain['color'] == COLORS[0] != tuned['color']
+
+
 @pytest.mark.parametrize('names', [['gap', 'gap_fast'], ['average pooling', 'covariance pooling', 'GAP']])
 def test_names_that_do_not_tell_curves_apart_look_different(names):
     looks = looks_of([*names, names[0]])
