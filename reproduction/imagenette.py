@@ -162,10 +162,10 @@ def robustness(benchmark: str, step: int, of: Sequence[str], name: str = '', see
         keep=f'robustness/{benchmark}_*.json', of=of, seeds=seeds)
 
 
-def outcomes(of: Sequence[str], seeds: Sequence[int] = ()) -> Measurement:
-    """Which test photos are misclassified."""
+def outcomes(of: Sequence[str], seeds: Sequence[int] = (), name: str = 'outcomes') -> Measurement:
+    """Which test photos are misclassified; its name is one of :data:`reproduction.metrics.OUTCOMES`."""
     return Measurement(
-        'outcomes', 'test_robustness.py',
+        name, 'test_robustness.py',
         ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', 'clean', '--out',
          '{work_dir}/clean.png', '--cfg-options', 'resume=False'), keep='robustness/clean_*.json', of=of, seeds=seeds)
 

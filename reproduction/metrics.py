@@ -18,7 +18,7 @@ from .measured import Measured, photos_and_sets
 from .paper_plan import Variant
 
 TOP_1 = 'accuracy/top1'
-OUTCOMES = 'outcomes'  # the measurement of them, see reproduction.imagenette
+OUTCOMES = ('outcomes', 'outcomes_classifier')  # measurements of them, see reproduction.imagenette
 PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
 
 
@@ -223,7 +223,8 @@ def _noise(measured, finals, names, signs) -> tuple[float, int]:
     Where the outcomes of the photos are not known for all trainings, it is the upper bound for independent networks.
     Two photos more, each in favour of one side, keep it positive for equal outcomes (cf. Agresti & Min, 2005).
     """
-    tested = [measured.measurements(OUTCOMES, name) for name in names]
+    tested = [{seed: outcomes for measurement in OUTCOMES
+               for seed, outcomes in measured.measurements(measurement, name).items()} for name in names]
     by_photo = _by_photo(tested, signs, 'clean error') if names else None
     if by_photo is not None:
         return photo_error(np.append(by_photo, (100, -100))), len(by_photo)

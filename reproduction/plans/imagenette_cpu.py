@@ -58,6 +58,7 @@ plan = PaperPlan(
     ],
     measurements=[
         outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),
+        outcomes([f'resnet18_gap_lr-{lr}_classifier-lr-0.1' for lr in ('norm', 'adju')], name='outcomes_classifier'),
         robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-p', 26, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-c', 16, (GAP, GCP_M, f'{GAP}_augmix', f'{GCP_M}_augmix'), 'augmix_c', seeds=(0, 1)),

@@ -86,6 +86,20 @@ def test_equal_outcomes_leave_an_error_by_the_photos(results):
     assert effect.high - effect.mean == pytest.approx(1.98422 * 100 * math.sqrt(2 / 101 / 102), rel=1e-3)
 
 
+def test_outcomes_count_by_either_name(results):
+    wrong = {'resnet18_gap_lr-norm': range(25), 'resnet18_gcp_m_lr-adju': range(20)}
+    outcomes(results, wrong)
+    settings = 'test_robustness.py', ('{config}', ), 'robustness/*.json'
+    found = []
+    for names in (('outcomes', 'outcomes'), ('outcomes', 'outcomes_classifier')):
+        both = {name: tuple(one for one, its in zip(wrong, names, strict=True) if its == name) for name in names}
+        plan = small_plan(measurements=[Measurement(name, *settings, of) for name, of in both.items()])
+        found.append(findings(Measured(plan, results))['accuracy'][0].outcome)
+        for path in results.glob('small/resnet18_gcp_m_lr-adju/*_outcomes.jsonl'):
+            path.rename(path.with_name(path.name.replace('outcomes', 'outcomes_classifier')))
+    assert found[0] == found[1] and found[0].estimate.seeds
+
+
 def test_a_further_seed_of_one_training_changes_no_convergence(results):
     wrong = {'resnet18_gap_lr-norm': range(25), 'resnet18_gcp_m_lr-adju': range(20)}
     outcomes(results, wrong)
