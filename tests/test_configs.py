@@ -26,7 +26,7 @@ from .shortcuts import no_initial_weights
 CONFIGS = {path.stem: path for path in sorted(configs_folder().glob('*/**/*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
 IMAGENETTE = [name for name, path in CONFIGS.items()
-              if path.parent.name == 'imagenette' and not name.endswith(('kfac', 'augmix'))]
+              if path.parent.name == 'imagenette' and not name.endswith(('kfac', 'augmix', 'split'))]
 LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
@@ -156,6 +156,8 @@ def test_all_rows_of_the_paper_have_a_config():
     assert {name for name, path in CONFIGS.items() if path.parent.name == 'robustness'} == {'alexnet_imagenet'}
     assert {name for name in CONFIGS if name.endswith('_augmix')} == {
         'resnet18_gap_imagenette_lr-adju_augmix', 'resnet18_gcp_m_imagenette_augmix'}
+    assert {name for name in CONFIGS if name.endswith('_split') and name not in LEADERBOARD} == {
+        'resnet18_gap_imagenette_lr-adju_split', 'resnet18_gcp_m_imagenette_split'}
 
     # Users know these two by heart.
     assert CONFIGS['resnet50_gcp_m_imagenet'] == configs_folder() / 'gcp' / 'resnet50_gcp_m_imagenet.py'
