@@ -70,6 +70,9 @@ CLAIMS = (
     *(Claim(**_TUNED, left=Variant('gcp_m', lr), right=Variant('gap', lr, 'classifier-lr-0.1'),
             statement='GCP is more accurate than GAP with a tenth of the rate in its classifier, after as many epochs',
             compared=f'{{left}} and {{right}} with the tenth, LR_{lr}') for lr in ('norm', 'adju')),
+    Claim(**_TUNED, left=Variant('gcp', 'adju'), right=Variant('gap_wo-ds', 'adju', 'classifier-lr-0.1'),
+          statement='GCP is more accurate than GAP with a tenth of the rate in its classifier, after as many epochs',
+          compared='{left} and {right} with the tenth, LR_adju'),
     Claim(**_FEWER, left=GCP_ADJU, paper={
         'resnet18': 'epoch 32 of 100', 'resnet50': 'epoch 40 of 100', 'mobilenetv2': 'epoch 68 of 400'}),
     Claim(**_FEWER, left=Variant('gcp_m', 'fast')),

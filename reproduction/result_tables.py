@@ -281,10 +281,15 @@ def environment_table(measured: Measured) -> Table:
 
 
 def over_gap_table(measured: Measured) -> Table:
-    """Accuracy of trainings with GCP beyond that of the same trainings with GAP, by the seeds that both have."""
+    """Accuracy of trainings with GCP beyond that of the same trainings with GAP, by the seeds that both have.
+
+    Where GAP was not trained with such a rate of its own for the classifier, it is GAP with one rate for all layers.
+    """
     found = {}
     for training in measured.trainings:
         gap = training.variant._replace(pooling='gap')
+        if gap.name(training.network) not in measured.runs:
+            gap = gap._replace(variation=gap.variation.partition('-classifier-lr-')[0])
         if training.variant != gap:
             found[training.title] = ACCURACY(measured, training.network, training.variant, gap, higher=True)
     found = {title: outcome for title, outcome in found.items() if outcome.estimate.seeds}

@@ -27,7 +27,9 @@ from reproduction.paper_plan import PaperPlan
 # the steps [0.1, 75] of Fig. 2 moves its features as far.
 LANDSCAPES = landscapes([0.1 / 4, 75 / 4], interval=148)
 COMPARED = (*(f'{pooling}_lr-{lr}' for pooling in ('gap', 'gcp_m') for lr in ('norm', 'adju', 'fast')),
-            *(f'{pooling}_lr-adju' for pooling in ('gap_wo-ds', 'gcp', 'gcp_d')))
+            *(f'{pooling}_lr-adju' for pooling in ('gap_wo-ds', 'gcp', 'gcp_d')),
+            'gcp_m_lr-short', 'gcp_m_lr-short_128-channels')
+TENTH = {CLASSIFIER_LR: TUNED['gap']}
 GAP, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_m'))
 
 plan = PaperPlan(
@@ -51,18 +53,19 @@ plan = PaperPlan(
         training('resnet18', 'gap_wo-ds', 'norm', seeds=(2, 3, 4), options=LANDSCAPES),
         training('resnet18', 'gap', 'adju', 'augmix', seeds=(0, 1)),
         training('resnet18', 'gcp_m', 'adju', 'augmix', seeds=(0, 1)),
-        *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', {CLASSIFIER_LR: TUNED['gap']}, seeds=(0, 1, 2))
-          for lr in ('norm', 'adju')),
+        *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', TENTH) for lr in ('norm', 'adju')),
+        training('resnet18', 'gap_wo-ds', 'adju', 'classifier-lr-0.1', TENTH, seeds=(0, 1, 2, 3, 4)),
         *variations('resnet18'),
         *sizes('resnet18', (64, )),
     ],
     measurements=[
         outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),
-        outcomes([f'resnet18_gap_lr-{lr}_classifier-lr-0.1' for lr in ('norm', 'adju')], name='outcomes_classifier'),
+        outcomes([f'resnet18_{name}_classifier-lr-0.1' for name in ('gap_lr-norm', 'gap_lr-adju', 'gap_wo-ds_lr-adju')],
+                 name='outcomes_classifier', seeds=(0, 1, 2, 3, 4)),
         robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-p', 26, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4)),
         robustness('imagenet-c', 16, (GAP, GCP_M, f'{GAP}_augmix', f'{GCP_M}_augmix'), 'augmix_c', seeds=(0, 1)),
-        gradients((GCP_M, ), seeds=(0, 2, 3, 4)),
+        gradients((GCP_M, ), seeds=(0, 3, 4, 9)),
         curvature([f'resnet18_{pooling}_lr-norm' for pooling in ('gap', 'gcp', 'gap_wo-ds')], every=3),
     ],
 )

@@ -7,11 +7,19 @@ Trains on nine tenths of the training photos and validates on every tenth.
 from reproduction.leaderboard import OPTIONS, training
 from reproduction.paper_plan import PaperPlan
 
+POOLINGS = ('gap', 'gcp_m')
+# Of the classifier's rate, by the rate of the other layers.
+FACTORS = {5e-4: (1, ), 1e-3: (0.1, 1, 10), 2e-3: (0.1, 1, 10), 4e-3: (0.1, 1, 10), 8e-3: (1, ), 1.6e-2: (1, )}
+
 plan = PaperPlan(
     title="Learning rates for Imagenette's leaderboard, measured on a tenth of the training photos",
     test_images=947,
     judged=False,
     options=OPTIONS,
-    trainings=[training(network, pooling, lr=lr, split=True) for network in ('resnet18d', 'resnet50d')
-               for pooling in ('gap', 'gcp_m') for lr in (2e-3, 4e-3, 8e-3, 1.6e-2)],
+    trainings=[
+        *(training('resnet18d', pooling, lr=lr, classifier_lr=factor, split=True) for pooling in POOLINGS
+          for lr, factors in FACTORS.items() for factor in factors),
+        training('resnet18d', 'gcp_m', lr=5e-4, classifier_lr=0.1, split=True),
+        *(training('resnet50d', pooling, lr=lr, split=True) for pooling in POOLINGS for lr in (2e-3, 4e-3, 8e-3, 1.6e-2)),
+    ],
 )
