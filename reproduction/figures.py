@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,10 @@ from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
 from mmgcp.analysis.figure_2 import LandscapeLog, plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.style import COLORS, label_ends, looks_of, save_figure, step_axis, use_style
+from mmgcp.analysis.style import COLORS, DASHES, label_ends, looks_of, save_figure, step_axis, use_style
 from mmgcp.utils.logs import Run
 
+from .imagenette import CLASSIFIER_LR, LR
 from .measured import Measured
 from .paper_plan import NETWORKS, Variant
 from .result_tables import averaged_robustness
@@ -91,6 +93,51 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
             label_ends(ax, lines)
         axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+        return save_figure(figure, path, formats=())
+
+
+def accuracy_by_rate(measured: Measured) -> dict[tuple[str, float], dict[float, float]]:
+    """Accuracies after the last epoch, mean over the seeds, by learning rate, of the trainings that set one.
+
+    Returns:
+        dict[tuple[str, float], dict[float, float]]: By the title of the training up to the rate, ``'-at-...'``, and by
+        the rate of the classifier as a factor of that of the other layers; where there are at least three rates.
+    """
+    found = {}
+    for training in measured.trainings:
+        finals = measured.final(training.name).values()
+        if LR in training.options and finals:
+            key = training.title.partition(' at ')[0], training.options.get(CLASSIFIER_LR, 1)
+            found.setdefault(key, {})[training.options[LR]] = fmean(finals)
+    return {key: dict(sorted(values.items())) for key, values in sorted(found.items()) if len(values) > 2}
+
+
+def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: Path) -> list[Path]:
+    """Draw accuracies against the learning rate of all layers but the classifier, whose rate the dashes tell.
+
+    Args:
+        curves (Mapping[tuple[str, float], Mapping[float, float]]): From :func:`accuracy_by_rate`.
+        path (Path): The PNG file to write.
+
+    Returns:
+        list[Path]: The files written.
+    """
+    with use_style():
+        figure = Figure(figsize=(7.6, 3.9))  # inches
+        ax = figure.subplots()
+        factors = sorted({factor for _, factor in curves}, key=lambda factor: (factor != 1, factor))
+        lines = []
+        for (name, factor), values in curves.items():
+            lines += ax.plot(values.keys(), values.values(), **looks_of([name])[name] | dict(
+                linestyle=DASHES[factors.index(factor) % len(DASHES)]),
+                             label=name if factor == 1 else f'{name}, classifier lr {factor:g}')
+        ax.set_xscale('log')
+        rates = sorted({rate for values in curves.values() for rate in values})
+        ax.set_xticks(rates, [f'{rate:g}' for rate in rates])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel('Learning rate of all layers but the classifier')
+        ax.set_ylabel(METRIC_NAMES['accuracy/top1'])
+        label_ends(ax, lines)
         return save_figure(figure, path, formats=())
 
 

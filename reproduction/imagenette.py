@@ -14,6 +14,7 @@ CHANNELS = {'resnet18': 512, 'resnet50': 2048}  # of the last map
 # dropcov learned little with any.
 TUNED = {'gap': 0.1, 'covariance': 0.1, 'log': 0.001, 'signed_power': 100, 'compact_bilinear': 100}
 NUMBERS = {'gaussian': 257 * 258 // 2, 'compact_bilinear': 8192}  # of representations unlike the covariance
+LR = 'optim_wrapper.optimizer.lr'
 CLASSIFIER_LR = 'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 # They leave a training as it is, bit for bit.

@@ -1,7 +1,7 @@
 """What the plans of Imagenette's leaderboard have in common."""
 from collections.abc import Mapping, Sequence
 
-from .imagenette import CLASSIFIER_LR
+from .imagenette import CLASSIFIER_LR, LR
 from .paper_plan import PaperTraining, Variant
 
 FLAT = 0.72  # share of the steps before the rate falls
@@ -23,6 +23,7 @@ def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., classi
     """A training by the leaderboard's recipe.
 
     There is one checkpoint, at the end and without the state of the optimiser: a training that was cut off starts anew.
+    It is validated five times.
 
     Args:
         network (str): ``'resnet18d'`` or ``'resnet50d'``.
@@ -40,7 +41,7 @@ def training(network: str, pooling: str, epochs: int = 5, lr: float = 0., classi
     if epochs > 5:
         schedule['train_cfg.val_interval'] = epochs // 5
     if lr:
-        schedule['optim_wrapper.optimizer.lr'] = lr
+        schedule[LR] = lr
         variation += f'-at-{lr:g}'
     if classifier_lr != 1:
         schedule[CLASSIFIER_LR] = classifier_lr

@@ -13,7 +13,7 @@ from mmgcp.experiments import read_plan
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.reported import reported
 
-from .figures import make_figures
+from .figures import accuracy_by_rate, make_figures, plot_rates
 from .measured import Measured
 from .pages import filled_pages
 from .paper_plan import PaperPlan
@@ -21,7 +21,7 @@ from .result_tables import make_tables, save_tables
 
 
 def write_tables(plan: PaperPlan, results: Path, root: Path) -> None:
-    """Make the tables of a plan in ``results/PLAN``, and its figures if it is judged.
+    """Make the tables of a plan in ``results/PLAN`` and its figures; if it is not judged, only that of learning rates.
 
     Args:
         plan (PaperPlan): The plan.
@@ -38,8 +38,12 @@ def write_tables(plan: PaperPlan, results: Path, root: Path) -> None:
     if not measured.runs:
         raise SetupError(f'{results / plan.name} holds no results of a training: run the plan first')
     save_tables(make_tables(measured), results / plan.name)
+    figures = root / 'docs' / 'figures'
     if plan.judged:
-        make_figures(measured, root / 'docs' / 'figures', plan.name)
+        make_figures(measured, figures, plan.name)
+    curves = accuracy_by_rate(measured)
+    if curves:
+        plot_rates(curves, figures / f'{plan.name}_rates.png')
 
 
 def fill_pages(results: Path, root: Path) -> list[Path]:

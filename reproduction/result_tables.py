@@ -14,7 +14,6 @@ from mmgcp.analysis.curvature import curvature_rows
 from mmgcp.analysis.figure_2 import landscape_rows
 from mmgcp.analysis.robustness import RobustnessResult, summaries
 from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
-from mmgcp.analysis.table_1 import gradient_rows
 from mmgcp.analysis.tables import save_table
 from mmgcp.experiments.results import mean_and_spread
 from mmgcp.utils.configs import configs_folder
@@ -119,7 +118,10 @@ def accuracy_table(measured: Measured) -> Table:
         rows.append([training.title, _epochs(runs), len(runs),
                      *(mean_and_spread(list(measured.final(name, metric).values())) for metric in ACCURACIES.values()),
                      matching])
-    return _table(['training', 'epochs', 'seeds', *ACCURACIES, 'matching epoch, by seed'], rows)
+    header = ['training', 'epochs', 'seeds', *ACCURACIES, 'matching epoch, by seed']
+    if not any(row[-1] for row in rows):  # no GAP under LR_norm in the plan
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    return _table(header, rows)
 
 
 def variant_table(measured: Measured) -> Table:
@@ -259,14 +261,17 @@ def smoothness_table(measured: Measured) -> Table:
 
 
 def gradients_table(measured: Measured) -> Table:
-    """Table 1 in cosines, by network and seed."""
-    header, cells = [], []
-    for training in measured.trainings:
-        for seed, found in measured.measurements('gradients', training.name).items():
-            header, rows = gradient_rows(found.records[-1:])
-            first = header.index('effective rank') + 1
-            cells += [[f'{training.title}, seed {seed}: {row[0]}', *row[first:]] for row in rows]
-    return _table(['gradient', *(name.removeprefix('cos ') for name in header if name.startswith('cos '))], cells)
+    """Table 1 in cosines after the training, the mean over the seeds."""
+    found = {training.title: [one.records[-1]['rows'] for one in measured.measurements(
+        'gradients', training.name).values()] for training in measured.trainings}
+    names = list(dict.fromkeys(name for some in found.values() for rows in some for name in rows))
+
+    def mean(some, name, other):
+        return f"{fmean(rows[name]['cosines'][other] for rows in some):.3f}" if other in some[0] else ''
+
+    return _table(['gradient', 'seeds', *names], [
+        [f'{title}: {name}', len(some), *(mean(some, name, other) for other in names)]
+        for title, some in found.items() if some for name in some[0]])
 
 
 def environment_table(measured: Measured) -> Table:
@@ -281,22 +286,25 @@ def environment_table(measured: Measured) -> Table:
 
 
 def over_gap_table(measured: Measured) -> Table:
-    """Accuracy of trainings with GCP beyond that of the same trainings with GAP, by the seeds that both have.
+    """Accuracy of trainings beyond that of the same trainings with GAP, by the seeds that both have.
 
-    Where GAP was not trained with such a rate of its own for the classifier, it is GAP with one rate for all layers.
+    Where there is no GAP with the same factor for the rate of the classifier, it is GAP with one rate for all layers.
     """
-    found = {}
+    trained = {(training.network, training.variant): training for training in measured.trainings}
+    found = []
     for training in measured.trainings:
-        gap = training.variant._replace(pooling='gap')
-        if gap.name(training.network) not in measured.runs:
-            gap = gap._replace(variation=gap.variation.partition('-classifier-lr-')[0])
-        if training.variant != gap:
-            found[training.title] = ACCURACY(measured, training.network, training.variant, gap, higher=True)
-    found = {title: outcome for title, outcome in found.items() if outcome.estimate.seeds}
-    verdicts = judge([outcome.estimate for outcome in found.values()], [True] * len(found))
-    return _table(['training', 'seeds', 'top-1, and that of GAP', 'difference [95 % interval]', 'corrected p'], [
-        [title, outcome.estimate.seeds, outcome.text, outcome.effect, word if math.isnan(p) else f'{p:.2g}']
-        for (title, outcome), (word, p) in zip(found.items(), verdicts, strict=True)])
+        same = training.variant._replace(pooling='gap')
+        one_rate = same._replace(variation=same.variation.partition('classifier-lr-')[0].rstrip('-'))
+        gap = trained.get((training.network, same)) or trained.get((training.network, one_rate))
+        if gap not in (None, training):
+            outcome = ACCURACY(measured, training.network, training.variant, gap.variant, higher=True)
+            if outcome.estimate.seeds:
+                found.append((training, gap, outcome))
+    verdicts = judge([outcome.estimate for *_, outcome in found], [True] * len(found))
+    return _table(['training', 'over', 'seeds', 'top-1 of both', 'difference [95 % interval]', 'corrected p'], [
+        [training.title, gap.short_title, outcome.estimate.seeds, outcome.text, outcome.effect,
+         word if math.isnan(p) else f'{p:.2g}'] for (training, gap, outcome), (word, p) in zip(
+             found, verdicts, strict=True)])
 
 
 def findings_table(found: Sequence[Finding]) -> Table:

@@ -12,6 +12,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.records import read_records
 from reproduction import imagenette
 from reproduction.claims import CLAIMS
+from reproduction.measured import Measured
 from reproduction.metrics import OUTCOMES
 
 ROOT = configs_folder().resolve().parent
@@ -31,8 +32,9 @@ def test_plans_of_the_project(path):
 def test_outcomes_by_photo_are_measured_of_all_whose_accuracies_claims_compare():
     plan = read_plan(ROOT / 'reproduction/plans/imagenette_cpu.py')
     measurements = [measurement for measurement in plan.measurements if measurement.name in OUTCOMES]
-    compared = {variant.name('resnet18') for claim in CLAIMS if claim.subject in (
-        'accuracy', 'classifier', 'convergence', 'schedules', 'resolution') for variant in (claim.left, claim.right)}
+    subjects = ('accuracy', 'classifier', 'convergence', 'schedules', 'resolution', 'reduction')
+    compared = {variant.name('resnet18') for claim in CLAIMS if claim.subject in subjects
+                for variant in (claim.left, claim.right)}
     assert {name for measurement in measurements for name in measurement.of} == compared
     for measurement in measurements:
         assert '--benchmark clean' in ' '.join(measurement.arguments)
@@ -47,10 +49,12 @@ def test_claims_on_the_rate_of_the_classifier_compare_trainings_that_differ_from
         assert claim.left.name('resnet18') in trained and claim.right.variation == 'classifier-lr-0.1'
         tuned, plain = (trained[variant.name('resnet18')] for variant in (
             claim.right, claim.right._replace(variation='')))
-        assert tuned.config == plain.config and tuned.options == {imagenette.CLASSIFIER_LR: 0.1}
-        assert all(key.startswith('default_hooks.') for key in plain.options)  # they watch
-    assert [(claim.left.schedule, claim.right.schedule) for claim in claims] == [
-        ('adju', 'norm'), ('norm', 'norm'), ('adju', 'adju')]
+        network = {key: value for key, value in plain.options.items() if not key.startswith('default_hooks.')}
+        assert tuned.config == plain.config and tuned.options == {**network, imagenette.CLASSIFIER_LR: 0.1}
+        assert all(key.startswith('model.') for key in network)  # the others watch
+    assert [(claim.left.pooling, claim.left.schedule, claim.right.pooling, claim.right.schedule)
+            for claim in claims] == [('gcp_m', 'adju', 'gap', 'norm'), ('gcp_m', 'norm', 'gap', 'norm'),
+                                     ('gcp_m', 'adju', 'gap', 'adju'), ('gcp', 'adju', 'gap_wo-ds', 'adju')]
 
 
 @pytest.mark.parametrize('path', sorted(RESULTS.glob('*/*/*.jsonl')), ids=lambda path: '/'.join(path.parts[-3:]))
@@ -85,7 +89,9 @@ def test_variations_fit_their_classifiers(network):
             assert width == cfg.model.head.in_channels
             assert (width < 10000) == training.variant.variation.startswith((*small, 'compact_bilinear'))
         tuned = '-with-' in training.variant.variation or training.name.endswith('gap_lr-short_classifier-lr-0.1')
-        assert training.seeds == ((0, 1, 2) if tuned or training.variant.variation in ('', *small) else (0, ))
+        of_the_plan = training.variant.pooling == 'gcp_m' and training.variant.variation in ('', '128-channels')
+        assert training.seeds == (() if of_the_plan else (0, 1, 2) if tuned or training.variant.variation in (
+            '', *small) else (0, ))
 
 
 def test_rates_of_normalisations_are_tuned_without_the_test_photos():
@@ -116,15 +122,28 @@ def test_rates_of_normalisations_are_tuned_without_the_test_photos():
 def test_plans_of_the_leaderboard():
     plan, tuning = (read_plan(PLANS[0].with_name(f'imagenette_leaderboard{end}.py')) for end in ('', '_tuning'))
     jobs = [job for job in jobs_of(plan) if job.measurement is None]
-    assert len(jobs) == 8 * 5 + 3 * 3 and not plan.judged and not tuning.judged
+    assert len(jobs) == 10 * 5 + 3 * 3 and not plan.judged and not tuning.judged
     longer = next(job for job in jobs if job.training.name == 'resnet18d_gcp_m_20-epochs')
     assert longer.options['param_scheduler.begin'] == 14.4
+    assert longer.options['train_cfg.max_epochs'] == 5 * longer.options['train_cfg.val_interval'] == 20
     # There is no checkpoint without the state of the optimiser to go on from.
-    assert longer.options['default_hooks.checkpoint.interval'] == longer.options['train_cfg.max_epochs'] == 20
-    rates = [training.options['optim_wrapper.optimizer.lr'] for training in tuning.trainings]
-    assert rates == 4 * [2e-3, 4e-3, 8e-3, 1.6e-2]
+    assert longer.options['default_hooks.checkpoint.interval'] == 20
     assert all(training.config.endswith('_split.py') for training in tuning.trainings)
+    rates = {pooling: [(training.options[imagenette.LR], training.options.get(imagenette.CLASSIFIER_LR, 1))
+                       for training in tuning.trainings if training.name.startswith(f'resnet18d_{pooling}')]
+             for pooling in ('gap', 'gcp_m')}
+    assert rates['gap'] == rates['gcp_m'] and {(0.001, 0.1), (0.001, 1), (0.001, 10), (0.016, 1)} < set(rates['gap'])
     assert not any(training.config.endswith('_split.py') for training in plan.trainings)
+
+
+def test_rates_of_the_leaderboard_are_the_best_on_photos_held_out():
+    plan, tuning = (read_plan(PLANS[0].with_name(f'imagenette_leaderboard{end}.py')) for end in ('', '_tuning'))
+    measured = Measured(tuning, RESULTS)
+    for pooling in ('gap', 'gcp_m'):
+        reached = {training.name: measured.final(training.name)[0] for training in measured.trainings
+                   if training.name.startswith(f'resnet18d_{pooling}_5')}
+        best, = (name for name in reached if reached[name] == max(reached.values()))
+        assert best in [training.name for training in plan.trainings] and best in plan.measurements[0].of
 
 
 def test_there_are_plans():

@@ -10,15 +10,19 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import read_records
 from reproduction import report
+from reproduction.imagenette import LR
 from reproduction.measured import Measured
 from reproduction.pages import filled_pages
 from reproduction.report import fill_pages, write_tables
 from reproduction.result_tables import make_tables
 
+from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import CONFIG
 
 ROOT = configs_folder().resolve().parent
-PLAN = ROOT / 'reproduction/plans/imagenette_cpu.py'
+# Those of which there are results.
+PLANS = [plan for plan in map(read_plan, sorted((ROOT / 'reproduction/plans').glob('*.py')))
+         if (ROOT / 'results' / plan.name).is_dir()]
 
 
 @pytest.fixture
@@ -46,6 +50,17 @@ def test_plan_that_is_not_judged_makes_tables_alone(plan, results, root):
     assert (results / 'small/accuracy.csv').is_file() and not list((results / 'small').glob('claims_*'))
 
 
+def test_plan_that_is_not_judged_has_the_figure_of_its_rates(plan, results, root):
+    trainings = [replace(one, options={**one.options, LR: rate}) for one, rate in zip(
+        (plan.trainings[0], ) * 3, (0.1, 0.2, 0.4), strict=True)]
+    trainings = [replace(one, variant=one.variant._replace(variation=f'at-{one.options[LR]:g}')) for one in trainings]
+    for one in trainings:
+        write(results / f'small/{one.name}/seed_0.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''), [
+            {'step': 4, 'accuracy/top1': 70., 'accuracy/top5': 95.}])
+    write_tables(replace(plan, judged=False, trainings=trainings, measurements=[]), results, root)
+    assert [path.name for path in (root / 'docs/figures').iterdir()] == ['small_rates.png']
+
+
 def test_what_cannot_be_told(plan, tmp_path):
     with pytest.raises(SetupError, match='no_such holds no results of a training'):
         write_tables(replace(plan, name='no_such'), tmp_path, tmp_path)
@@ -69,8 +84,8 @@ def test_pages_of_the_project_show_its_results():
         assert path.read_text(encoding='utf-8') == text, f'{path} is old: call python -m reproduction.report'
 
 
-def test_tables_of_the_project_are_those_of_its_results():
-    plan = read_plan(PLAN)
+@pytest.mark.parametrize('plan', PLANS, ids=lambda plan: plan.name)
+def test_tables_of_the_project_are_those_of_its_results(plan):
     made = make_tables(Measured(plan, ROOT / 'results'))
     assert {path.stem for path in (ROOT / 'results' / plan.name).glob('*.csv')} == set(made)
     for name, table in made.items():
@@ -78,8 +93,8 @@ def test_tables_of_the_project_are_those_of_its_results():
             assert list(csv.reader(file)) == [table.header, *table.rows], f'{name} is old: call reproduction.report'
 
 
-def test_results_of_the_project_are_those_of_its_plan():
-    plan = read_plan(PLAN)
+@pytest.mark.parametrize('plan', PLANS, ids=lambda plan: plan.name)
+def test_results_of_the_project_are_those_of_its_plan(plan):
     jobs = {job.result: job for job in jobs_of(plan)}
     files = [path.relative_to(ROOT / 'results') for path in (ROOT / 'results' / plan.name).glob('*/*.jsonl')]
     for file in files:

@@ -78,16 +78,47 @@ def test_accuracy_beyond_gap_is_paired_by_seed(results):
     # 75 and 75.75 % are the means over all seeds of each.
     difference = estimate([2, 3, 7], sampling_error([75, 75.75], 1000), 1000)
     assert make_tables(Measured(plan, results))['over_gap'].rows == [
-        ['ResNet-18, GCP_M, LR_norm', '3', '75.0 and 71.0 %',
+        ['ResNet-18, GCP_M, LR_norm', 'GAP, LR_norm', '3', '75.0 and 71.0 %',
          f'+4.0 points [{difference.low:+.1f}, {difference.high:+.1f}]', f'{difference.p:.2g}'],
-        ['ResNet-18, GCP w/o DS, LR_norm', '1', '75.0 and 70.0 %', '+5.0 points (no interval)', 'too few seeds']]
+        ['ResNet-18, GCP w/o DS, LR_norm', 'GAP, LR_norm', '1', '75.0 and 70.0 %', '+5.0 points (no interval)',
+         'too few seeds']]
+
+
+def test_a_rate_of_its_own_is_compared_with_gap_at_one_rate_where_gap_has_none(results):
+    """GAP has the factor 0.1 of 5 epochs, but not that of 20."""
+    tops = {('gap', '', '5-epochs'): 70, ('gap', '', '5-epochs-classifier-lr-0.1'): 71, ('gap', '', '20-epochs'): 80,
+            ('gcp_m', '', '5-epochs-classifier-lr-0.1'): 75, ('gcp_m', '', '20-epochs-classifier-lr-0.1'): 81,
+            ('gap', ): 60, ('gcp_m', '', 'classifier-lr-0.1'): 62}
+    trainings = [training(variant) for variant in tops]
+    for one, top_1 in zip(trainings, tops.values(), strict=True):
+        write(results / f'small/{one.name}/seed_0.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''),
+              [{'step': 4, 'accuracy/top1': float(top_1), 'accuracy/top5': 95.}])
+    plan = small_plan(judged=False, measurements=(), trainings=trainings)
+    assert [[row[0].partition(', ')[2], row[1], row[4]] for row in make_tables(Measured(plan, results))[
+        'over_gap'].rows] == [
+            ['GCP_M, 5 epochs classifier lr 0.1', 'GAP, 5 epochs classifier lr 0.1', '+4.0 points (no interval)'],
+            ['GCP_M, 20 epochs classifier lr 0.1', 'GAP, 20 epochs', '+1.0 points (no interval)'],
+            ['GCP_M, classifier lr 0.1', 'GAP', '+2.0 points (no interval)']]
+
+
+def test_cosines_are_means_over_the_seeds(results):
+    plan = small_plan(measurements=[Measurement('gradients', 't.py', (), '*', ('resnet18_gap_lr-adju', ))])
+    for seed, cosine in enumerate((0.1, 0.2, 0.6)):
+        write(results / f'small/resnet18_gap_lr-adju/seed_{seed}_gradients.jsonl', dict(measured={}), [
+            dict(rows={row: dict(cosines={'GAP': value, 'GAP with K-FAC': 1.1 - value})
+                       for row, value in (('GAP', 1.), ('GAP with K-FAC', last))}) for last in (0., cosine)])
+    assert make_tables(Measured(plan, results))['gradients'] == (
+        ['gradient', 'seeds', 'GAP', 'GAP with K-FAC'],
+        [['ResNet-18, GAP, LR_adju: GAP', '3', '1.000', '0.100'],
+         ['ResNet-18, GAP, LR_adju: GAP with K-FAC', '3', '0.300', '0.800']])
 
 
 def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
     alone = replace(plan, measurements=[], trainings=[
         training for training in plan.trainings if training.variant.variation == '64-px'])
     made = make_tables(Measured(alone, results))
-    assert made['accuracy'].rows == [['ResNet-18, GCP_M, LR_adju, 64 px', '2', '1', '71.0', '95.0', '']]
+    assert made['accuracy'].header[-1] == 'top-5'  # there is no accuracy to match
+    assert made['accuracy'].rows == [['ResNet-18, GCP_M, LR_adju, 64 px', '2', '1', '71.0', '95.0']]
     assert 'variants' not in made
 
 

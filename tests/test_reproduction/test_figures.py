@@ -1,0 +1,46 @@
+from reproduction import figures
+from reproduction.figures import accuracy_by_rate, plot_rates
+from reproduction.imagenette import CLASSIFIER_LR, LR
+from reproduction.measured import Measured
+
+from ..test_experiments.conftest import ENVIRONMENT, write
+from .conftest import small_plan, training
+
+
+def test_accuracy_by_rate(results):
+    """Means over the seeds, in the order of the rates, by number of epochs; two rates are no curve."""
+    trainings = [
+        *(training((pooling, '', f'{epochs}-epochs-at-{lr:g}' + f'-classifier-lr-{factor:g}' * (factor != 1)),
+                   seeds=(0, 1), options={LR: lr, **({CLASSIFIER_LR: factor} if factor != 1 else {})})
+          for pooling, factor, epochs in (('gap', 1, 5), ('gap', 1, 20), ('gcp_m', 0.1, 5), ('gcp_d', 1, 5))
+          for lr in ((0.02, 0.01, 0.04) if pooling != 'gcp_d' else (0.01, 0.02))),
+        *(training(('gcp', '', f'{number}-epochs')) for number in (1, 2, 3))]  # with the rate of the plan
+    for one in trainings:
+        for seed in (0, 1):
+            top_1 = 100 * one.options.get(LR, 0) + 10 * (CLASSIFIER_LR in one.options) + seed
+            top_1 += 20 * one.variant.variation.startswith('20')
+            write(results / f'small/{one.name}/seed_{seed}.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''),
+                  [{'step': 4, 'accuracy/top1': top_1, 'accuracy/top5': 95.}])
+    curves = accuracy_by_rate(Measured(small_plan(trainings=trainings, measurements=()), results))
+    assert {key: list(values.items()) for key, values in curves.items()} == {
+        ('ResNet-18, GAP, 5 epochs', 1): [(0.01, 1.5), (0.02, 2.5), (0.04, 4.5)],
+        ('ResNet-18, GAP, 20 epochs', 1): [(0.01, 21.5), (0.02, 22.5), (0.04, 24.5)],
+        ('ResNet-18, GCP_M, 5 epochs', 0.1): [(0.01, 11.5), (0.02, 12.5), (0.04, 14.5)]}
+
+
+def test_figure_of_rates(tmp_path, monkeypatch):
+    """One colour per pooling, as in all figures, and one dash per rate of the classifier."""
+    drawn = []
+    monkeypatch.setattr(figures, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
+    values = {0.001: 70., 0.002: 75., 0.004: 72.}
+    assert plot_rates({(f'ResNet-18, {pooling}', factor): values for pooling in ('GAP', 'GCP_M')
+                       for factor in (0.1, 1, 10)}, tmp_path / 'a.png') == [tmp_path / 'a.png']
+    ax, = drawn[0].axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert list(lines) == [f'ResNet-18, {pooling}{ending}' for pooling in ('GAP', 'GCP_M') for ending in (
+        ', classifier lr 0.1', '', ', classifier lr 10')]
+    assert [line.get_linestyle() for line in lines.values()] == 2 * ['--', '-', '-.']
+    assert len({line.get_color() for line in lines.values()}) == 2
+    assert all(line.get_xydata().tolist() == [list(item) for item in values.items()] for line in lines.values())
+    assert ax.get_xscale() == 'log'
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ['0.001', '0.002', '0.004']
