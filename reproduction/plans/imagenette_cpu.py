@@ -1,7 +1,7 @@
 """ResNet-18 on Imagenette at 80 px in a tenth of the paper's epochs: small enough for a CPU that computes in bfloat16.
 
-Two cores take half an hour for two trainings of ten epochs; an H100 takes one to two minutes for each of a dozen. Needs
-the photos (configs/imagenette/README.md). Detectors take longer: they are in imagenette_gpu.py.
+Two cores take half an hour for two trainings of ten epochs; an H100 takes one to three minutes for each of a dozen.
+Needs the photos (configs/imagenette/README.md). Detectors take longer: they are in imagenette_gpu.py.
 """
 import torch
 
