@@ -50,7 +50,7 @@ plan = PaperPlan(
         training('resnet18', 'gcp', 'adju'),
         training('resnet18', 'gcp_m', 'norm'),
         training('resnet18', 'gcp', 'norm', options=LANDSCAPES),
-        training('resnet18', 'gap_wo-ds', 'norm', seeds=(2, 3, 4), options=LANDSCAPES),
+        training('resnet18', 'gap_wo-ds', 'norm', seeds=(2, 5, 6), options=LANDSCAPES),
         training('resnet18', 'gap', 'adju', 'augmix', seeds=(0, 1)),
         training('resnet18', 'gcp_m', 'adju', 'augmix', seeds=(0, 1)),
         *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', TENTH) for lr in ('norm', 'adju')),
