@@ -14,11 +14,11 @@ from .metrics import (
     smoothness,
 )
 from .paper_plan import Variant
-from .verdict import MISSING, judge
+from .verdict import MARGIN, MISSING, judge
 
 RESNETS = ('resnet18', 'resnet50')
 DETECTORS = ('mask_rcnn_r18', )
-ACCURACY = Difference(accuracy, lambda means: f'{means.left:.1f} and {means.right:.1f} %')
+ACCURACY = Difference(accuracy, lambda means: f'{means.left:.1f} and {means.right:.1f} %', margin=MARGIN)
 GAP_NORM, GAP_ADJU, GCP_ADJU = Variant('gap', 'norm'), Variant('gap', 'adju'), Variant('gcp_m', 'adju')
 
 _HALF = dict(

@@ -19,21 +19,26 @@ class Estimate(NamedTuple):
         high (float): Upper end.
         p (float): Two-sided p-value, before any correction.
         seeds (int): Number of seeds.
+        below (float): One-sided p-value of the hypothesis that the true difference is at least a margin, before any
+            correction; NaN without a margin.
     """
     mean: float
     low: float
     high: float
     p: float
     seeds: int
+    below: float = math.nan
 
 
-def estimate(differences: Sequence[float], noise: float = 0., photos: float = math.inf) -> Estimate:
+def estimate(differences: Sequence[float], noise: float = 0., photos: float = math.inf,
+             margin: float = math.nan) -> Estimate:
     """Estimate an effect from its differences by seed, see :func:`half_width`.
 
     Args:
         differences (Sequence[float]): Difference of each seed, positive where it speaks for the claim.
         noise (float): Standard error that all seeds share, because they share the test photos.
         photos (float): Number of photos that the standard error comes from.
+        margin (float): Smallest effect of interest; NaN for none.
 
     Returns:
         Estimate: The effect. Where no error is known, as with one seed, the interval is infinite and p is 1.
@@ -47,7 +52,8 @@ def estimate(differences: Sequence[float], noise: float = 0., photos: float = ma
     if not 0 < math.hypot(error, noise) < math.inf:
         return Estimate(mean, -math.inf, math.inf, 1., seeds)
     half = float(half_width(LEVEL, error, seeds, noise, photos))
-    return Estimate(mean, mean - half, mean + half, float(p_value(mean, error, seeds, noise, photos)), seeds)
+    below = math.nan if math.isnan(margin) else float(p_below(mean - margin, error, seeds, noise, photos))
+    return Estimate(mean, mean - half, mean + half, float(p_value(mean, error, seeds, noise, photos)), seeds, below)
 
 
 def half_width(level: ArrayLike, error: ArrayLike, seeds: int, noise: ArrayLike = 0.,
@@ -77,6 +83,13 @@ def p_value(mean: ArrayLike, error: ArrayLike, seeds: int, noise: ArrayLike = 0.
         covers = half_width(np.exp(middle), error, seeds, noise, photos) >= np.abs(mean)
         low, high = np.where(covers, middle, low), np.where(covers, high, middle)
     return np.exp(high)
+
+
+def p_below(mean: ArrayLike, error: ArrayLike, seeds: int, noise: ArrayLike = 0.,
+            photos: float = math.inf) -> np.ndarray:
+    """One-sided p-value of the hypothesis that the true mean is not negative; arguments are those of half_width."""
+    half = p_value(mean, error, seeds, noise, photos) / 2
+    return np.where(np.less(mean, 0), half, 1 - half)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -83,18 +83,20 @@ class Difference:
         text (Callable[[Means], str]): Writes what was measured.
         unit (str): Of the difference.
         digits (int): Decimals of the difference.
+        margin (float): Smallest difference of interest; NaN for none.
     """
     pairs: Callable[[Measured, str, Variant, Variant], Pairs]
     text: Callable[[Means], str]
     unit: str = ' points'
     digits: int = 1
+    margin: float = math.nan
 
     def __call__(self, measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
         values, noise, photos, sampled, note = self.pairs(measured, network, left, right)
         if not values:
             return Outcome()
         effect = estimate([(first - second) * (1 if higher else -1) for first, second in values.values()], noise,
-                          photos)
+                          photos, self.margin)
         means = Means(*map(fmean, zip(*values.values(), strict=True)), right.pooling_title(network))
         shown = [f'{value:+.{self.digits}f}' for value in effect[:3]]
         return Outcome(self.text(means) + (f' ({note})' if note else ''), effect, _effect(shown, effect, self.unit),

@@ -2,6 +2,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -297,7 +298,8 @@ def over_gap_table(measured: Measured) -> Table:
         one_rate = same._replace(variation=same.variation.partition('classifier-lr-')[0].rstrip('-'))
         gap = trained.get((training.network, same)) or trained.get((training.network, one_rate))
         if gap not in (None, training):
-            outcome = ACCURACY(measured, training.network, training.variant, gap.variant, higher=True)
+            outcome = replace(ACCURACY, margin=math.nan)(
+                measured, training.network, training.variant, gap.variant, higher=True)
             if outcome.estimate.seeds:
                 found.append((training, gap, outcome))
     verdicts = judge([outcome.estimate for *_, outcome in found], [True] * len(found))

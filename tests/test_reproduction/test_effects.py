@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from reproduction.effects import LEVEL, estimate, half_width, holm, p_value, photo_error, sampling_error
+from reproduction.effects import LEVEL, estimate, half_width, holm, p_below, p_value, photo_error, sampling_error
 from reproduction.verdict import SEEDS
 
 
@@ -67,8 +67,12 @@ def test_pages_without_effects_find_one_as_rarely_as_stated(seeds, photos):
     values = shared[..., None] + rng.standard_normal((pages, comparisons, seeds))
     estimated = by_photos if math.isinf(photos) else by_photos * np.sqrt(
         rng.chisquare(photos - 1, (pages, comparisons)) / (photos - 1))
-    found = holm(p_value(values.mean(-1), values.std(-1, ddof=1) / math.sqrt(seeds), seeds, estimated, photos)) < LEVEL
+    mean, error = values.mean(-1), values.std(-1, ddof=1) / math.sqrt(seeds)
+    found = holm(p_value(mean, error, seeds, estimated, photos)) < LEVEL
     rate = found.any(1).mean()
     assert 0.25 * LEVEL < rate < LEVEL + 2 * math.sqrt(LEVEL / pages)
-    holds = (found & (values.mean(-1) > 0)).any(1).mean()
+    holds = (found & (mean > 0)).any(1).mean()
     assert holds < LEVEL / 2 + 2 * math.sqrt(LEVEL / 2 / pages)
+    # If all true effects are as large as a margin, as many pages or fewer call one smaller.
+    below = (holm(p_below(mean, error, seeds, estimated, photos)) < LEVEL).any(1).mean()
+    assert 0.25 * LEVEL < below < LEVEL + 2 * math.sqrt(LEVEL / pages)

@@ -125,8 +125,8 @@ def test_variation_of_no_training_of_the_plan_stands_for_itself(plan, results):
 def test_verdicts_are_counted_by_subject(plan, results):
     made = make_tables(Measured(plan, results))
     rows = {row[0]: row[1:] for row in made['verdicts'].rows}
-    assert rows['convergence'] == ['1', '0', '0', '0', '0', '1'] and rows['accuracy'][0] == '2'
-    assert rows['all'] == [str(sum(int(row[i]) for name, row in rows.items() if name != 'all')) for i in range(6)]
+    assert rows['convergence'] == ['1', '0', '0', '0', '0', '0', '1'] and rows['accuracy'][0] == '2'
+    assert rows['all'] == [str(sum(int(row[i]) for name, row in rows.items() if name != 'all')) for i in range(7)]
 
 
 def test_effects_against_the_claims_are_listed_whatever_the_verdict(plan, results):

@@ -1,9 +1,11 @@
 import math
 
+import numpy as np
 import pytest
+from scipy.special import stdtr
 
 from reproduction.effects import estimate
-from reproduction.verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, UNSAMPLED, judge
+from reproduction.verdict import FEW, HOLDS, MARGIN, MISSING, OPEN, REVERSED, SMALL, UNSAMPLED, judge
 
 
 @pytest.mark.parametrize('differences, noise, word', [
@@ -21,6 +23,31 @@ from reproduction.verdict import FEW, HOLDS, MISSING, OPEN, REVERSED, UNSAMPLED,
 def test_words(differences, noise, word):
     (found, p), = judge([estimate(differences, noise)], [True])
     assert found == word and math.isnan(p) == (word in (FEW, MISSING))
+
+
+@pytest.mark.parametrize('differences, word', [
+    ([0.1, -0.1, 0.05], SMALL),
+    ([0.1, -0.1, 0.05, 3], OPEN),
+    ([0.95, 1.05, 1.02], HOLDS),  # whatever its size
+    ([0.5, 0.52, 0.51], HOLDS),
+    ([-0.5, -0.52, -0.51], REVERSED),
+    ([-0.5, -1.5, 0.1], SMALL),
+    ([-0.5, -3, 0.1], OPEN),
+    ([0.1, -0.1], FEW),
+    ([0, 0, 0], OPEN),  # no known error
+])
+def test_effect_below_the_margin(differences, word):
+    assert judge([estimate(differences, margin=MARGIN)], [True])[0][0] == word
+    assert judge([estimate(differences)], [True])[0][0] == (OPEN if word == SMALL else word)
+
+
+def test_effects_below_the_margin_are_corrected_among_those_that_have_one():
+    null, far = estimate([0.1, -0.1, 0.05], margin=1), estimate([5, 1, 9], margin=1)
+    alone, = judge([null], [True])
+    assert alone[1] == pytest.approx(stdtr(2, (0.05 / 3 - 1) / (np.std([0.1, -0.1, 0.05], ddof=1) / 3 ** 0.5)))
+    assert judge([null, *4 * [far]], 5 * [True])[0] == (SMALL, pytest.approx(5 * alone[1]))
+    assert judge([null, *40 * [estimate([5, 1, 9])]], 41 * [True])[0] == alone
+    assert judge([null, *40 * [far]], 41 * [True])[0][0] == OPEN
 
 
 def test_comparisons_whose_photos_are_unknown_are_not_tested():
