@@ -108,6 +108,7 @@ def test_it_parses_and_its_files_exist(words, monkeypatch):
             return
         module = importlib.import_module(tool)
     else:
+        monkeypatch.syspath_prepend(ROOT / Path(tool).parent)  # as for a script
         spec = importlib.util.spec_from_file_location(Path(tool).stem, ROOT / tool)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
