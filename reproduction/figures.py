@@ -142,7 +142,7 @@ def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: 
 
 
 def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
-    """Draw ratios of GCP to GAP with their intervals, a row each: left of 1 GCP is smoother.
+    """Draw ratios of GCP to GAP with their intervals: a panel for each GAP, a row for each notion; left of 1 is smoother.
 
     Args:
         compared (Sequence[Ratio]): The ratios, at least one.
@@ -151,28 +151,34 @@ def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
     Returns:
         list[Path]: The files written.
     """
+    panels, rows = {}, list(dict.fromkeys((ratio.place, ratio.quantity) for ratio in compared))
+    for ratio in compared:
+        panels.setdefault((ratio.network, ratio.over), []).append(ratio)
     with use_style():
-        figure = Figure(figsize=(7.2, 1.2 + 0.28 * len(compared)))  # inches
-        ax = figure.subplots()
-        rows = np.arange(len(compared))
-        for offset, name, color, marker in ((-0.14, 'same_step', COLORS[0], 'o'), (0.14, 'same_loss', COLORS[1], 's')):
-            mean, low, high = np.exp([getattr(ratio, name)[:3] for ratio in compared]).T
-            told = np.isfinite(high)
-            ax.hlines(rows[told] + offset, low[told], high[told], color=color)
-            ax.plot(mean, rows + offset, color=color, marker=marker, linestyle='none',
-                    label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
-        ax.axvline(1, color='#808080', linewidth=0.8)
-        told = [name for name in ('network', 'over') if len({getattr(ratio, name) for ratio in compared}) > 1]
-        ax.set_yticks(rows, [', '.join([*(f'over {ratio.over}' if name == 'over' else ratio.network for name in told),
-                                        f'{ratio.place}: {ratio.quantity}']) for ratio in compared])
-        ax.invert_yaxis()
-        ax.set_xscale('log')
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(f"GCP w/o DS over {' or '.join(dict.fromkeys(ratio.over for ratio in compared))}")
-        figure.legend(loc='outside upper right', ncols=2)
+        figure = Figure(figsize=(3.4 + 3.1 * len(panels), 1.4 + 0.28 * len(rows)))  # inches
+        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+        for ax, ((network, over), shown) in zip(axes, panels.items(), strict=True):
+            _draw_ratios(ax, shown, np.array([rows.index((ratio.place, ratio.quantity)) for ratio in shown]))
+            ax.set_title(network)
+            ax.set_xlabel(f'GCP w/o DS over {over}')
+        axes[0].set_yticks(range(len(rows)), map(': '.join, rows))
+        axes[0].invert_yaxis()
+        axes[0].set_xscale('log')
+        axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+        axes[0].xaxis.set_minor_formatter(NullFormatter())
+        figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper right', ncols=2)
         return save_figure(figure, path, formats=())
+
+
+def _draw_ratios(ax: Axes, compared, rows):
+    for offset, name, color, marker in ((-0.14, 'same_step', COLORS[0], 'o'), (0.14, 'same_loss', COLORS[1], 's')):
+        mean, low, high = np.exp([getattr(ratio, name)[:3] for ratio in compared]).T
+        told = np.isfinite(high)
+        ax.hlines(rows[told] + offset, low[told], high[told], color=color)
+        ax.plot(mean, rows + offset, color=color, marker=marker, linestyle='none',
+                label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
+    ax.axvline(1, color='#808080', linewidth=0.8)
 
 
 def _runs(measured, network, variants):

@@ -173,13 +173,13 @@ def outcomes(of: Sequence[str], seeds: Sequence[int] = (), name: str = 'outcomes
          '{work_dir}/clean.png', '--cfg-options', 'resume=False'), keep='robustness/clean_*.json', of=of, seeds=seeds)
 
 
-def curvature(of: Sequence[str], every: int = 1) -> Measurement:
+def curvature(of: Sequence[str], every: int = 1, seeds: Sequence[int] = ()) -> Measurement:
     """Largest eigenvalue and trace of the Hessian at every n-th checkpoint that is kept, on 32 training images."""
     return Measurement(
         'curvature', 'analysis_tools/measure_curvature.py',
         ('{config}', '--work-dirs', '{work_dir}', '--every', str(every), '--out', '{work_dir}/curvature.png',
          '--tolerance', '0.01',
-         '--cfg-options', 'resume=False', 'train_dataloader.batch_size=32'), keep='curvature.json', of=of)
+         '--cfg-options', 'resume=False', 'train_dataloader.batch_size=32'), keep='curvature.json', of=of, seeds=seeds)
 
 
 def gradients(of: Sequence[str], seeds: Sequence[int] = (0, )) -> Measurement:

@@ -4,7 +4,7 @@ The rate is 8e-3 for 72 % of the steps and falls to zero in the others, iteratio
 number of epochs set ``param_scheduler.begin`` to 72 % of it.
 
 The leaderboard's entry puts Lookahead around RAdam, and its network is an SE-ResNeXt-50 with the stem of ResNet-D, Mish
-and self-attention. Only the stem is used here, so that accuracies do not compare with the entry's.
+and self-attention. Of these only the stem is used here, so that accuracies do not compare with the entry's.
 """
 optim_wrapper = dict(
     optimizer=dict(type='mmgcp.RAdamW', lr=8e-3, betas=(0.95, 0.99), eps=1e-6, weight_decay=1e-2))
