@@ -26,8 +26,11 @@ TRUST = 'MMGCP_TRUST_CHECKPOINTS'
 def latest_checkpoint(folder: str | Path) -> str | None:
     """Return the path of the last checkpoint that a training left in its work directory; None if there is none."""
     latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
-    # The folder may have been moved since the path was written down.
-    return latest and str(Path(folder) / Path(latest).name)
+    if not latest:
+        return None
+    # The folder may have been moved since the path was written down, or CheckpointHook's out_dir be elsewhere.
+    moved = Path(folder) / Path(latest).name
+    return latest if Path(latest).exists() and not moved.exists() else str(moved)
 
 
 def settle_resume(cfg: Config) -> None:
@@ -67,6 +70,8 @@ def named_checkpoints(model: object) -> list[str]:
 
 def workdir_checkpoint(name: str) -> str:
     """Find the last checkpoint in ``work_dirs/NAME``, named like the config without ``.py``, or say how to make it."""
+    if Path(name).is_absolute():
+        raise SetupError(f'{WORKDIR_SCHEME}{name} must name a folder in work_dirs, without a slash before it')
     folder = Path('work_dirs') / name
     latest = latest_checkpoint(folder)
     if latest is None:

@@ -26,7 +26,8 @@ ALLOWED = {
     'mmengine.logging.history_buffer': {'HistoryBuffer'},
 }
 ONE_CYCLE = (OneCycleParamScheduler.__module__, OneCycleParamScheduler.__name__)
-NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtypes \w+')
+STATISTICS = ('min', 'max', 'current', 'mean')  # methods that histories name; statistics() would call any function
+NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtypes \w+DType')
 
 
 class ForeignObjectError(Exception):
@@ -37,7 +38,7 @@ def _method(owner, name: str):
     """Replacement of ``getattr``, by which histories and one-cycle schedules refer to their methods."""
     if owner == ONE_CYCLE and name in ('_annealing_cos', '_annealing_linear'):
         return getattr(OneCycleParamScheduler, name)
-    if owner is not HistoryBuffer or name.startswith('_'):
+    if owner is not HistoryBuffer or name not in STATISTICS:
         raise ForeignObjectError('builtins.getattr')
     return getattr(owner, name)
 

@@ -73,6 +73,18 @@ def test_a_resumed_training_by_iteration_replaces_all_after_its_checkpoint(tmp_p
     assert curve(tmp_path) == {1: 1, 2: 1, 4: 2}
 
 
+def test_a_training_that_saves_elsewhere_goes_on(tmp_path):
+    run = tmp_path / 'run'
+    train(run, 1, 4, interval=2)
+    elsewhere = tmp_path / 'checkpoints/run'
+    elsewhere.mkdir(parents=True)
+    for path in run.glob('iter_*.pth'):
+        path.rename(elsewhere / path.name)
+    (run / 'last_checkpoint').write_text(str(elsewhere / 'iter_4.pth'))
+    train(run, 2, 8, interval=2, resume=elsewhere / 'iter_4.pth')
+    assert curve(run) == {2: 1, 4: 2, 6: 2, 8: 2}
+
+
 def test_another_training_does_not_count(tmp_path):
     own, other = tmp_path / 'own', tmp_path / 'other'
     train(own, 1, 3, by_epoch=True, interval=1)

@@ -1,5 +1,6 @@
 import functools
 import http.server
+import io
 import os
 import threading
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from torch import nn
 
 import mmgcp.utils.checkpoint as checkpoint
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.restricted_pickle import ForeignObjectError, Unpickler
 
 
 @pytest.fixture
@@ -105,11 +107,40 @@ class Attribute:
 
 
 @pytest.mark.parametrize('owner, name', [
-    (HistoryBuffer, '__init__'), (HistoryBuffer.update, '__globals__'), (OrderedDict, 'fromkeys')])
+    (HistoryBuffer, '__init__'), (HistoryBuffer.update, '__globals__'), (OrderedDict, 'fromkeys'),
+    (HistoryBuffer, 'statistics'),  # calls what the file sets as a statistic
+    (HistoryBuffer, 'register_statistics')])
 def test_attributes_that_would_lead_to_any_function_are_no_data(owner, name, tmp_path):
     torch.save(dict(extra=Attribute(owner, name)), tmp_path / 'a.pth')
     with pytest.raises(SetupError, match='it needs builtins.getattr'):
         checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+@pytest.mark.parametrize('name', ['__builtins__', '__loader__', '__spec__', 'np'])
+def test_modules_of_dtypes_are_no_data(name):
+    with pytest.raises(ForeignObjectError, match=f'numpy.dtypes.{name}'):
+        Unpickler(io.BytesIO(b'cnumpy.dtypes\n%b\n.' % name.encode())).load()
+
+
+def test_dtypes_are_data(tmp_path):
+    torch.save(dict(state_dict={}, extra=np.dtypes.Float32DType), tmp_path / 'a.pth')
+    assert checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))['extra'] is np.dtypes.Float32DType
+
+
+def test_last_checkpoint_of_a_training_that_saves_elsewhere_or_was_moved(tmp_path):
+    work_dir, other = tmp_path / 'run', tmp_path / 'checkpoints/run'
+    for folder in (work_dir, other):
+        folder.mkdir(parents=True)
+    (other / 'epoch_3.pth').touch()
+    (work_dir / 'last_checkpoint').write_text(str(other / 'epoch_3.pth'))
+    assert checkpoint.latest_checkpoint(work_dir) == str(other / 'epoch_3.pth')
+    (work_dir / 'epoch_3.pth').touch()
+    assert checkpoint.latest_checkpoint(work_dir) == str(work_dir / 'epoch_3.pth')
+
+
+def test_absolute_names_are_no_work_directories():
+    with pytest.raises(SetupError, match='^workdir:///runs/a must name a folder in work_dirs'):
+        checkpoint.load_checkpoint('workdir:///runs/a')
 
 
 def test_downloaded_files_are_data(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from mmgcp.utils.checkpoint import resolved
+from mmgcp.utils.checkpoint import latest_checkpoint, resolved
 from mmgcp.utils.logs import note_continued
 from mmgcp.utils.machines import RANK_0_SCHEME
 
@@ -33,6 +33,11 @@ class LogPositionHook(Hook):
 
 
 def is_from_elsewhere(runner: Runner) -> bool:
-    """Whether a run starts from a checkpoint outside its work directory, whose logs then belong to another training."""
+    """Whether a run starts from the checkpoint of another training, to which its logs then belong.
+
+    Its own are in the work directory, or where ``out_dir`` of ``CheckpointHook`` has put the last one.
+    """
     source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
-    return bool(source) and Path(resolved(source)).resolve().parent != Path(runner.work_dir).resolve()
+    last = latest_checkpoint(runner.work_dir)
+    own = [Path(runner.work_dir), *([Path(last).parent] if last else [])]
+    return bool(source) and Path(resolved(source)).resolve().parent not in [folder.resolve() for folder in own]
