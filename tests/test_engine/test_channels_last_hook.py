@@ -94,6 +94,29 @@ def test_detection_gets_the_right_pixels_from_roi_align(device):
     torch.testing.assert_close(layer(x.to(memory_format=torch.channels_last), boxes), expected)
 
 
+@pytest.mark.parametrize('compiled', [True, False])
+def test_weights_of_compiled_operators_stay_contiguous(compiled, monkeypatch):
+    """Those of deformable convolutions are read without their strides, and so are the offsets that they compute."""
+
+    class Operator(nn.Module):
+        __module__ = 'mmcv.ops.modulated_deform_conv'
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(4, 3, 3, 3))
+            self.conv_offset = nn.Conv2d(3, 27, 3, padding=1)
+
+        def forward(self, x):
+            return self.conv_offset(x)
+
+    monkeypatch.setattr('mmgcp.engine.hooks.channels_last_hook.are_compiled', lambda: compiled)
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), Operator())
+    apply_hook(model)
+    assert is_channels_last(model[0].weight) and not model[0].weight.is_contiguous()
+    assert model[1].weight.is_contiguous() is model[1].conv_offset.weight.is_contiguous() is compiled
+    assert model(torch.randn(2, 3, 9, 9)).is_contiguous() is compiled
+
+
 def test_mask_rcnn_keeps_losses_and_gradients():
     pytest.importorskip('mmdet')
     from mmdet.testing import demo_mm_inputs
