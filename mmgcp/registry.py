@@ -22,7 +22,7 @@ TASK_UTILS = _child(root.TASK_UTILS, 'models')
 
 RUNNERS = _child(root.RUNNERS, 'engine')
 RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS, 'engine')
-LOOPS = _child(root.LOOPS, 'engine')
+LOOPS = _child(root.LOOPS, 'apis.robustness')
 HOOKS = _child(root.HOOKS, 'engine')
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS, 'engine')
 OPTIMIZERS = _child(root.OPTIMIZERS, 'engine')

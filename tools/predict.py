@@ -28,8 +28,7 @@ def main() -> None:
     with reported(OSError):
         pictures = pictures_to_write(args.images, args.out)
         cfg = load_config(args.config, cfg_options=args.cfg_options)
-        with reported(AssertionError, KeyError, TypeError, ValueError):
-            predictor = Predictor(cfg, args.checkpoint, args.threshold)
+        predictor = Predictor(cfg, args.checkpoint, args.threshold)
         for image, picture in zip(args.images, pictures, strict=True):
             print(image, *predictor.predict(image, picture), f'drawn in {picture}', sep='\n')
 

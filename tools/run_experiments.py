@@ -19,6 +19,7 @@ from mmgcp.experiments import read_plan
 from mmgcp.experiments.driver import run, threads_per_job, with_needed
 from mmgcp.experiments.jobs import choose, jobs_of
 from mmgcp.experiments.results import as_run, last_validations, read_logs
+from mmgcp.utils.arguments import at_least
 from mmgcp.utils.reported import reported
 
 
@@ -29,7 +30,7 @@ def parse_args() -> argparse.Namespace:
                         help='names of trainings or measurements, * for any part (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[], help='(default: those of the plan)')
     parser.add_argument('--again', action='store_true', help='delete results and repeat the runs from the start')
-    parser.add_argument('--at-once', type=int, metavar='N',
+    parser.add_argument('--at-once', type=at_least(1), metavar='N',
                         help='number of parallel runs, which share GPUs or cores (default: one per GPU, or one)')
     parser.add_argument('--list', action='store_true', help='list finished and unfinished runs, and exit')
     parser.add_argument('--results', type=Path, default=Path('results'), metavar='FOLDER',

@@ -104,7 +104,9 @@ def main() -> None:
             check_network(*job)
         for cfg, checkpoint, benchmark in todo:
             test_network(copy.deepcopy(cfg), checkpoint, benchmark)
-        if os.environ.get('RANK', '0') == '0':  # without tests, there is no process group to ask for the rank
+        # Without tests there is no process group to ask for the rank.
+        ranks = [os.environ[name] for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK') if name in os.environ]
+        if ranks[:1] in ([], ['0']):
             groups = [summarise([read_result(name, *network, benchmark)
                                  for name, network in zip(cfgs, networks, strict=True)], reference, not benchmark.whole)
                       for benchmark, reference in zip(benchmarks, references, strict=True)]

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmgcp.datasets.class_folders import describe_difference, some, subfolders
 from mmgcp.utils.errors import SetupError
 
-from .config_data import classes_of_head, labelled
+from .config_data import class_names, classes_of_head, labelled
 
 # Default of MMPretrain's data sets.
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -31,7 +31,7 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
             folders[folder] = subfolders(folder, hidden=split in splits)
-            named[folder] = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes')
+            named[folder] = class_names(dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or ())
     for folder, classes in folders.items():
         origins = dict(itertools.islice(folders.items(), 1))  # the first folder
         if set(trained_on).intersection(classes):  # a checkpoint may have words where folders have numbers
@@ -42,8 +42,11 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
                 head = f' (model.head.num_classes={outputs})' if outputs else ''
                 raise SetupError(f'the {len(classes)} class folders in {folder} are not the {len(expected)} of '
                                  f'{origin}{head}: {difference}')
+        if named[folder] and len(named[folder]) != len(classes):
+            raise SetupError(f'the data set names {len(named[folder])} classes ({some(named[folder])}), but {folder} '
+                             f'holds {len(classes)} class folders ({some(classes)})')
         for origin, names in (('the checkpoint', trained_on), ('the classes of the data set', named[folder])):
-            if isinstance(names, Sequence) and set(names) == set(classes) and list(names) != list(classes):
+            if sorted(names) == sorted(classes) and list(names) != list(classes):
                 first = next(index for index, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
                 raise SetupError(f'class {first} is {names[first]} for {origin} and {classes[first]} in {folder}, as '
                                  'labels number the sorted folders: name the folders or classes in the same order')
@@ -66,7 +69,7 @@ def _check_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
                          'it')
     files, unread, empty, endings = 0, [], [], f'ends in {", ".join(extensions)}'
     for name in classes:
-        found = [file for _, _, inner in os.walk(folder / name) for file in inner if file[0] != '.']
+        found = [file for _, _, inner in os.walk(folder / name, followlinks=True) for file in inner if file[0] != '.']
         others = [f'{name}/{file}' for file in found if not file.lower().endswith(extensions)]
         files, unread = files + len(found), unread + others
         if len(found) == len(others):

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
 
 from mmgcp.datasets.class_folders import describe_difference, some
 from mmgcp.utils.errors import SetupError
 
-from .config_data import labelled
+from .config_data import class_names, labelled
 
 # What MMDetection reads of each part, and what evaluation reads beside it.
 _KEYS = {'images': ('id', 'file_name', 'width', 'height'), 'categories': ('id', 'name'),
@@ -36,7 +35,10 @@ def check_coco_files(cfg: Config, splits: Sequence[str]) -> list[str]:
             _check_keys(file, part, content.get(part, []), keys)
             if 'id' in keys:
                 _check_ids(file, part, content.get(part, []))
-        _compare(file, content['categories'], classes, f'{split}_dataloader.dataset.metainfo.classes')
+        setting = f'{split}_dataloader.dataset.metainfo.classes'
+        if not classes:
+            raise SetupError(f'{setting} is empty: name the categories of {file} that count')
+        _compare(file, content['categories'], classes, setting)
         _check_heads(cfg.get('model', {}), classes)
         images = {image['id'] for image in content['images']}
         if boxes and images.isdisjoint(box['image_id'] for box in boxes):
@@ -123,17 +125,19 @@ def _trained_on(file: Path, content: dict, classes: Sequence[str]) -> tuple[list
     reasons = [_reason_to_leave_out(box, images, names) for box in boxes]
     kept = [box for box, reason in zip(boxes, reasons, strict=True) if not reason]
     told = ', '.join(f'{number} {reason}' for reason, number in Counter(filter(None, reasons)).items())
-    there, trained = ({names.get(box['category_id']) for box in part} for part in (boxes, kept))
+    # Crowds are left out on purpose.
+    meant = [box for box, reason in zip(boxes, reasons, strict=True) if reason != _CROWD]
+    there, trained = ({names.get(box['category_id']) for box in part} for part in (meant, kept))
     empty = there - trained - {None}
     if empty:
         raise SetupError(f'no box of {some(empty)} in {file} can be trained on: of all classes, {told}; set area to '
-                         'the width times the height of the box, or to that of its outline, and iscrowd to 0')
+                         'the width times the height of the box, or to that of its outline')
     if not kept:
         raise SetupError(f'{file} has no box to train on' + (f': of {len(boxes)}, {told}' if told else ''))
     unseen = set(classes) - there
-    by_mistake = set(reasons) - {'', _CROWD}  # crowds are left out on purpose
+    by_mistake = set(reasons) - {'', _CROWD}
     notes = {f'{len(boxes) - len(kept)} of {len(boxes)} boxes in {file} are not trained on: {told}': by_mistake,
-             f'{file} has no box of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
+             f'{file} has no box to train on of {len(unseen)} of {len(classes)} classes: {some(unseen)}': unseen}
     return kept, [note for note, applies in notes.items() if applies]
 
 
@@ -155,10 +159,7 @@ def _reason_to_leave_out(box: dict, images: dict, names: dict) -> str:
 
 def _classes(dataset: dict) -> tuple[str, ...]:
     from mmdet.datasets import CocoDataset  # an optional dependency
-    classes = (dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes'])
-    if isinstance(classes, str):  # for MMEngine, a file with one class per line
-        classes = list_from_file(classes) if Path(classes).is_file() else [classes]
-    return tuple(classes)
+    return class_names((dataset.get('metainfo') or {}).get('classes', CocoDataset.METAINFO['classes']))
 
 
 def _compare(file: Path, categories: list[dict], classes: tuple[str, ...], setting: str) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
 
-from .config_data import datasets
+from .config_data import datasets, kind
 
 # MMEngine does not support baddbmm: count it as the product of its last two arguments.
 HANDLES = {'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)}
@@ -50,11 +50,11 @@ def image_size(cfg: Config) -> tuple[int, int]:
     for _, dataset in datasets(cfg, ('test', 'val', 'train')):
         for transform in reversed(dataset.get('pipeline', ())):
             size = transform.get('crop_size') or transform.get('scale')
-            if size and transform.type != 'ResizeEdge':  # which leaves the other edge open
+            if size and kind(transform) != 'ResizeEdge':  # which leaves the other edge open
                 if isinstance(size, int):
                     return size, size
                 # MMCV's transforms have the width first, those of MMPretrain the height.
-                return tuple(reversed(size)) if transform.type in ('Resize', 'CenterCrop') else tuple(size)
+                return tuple(reversed(size)) if kind(transform) in ('Resize', 'CenterCrop') else tuple(size)
     raise SetupError("the size of the images is unknown: no transform of the config's pipelines crops or resizes them")
 
 

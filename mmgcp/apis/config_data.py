@@ -3,6 +3,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
+
+from mmgcp.utils.errors import SetupError
 
 
 def kind(settings: Mapping) -> str:
@@ -11,10 +14,24 @@ def kind(settings: Mapping) -> str:
     return getattr(named, '__name__', str(named)).rpartition('.')[2]
 
 
+def require_model(cfg: Config) -> None:
+    """Raise a SetupError if a config has no model."""
+    if not cfg.get('model'):
+        raise SetupError('the config has no model: it is a base of others, or no config at all')
+
+
 def classes_of_head(cfg: Config) -> int | None:
     """Return ``model.head.num_classes``, or None if it is not set."""
     head = cfg.get('model', {}).get('head')
     return head.get('num_classes') if isinstance(head, dict) else None
+
+
+def class_names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes; a text is a file with one per line, or else, as for MMEngine, a single name."""
+    if isinstance(names, str):
+        file = Path(names).expanduser()
+        names = list_from_file(str(file)) if file.is_file() else [names]
+    return tuple(names)
 
 
 def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:

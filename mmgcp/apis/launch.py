@@ -14,16 +14,15 @@ from mmengine.runner import Runner
 from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook, ResumedValidationHook
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, explained, sentence_of
 from mmgcp.utils.machines import choose_port, machines, use_machines
 from mmgcp.utils.mmcv_operators import operators
-from mmgcp.utils.reported import reported
 
 from .checks_evaluators import check_evaluators
 from .checks_images import check_images
 from .checks_options import check_optimizer, check_options
 from .checks_schedule import schedule_warning
-from .config_data import kind
+from .config_data import kind, require_model
 from .config_file import read_config
 from .preflight import check_data
 
@@ -125,8 +124,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     Raises:
         SetupError: If something is missing or does not fit.
     """
-    if 'model' not in cfg:
-        raise SetupError('the config has no model: it is a base of others, or no config at all')
+    require_model(cfg)
     _make_work_dir(cfg.work_dir)
     detects = cfg.get('default_scope') == 'mmdet'
     if detects:
@@ -152,7 +150,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     for loader in filter(None, (cfg.get(f'{split}_dataloader') for split in splits)):
         if not loader.get('num_workers'):
             loader.persistent_workers = False  # there are none to persist
-    with reported(AssertionError, ValueError, TypeError, KeyError, FileNotFoundError):
+    with explained(AssertionError, ValueError, TypeError, KeyError, FileNotFoundError):
         runner_class = Runner if 'train' in splits else _Tester
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else runner_class.from_cfg(cfg)
         for split in splits:  # MMEngine would build data sets, loaders and metrics after the start
@@ -184,17 +182,16 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
 
 
 def train(runner: Runner) -> None:
-    """Train; errors before the first iteration, such as in optimizer settings, end the program with one sentence."""
+    """Train; errors before the first iteration, such as in optimizer settings, become a SetupError of one sentence."""
     started, hook = [], Hook()
     hook.before_train = started.append
     runner.register_hook(hook)
     try:
         runner.train()
     except (AssertionError, KeyError, TypeError, ValueError) as error:
-        if started:
+        if started or isinstance(error, SetupError):
             raise
-        with reported(type(error)):
-            raise
+        raise SetupError(sentence_of(error)) from error
 
 
 class _Tester(Runner):

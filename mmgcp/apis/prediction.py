@@ -71,8 +71,6 @@ class Predictor:
 
     def __init__(self, cfg: Config, checkpoint: str, threshold: float = 0.3) -> None:
         self.cfg, self.threshold = cfg, threshold
-        if 'model' not in cfg:
-            raise SetupError('the config has no model: it is a base of others, or no config at all')
         self.detects = cfg.get('default_scope') == 'mmdet'
         if self.detects:
             if find_spec('mmdet') is None:

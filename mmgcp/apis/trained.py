@@ -12,9 +12,10 @@ from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
 from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, explained
 
 from .checks_images import check_images
+from .config_data import require_model
 from .preflight import check_data
 
 
@@ -48,13 +49,18 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
     """Build the model of a config with the weights of a checkpoint, in training mode, on the CPU.
 
     Also returns the checkpoint's ``meta``, with the trained ``epoch`` and ``iter``, or an empty dict.
+
+    Raises:
+        SetupError: If there is no model or it cannot be built, or the checkpoint does not fit.
     """
+    require_model(cfg)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     loaded = load_checkpoint(str(checkpoint))
     settings = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):  # as MMEngine's Runner does
         settings.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model = MODELS.build(settings)
+    with explained(AssertionError, KeyError, TypeError, ValueError):
+        model = MODELS.build(settings)
     state_dict = tensors_of(loaded)
     assert_fits(model, state_dict, str(checkpoint))
     model.load_state_dict(state_dict, strict=False)

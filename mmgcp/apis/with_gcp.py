@@ -18,7 +18,7 @@ from mmgcp.utils.configs import configs_folder, nearest_config
 from mmgcp.utils.errors import SetupError
 
 from .complexity import blank_image, scope_of, without_weights
-from .config_data import kind
+from .config_data import kind, require_model
 
 # Heads other than one linear layer: the linear head with the same loss, and the settings that both have.
 LINEAR_SETTINGS = ('loss', 'topk', 'cal_acc')
@@ -133,8 +133,7 @@ def _class(part: dict) -> type | None:
 
 
 def _check_classifier(cfg: Config) -> None:
-    if not cfg.get('model'):
-        raise SetupError('the config has no model: it is a base of others, or no config at all')
+    require_model(cfg)
     model = _class(cfg.model)
     if model is None or not issubclass(model, ImageClassifier):
         raise SetupError(f'the model of the config is {kind(cfg.model)}, no classifier: only an ImageClassifier of '

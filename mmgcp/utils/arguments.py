@@ -1,5 +1,6 @@
 """Command-line options shared by several tools."""
 import argparse
+from collections.abc import Callable
 
 from mmengine.config import DictAction
 
@@ -11,6 +12,17 @@ class Options(DictAction):
     def _parse_iterable(val: str) -> object:
         text = val.strip('\'"')
         return text if ' ' in text and text[0] not in '[(' else DictAction._parse_iterable(val)
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """Create an argument type for integers with a lower bound."""
+
+    def integer(text: str) -> int:
+        if int(text) < lowest:
+            raise argparse.ArgumentTypeError(f'{text} must be an integer of at least {lowest}')
+        return int(text)
+
+    return integer
 
 
 def common_parser(description: str) -> argparse.ArgumentParser:

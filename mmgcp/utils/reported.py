@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import REASON_FILE, NonFiniteLossError, SetupError
+from .errors import REASON_FILE, NonFiniteLossError, SetupError, sentence_of
 from .machines import stop_with_other_machines, tell_other_machines
 
 _TAKEN = 'server socket has failed to listen'  # PyTorch's words; the type of its error depends on the version
@@ -34,11 +34,6 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """Return the message of an error without its number, or its type if there is no message."""
     if _TAKEN in str(error):
-        text = f'port {os.environ.get("MASTER_PORT")} is taken, perhaps by another job: set another PORT'
-    elif isinstance(error, OSError) and error.strerror:
-        text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
-    else:  # str() would put the message of a KeyError into quotes
-        text = str(error.args[0] if len(error.args) == 1 else error)
-    return text.strip().rstrip('.') or type(error).__name__
+        return f'port {os.environ.get("MASTER_PORT")} is taken, perhaps by another job: set another PORT'
+    return sentence_of(error)

@@ -84,6 +84,29 @@ def test_classes_in_another_order_than_the_folders(cfg):
     check_class_folders(cfg, ['train', 'val'], CLASSES)
 
 
+def test_classes_in_a_file(cfg, tmp_path):
+    cfg.val_dataloader.dataset.classes = str(tmp_path / 'classes.txt')
+    (tmp_path / 'classes.txt').write_text('\n'.join(CLASSES))
+    check_class_folders(cfg, ['train', 'val'])
+    (tmp_path / 'classes.txt').write_text('\n'.join(reversed(CLASSES)))
+    with pytest.raises(SetupError, match='class 0 is dog for the classes of the data set and ant in .*/val'):
+        check_class_folders(cfg, ['train', 'val'])
+
+
+def test_another_number_of_names_than_of_folders(cfg):
+    cfg.val_dataloader.dataset.classes = [*CLASSES, 'dog']
+    with pytest.raises(SetupError, match=r'the data set names 5 classes \(ant, bee, cat, ...\), but .*/val holds 4 '
+                       r'class folders'):
+        check_class_folders(cfg, ['train', 'val'])
+
+
+def test_images_behind_a_link(cfg, tmp_path):
+    (tmp_path / 'train/ant').rename(tmp_path / 'store')
+    (tmp_path / 'train/ant').mkdir()
+    (tmp_path / 'train/ant/part').symlink_to(tmp_path / 'store', target_is_directory=True)
+    check_class_folders(cfg, ['train', 'val'])
+
+
 @pytest.mark.parametrize('outputs', [3, 40])
 def test_number_of_outputs(cfg, outputs):
     cfg.model.head.num_classes = outputs

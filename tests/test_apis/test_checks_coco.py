@@ -162,10 +162,23 @@ def test_boxes_that_are_left_out(check, tmp_path):
 def test_a_class_whose_boxes_are_all_left_out(check):
     with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on: of all classes, 1 have area 0'):
         check(content(boxes=[BOX, dict(BOX, area=0), BOX]))
-    with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on: of all classes, 1 are crowds'):
-        check(content(boxes=[BOX, dict(BOX, iscrowd=1), BOX]))
+    with pytest.raises(SetupError, match=r'no box of bee in .* can be trained on'):
+        check(content(boxes=[BOX, dict(BOX, area=0), BOX, dict(BOX, iscrowd=1, category_id=2)]))
+    assert check(content(boxes=[BOX]))[0].endswith('has no box to train on of 2 of 3 classes: bee, cat')
+
+
+def test_crowds_are_left_out_on_purpose(check):
+    """A few images of COCO may show only a crowd of some class."""
     assert check(content(boxes=[BOX, BOX, BOX, dict(BOX, iscrowd=1, category_id=2)])) == []
-    assert check(content(boxes=[BOX]))[0].endswith('has no box of 2 of 3 classes: bee, cat')
+    note, = check(content(boxes=[BOX, dict(BOX, iscrowd=1), BOX]))
+    assert note.endswith('has no box to train on of 1 of 3 classes: bee')
+    with pytest.raises(SetupError, match=r'has no box to train on: of 3, 3 are crowds'):
+        check(content(boxes=[dict(BOX, iscrowd=1)] * 3))
+
+
+def test_no_classes(check):
+    with pytest.raises(SetupError, match=r'train_dataloader.dataset.metainfo.classes is empty: name the categories'):
+        check(content(), classes=())
 
 
 def test_images_that_are_too_small_are_counted(tmp_path):

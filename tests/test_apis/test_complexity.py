@@ -53,6 +53,18 @@ def test_image_size(name, size):
     assert image_size(load(name)) == size
 
 
+@pytest.mark.parametrize('scope', ['', 'mmpretrain.'])
+def test_a_resized_edge_does_not_tell_the_size(scope):
+    """The other edge is open, so that the size is that of the crop in training; types may name their scope."""
+    pipelines = dict(test=[dict(type=f'{scope}ResizeEdge', scale=256)],
+                     train=[dict(type=f'{scope}RandomResizedCrop', scale=224)])
+    cfg = Config({f'{split}_dataloader': dict(dataset=dict(type='CustomDataset', pipeline=pipeline))
+                  for split, pipeline in pipelines.items()})
+    assert image_size(cfg) == (224, 224)
+    cfg.test_dataloader.dataset.pipeline.append(dict(type=f'{scope}CenterCrop', crop_size=(192, 160)))
+    assert image_size(cfg) == (160, 192)
+
+
 def small_detector(name: str) -> Config:
     cfg = load(name)
     next(transform for transform in cfg.test_dataloader.dataset.pipeline if 'scale' in transform).scale = (192, 128)

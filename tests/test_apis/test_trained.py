@@ -54,6 +54,18 @@ def test_folders_without_checkpoints_or_with_two_kinds(tmp_path):
         saved_checkpoints(tmp_path)
 
 
+@pytest.mark.parametrize('change, message', [
+    ({'model': None}, 'the config has no model'),
+    ({'model.backbone.dept': 18}, r"unexpected keyword argument 'dept'"),
+    ({'model.backbone.depth': 17}, 'depth'),
+    ({'model.backbone.type': 'NoSuchNet'}, 'NoSuchNet is not in the')])
+def test_models_that_cannot_be_built(change, message, cfg, tmp_path):
+    torch.save({'state_dict': {}}, tmp_path / 'a.pth')
+    cfg.merge_from_dict(change)
+    with pytest.raises(SetupError, match=message):
+        trained_model(cfg, tmp_path / 'a.pth')
+
+
 def test_the_model_has_the_weights_of_the_checkpoint_and_trains(cfg, tmp_path):
     model = MODELS.build(cfg.model)
     for value in (*model.parameters(), *model.buffers()):

@@ -81,6 +81,8 @@ def test_classification_needs_no_mmdet_and_no_compiled_ops():
             'from mmengine.registry import MODELS\n'
             'from mmgcp.utils import register_all_modules\n'
             'register_all_modules()\n'
+            'from mmengine.registry import LOOPS\n'
+            'print(LOOPS.get("mmgcp.BenchmarkLoop").__name__)\n'
             'print(type(MODELS.build(dict(type="mmgcp.GCPResNet", depth=18))).__name__)')
     out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert out.stdout.strip().endswith('GCPResNet'), out.stderr
+    assert out.stdout.split()[-2:] == ['BenchmarkLoop', 'GCPResNet'], out.stderr

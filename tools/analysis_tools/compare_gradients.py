@@ -5,7 +5,6 @@ that the tool can be run again while a training adds checkpoints.
 """
 import argparse
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 from mmgcp.analysis.table_1 import gradient_rows, plot_gradients
@@ -13,7 +12,7 @@ from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import measure_gradients
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.trained import saved_checkpoints
-from mmgcp.utils.arguments import Options, add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments, at_least
 from mmgcp.utils.records import read_records
 from mmgcp.utils.reported import reported
 
@@ -24,9 +23,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoints', nargs='*', metavar='CHECKPOINT', type=Path,
                         help='checkpoints to measure (default: all epoch_N.pth or iter_N.pth in the work_dir)')
     parser.add_argument('--work-dir', help='work_dir of the training (default: work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--batches', type=positive(int), default=4, metavar='N',
+    parser.add_argument('--batches', type=at_least(1), default=4, metavar='N',
                         help='number of batches of train_dataloader.batch_size images (default: %(default)s)')
-    parser.add_argument('--damping', type=positive(float), default=1e-3,
+    parser.add_argument('--damping', type=positive, default=1e-3,
                         help='K-FAC damping, added to the eigenvalues of the Fisher matrix (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of images and augmentations (default: %(default)s)')
     parser.add_argument('--cfg-options', nargs='+', action=Options, default={},
@@ -35,15 +34,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Create an argument type for positive numbers."""
-
-    def number(text: str) -> float:
-        if not 0 < kind(text) < math.inf:
-            raise argparse.ArgumentTypeError(f'{text} must be positive')
-        return kind(text)
-
-    number.__name__ = kind.__name__  # for argparse's message if the text is not a number
+def positive(text: str) -> float:
+    """Argument type for positive numbers."""
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f'{text} must be positive')
     return number
 
 

@@ -5,13 +5,12 @@ Checkpoints that are in this file already are skipped, so that the tool can be r
 checkpoints.
 """
 import argparse
-from collections.abc import Callable
 
 from mmgcp.analysis.curvature import curvature_rows, plot_curvature, read_curvature
 from mmgcp.analysis.tables import markdown_table
 from mmgcp.apis.along_training import measure_curvatures
 from mmgcp.apis.launch import load_configs
-from mmgcp.utils.arguments import Options, add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments, at_least
 from mmgcp.utils.reported import reported
 
 
@@ -42,17 +41,6 @@ def parse_args() -> argparse.Namespace:
         if values and len(values) != len(args.configs):
             parser.error(f'{name} names {len(values)} runs, but there are {len(args.configs)} configs: give one each')
     return args
-
-
-def at_least(lowest: int) -> Callable[[str], int]:
-    """Create an argument type for integers with a lower bound."""
-
-    def integer(text: str) -> int:
-        if int(text) < lowest:
-            raise argparse.ArgumentTypeError(f'{text} must be an integer of at least {lowest}')
-        return int(text)
-
-    return integer
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def settings_of(cfg: Config, checkpoint: str, benchmark: Benchmark) -> dict:
     images = {key: cfg.test_dataloader.get(key) for key in ('dataset', 'drop_last', 'num_batch_per_epoch')}
     parts = Config(dict(
         clean_images=images, model=cfg.model, preprocessor=cfg.get('data_preprocessor'),
-        hooks=cfg.get('custom_hooks'),  # EMAHook tests other weights
+        hooks=cfg.get('custom_hooks'),  # which may change how a network is tested
         evaluator=cfg.get('test_evaluator') if benchmark.name == 'coco-c' else None)).to_dict()
     return dict(benchmark.identity(), checkpoint=checksum(cfg, checkpoint), fp16=fp16, libraries=library_versions(),
                 **{name: zlib.crc32(repr(part).encode()) for name, part in parts.items()})
@@ -66,6 +66,8 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     """
     if not cfg.get('test_dataloader'):
         raise SetupError('the config has no test_dataloader: the clean images come from there')
+    if not cfg.get('test_evaluator'):
+        raise SetupError('the config has no test_evaluator, which tests need')
     check_classes(cfg, benchmark)
     sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
     matching_records(measurements(cfg, checkpoint, benchmark), settings_of(cfg, checkpoint, benchmark))
