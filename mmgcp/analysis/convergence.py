@@ -150,6 +150,8 @@ def read_validated_runs(work_dirs: Sequence[str | Path], labels: Sequence[str] |
         ValueError: If no run has been validated, or not the first, which is the default reference; or as
             :func:`~mmgcp.utils.logs.read_runs`.
     """
+    if labels and len(labels) != len(work_dirs):
+        return read_runs(work_dirs, labels)  # raises
     validated = [_is_validated(Path(work_dir)) for work_dir in work_dirs]
     if not any(validated) or (reference is None and not validated[0]):
         return read_runs(work_dirs[:1])  # raises the error that says what is missing

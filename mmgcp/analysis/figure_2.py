@@ -167,8 +167,8 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
                    looks: Mapping[str, dict] | None = None) -> None:
     """Draw a quantity against training steps (a panel of Fig. 2).
 
-    Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X) in it;
-    beta-smoothness is a line, its maximum. Triangles at the upper edge mark measurements with overflows.
+    Losses and distances are bands between their minimum and maximum over the step sizes, the losses with L(X), which is
+    that of step 0, as a line; beta-smoothness is a line, its maximum. Triangles at the upper edge mark overflows.
 
     ``quantity`` is one of :data:`QUANTITIES`; ``looks`` are those of :func:`~mmgcp.analysis.style.looks_of`.
     """

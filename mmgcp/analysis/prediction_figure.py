@@ -32,7 +32,9 @@ def plot_prediction(image: np.ndarray, names: Sequence[str], scores: Sequence[fl
             pictures[1].imshow(heat / (heat.max() or 1), cmap='inferno', vmin=0, vmax=1, alpha=0.6,
                                interpolation='bilinear', extent=(-0.5, width - 0.5, height - 0.5, -0.5))
         percent = [100 * score for score in scores]
-        bars.barh(names, percent, color=COLORS[2])
+        rows = range(len(names))  # two classes of ImageNet are called crane
+        bars.barh(rows, percent, color=COLORS[2])
+        bars.set_yticks(rows, names)
         bars.bar_label(bars.containers[0], fmt='%.1f', padding=3)
         bars.invert_yaxis()
         bars.set(xlabel='Score (%)', xlim=(0, 115))

@@ -76,7 +76,8 @@ def step_axis(ax: Axes, unit: str, ticks: int = 10) -> None:
 def markers_at(number: int, points: int, index: int, curves: int) -> tuple[int, int]:
     """Spread about ``number`` markers over the points of one of several curves: ``markevery`` of ``Axes.plot``.
 
-    No two curves have markers at the same points, for close curves would hide each other's.
+    Where there are more points than ``number * curves``, no two curves have markers at the same ones, for close curves
+    would hide each other's.
     """
     spacing = -(-points // number)
     return index * spacing // curves, spacing

@@ -56,12 +56,13 @@ def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, 
     dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
     out_dtype = dtype if is_autocast_enabled(autocast_type(x.device)) else x.dtype
     with without_autocast(x):
-        factor, scale = unit_factor(features.to(dtype), mask)
+        if mask is not None:
+            mask = mask.repeat_interleave(heads, 0)
+        factor, scale = unit_factor(features.to(dtype).reshape(batch * heads, 2 * dim, pixels), mask)
         q, k = factor.reshape(batch * heads, 2, dim, pixels).unbind(1)
         pooled = product(q, k.transpose(1, 2))
-        pooled = (_Root.apply(pooled) if normalize else pooled).reshape(batch, heads, dim, dim)
-        scale = scale[..., None]
-        pooled = pooled * scale if normalize else pooled * scale * scale
+        pooled = _Root.apply(pooled) * scale if normalize else pooled * scale * scale
+        pooled = pooled.reshape(batch, heads, dim, dim)
         if out_dtype == torch.float16:
             largest = torch.finfo(out_dtype).max
             pooled = torch.where(pooled.isinf(), pooled, pooled.clamp(-largest, largest))

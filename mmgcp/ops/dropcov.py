@@ -47,6 +47,8 @@ def dropped_factor(features: Tensor, mask: Tensor | None, gate: Tensor, center: 
 
 def channel_weights(features: Tensor, mask: Tensor | None, gate: Tensor) -> Tensor:
     """``y`` (B, C, 1) of the features (B, C, N), over the valid pixels of the mask (B, 1, N)."""
+    if gate.shape != (GATE_WIDTH, ):
+        raise ValueError(f'the gate has the shape {tuple(gate.shape)}, not ({GATE_WIDTH}, ): draw it by draw_gate')
     means = centre(features, mask, center=False).sum(-1, keepdim=True) / valid_pixels(features, mask)
     neighbours = F.pad(means, (0, 0, GATE_WIDTH // 2, GATE_WIDTH // 2)).unfold(1, GATE_WIDTH, 1)
     # Element by element: autocast would run the derivatives of a convolution in half precision.

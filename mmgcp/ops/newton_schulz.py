@@ -39,7 +39,7 @@ from torch import Tensor
 from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
 from .covariance import centre, magnitude, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
-from .numerics import identity_like
+from .numerics import identity_like, trace_of
 from .product import recorded_products
 from .triu import symmetric_from_triu, triu_vector
 
@@ -193,7 +193,7 @@ def _normed(centred: Tensor, count: Tensor | int, settings: Settings) -> tuple[T
     product = transposed @ centred if settings.side == 'gram' else centred @ transposed
     if settings.pre_norm == 'trace':
         least = torch.finfo(product.dtype).eps**2
-        trace = _trace(product).clamp(min=least)
+        trace = trace_of(product).clamp(min=least)
     else:
         trace = torch.ones_like(product[:, :1, :1]) * count
     normed = product / trace
@@ -299,11 +299,6 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return a.reshape(-1, 1, rows) @ b.reshape(-1, rows, 1)
 
 
-def _trace(matrix: Tensor) -> Tensor:
-    """Trace per image, (B, 1, 1)."""
-    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative dims
-
-
 def _twice_symmetric(grad: Tensor, settings: Settings) -> Tensor:
     """2 G, where G is the symmetric gradient for the pooled matrix."""
     if not settings.vector:
@@ -359,7 +354,7 @@ def _covariance_gradient(centred: Tensor, count: Tensor | int, grad: Tensor, set
     from_product = change * ((1 - settings.shrinkage) * 2 / trace)
     if settings.pre_norm == 'trace':
         # A contains the identity of the shrinkage, which does not depend on the trace.
-        inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * _trace(change)
+        inner = _inner(change, normed) - settings.shrinkage / normed.shape[-1] * trace_of(change)
         twice_dtrace = (_inner(direction, root) - 2 * inner) / trace
         from_product.diagonal(dim1=-2, dim2=-1).add_(twice_dtrace[..., 0])
     # As above, the adjoint of centring changes nothing.

@@ -27,6 +27,11 @@ def identity_like(matrix: Tensor) -> Tensor:
     return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
 
 
+def trace_of(matrix: Tensor) -> Tensor:
+    """Trace per image of matrices (B, M, M), (B, 1, 1)."""
+    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative dims
+
+
 def symmetric_part(matrix: Tensor) -> Tensor:
     """``(M + M^T) / 2`` of matrices (..., M, M)."""
     return (matrix + matrix.mT) / 2

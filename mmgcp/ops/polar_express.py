@@ -31,7 +31,7 @@ from torch import Tensor
 
 from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
 from .lyapunov import lyapunov
-from .numerics import identity_like, symmetric_part, zero_as_one
+from .numerics import identity_like, symmetric_part, trace_of, zero_as_one
 from .product import product
 
 # a, b, c, d and e of each step, see above.
@@ -82,7 +82,7 @@ def _matrix(factor: Tensor, side: str, center: bool, shift: float) -> Tensor:
         matrix = product(factor, transposed)
         return matrix + shift * identity_like(matrix) if shift else matrix
     matrix = product(transposed, factor)
-    return matrix + _trace(matrix.detach()) / matrix.shape[-1]**2 if center else matrix
+    return matrix + trace_of(matrix.detach()) / matrix.shape[-1]**2 if center else matrix
 
 
 class _Pool(torch.autograd.Function):
@@ -143,7 +143,7 @@ class _Roots(torch.autograd.Function):
 
 def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """``P`` and ``P^-1`` of symmetric positive semidefinite matrices (B, M, M)."""
-    trace = zero_as_one(_trace(matrix))
+    trace = zero_as_one(trace_of(matrix))
     identity, y, z = identity_like(matrix), matrix / trace, None
     for quartic in _quartics(matrix):
         _, q = _quartic(y if z is None else z @ y, identity, quartic)
@@ -178,8 +178,3 @@ def _corner_of_sign(block: Tensor, corner: Tensor) -> Tensor:
 
 def _commutator(product: Tensor) -> Tensor:
     return product - product.mT
-
-
-def _trace(matrix: Tensor) -> Tensor:
-    """Trace per image, (B, 1, 1)."""
-    return matrix.diagonal(dim1=1, dim2=2).sum(-1)[..., None, None]  # the older ONNX exporter takes no negative dims

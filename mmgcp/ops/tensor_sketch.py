@@ -39,6 +39,9 @@ def tensor_sketch(moment: Tensor, hashes: Tensor, signs: Tensor, out_channels: i
     if torch.jit.is_tracing() and torch.onnx.is_in_onnx_export():
         raise NotImplementedError("PyTorch's older ONNX exporter cannot sum over repeated indices, as "
                                   "method='compact_bilinear' does: export with torch.onnx.export(..., dynamo=True)")
+    if hashes.shape != (2, moment.shape[-1]) or signs.shape != hashes.shape:
+        raise ValueError(f'a sketch for {moment.shape[-1]} channels has hashes and signs (2, {moment.shape[-1]}), not '
+                         f'{tuple(hashes.shape)} and {tuple(signs.shape)}: draw it by draw_sketch for as many channels')
     signs = signs.to(moment.dtype)
     bins = (hashes[0][:, None] + hashes[1]) % out_channels
     signed = moment * (signs[0][:, None] * signs[1])

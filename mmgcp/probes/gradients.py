@@ -161,8 +161,8 @@ def fit_average_head(features: Tensor, targets: Tensor) -> nn.Linear:
         solver.step(closure)
     head = nn.Linear(features.shape[1], targets.shape[1], dtype=features.dtype, device=features.device)
     head.requires_grad_(False)
-    head.weight.copy_(weights[:, :-1] / length)
-    head.bias.copy_(weights[:, -1] - head.weight @ mean)
+    head.weight.copy_(weights.detach()[:, :-1] / length)
+    head.bias.copy_(weights.detach()[:, -1] - head.weight @ mean)
     return head
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.runner import set_random_seed
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
@@ -186,6 +186,8 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
         values, vectors = eigsh(hessian, number, which='LA', v0=start, tol=tolerance, maxiter=max_restarts)
     except ArpackNoConvergence as error:
         values, vectors = error.eigenvalues, error.eigenvectors
+    except ArpackError as error:  # a linear network with a linear loss has no curvature
+        raise SetupError(f'ARPACK finds no eigenvalues, as where the Hessian is zero: {error}') from error
     order = np.argsort(values)[::-1]
     lengths = [np.linalg.norm(hessian @ vectors[:, i] - values[i] * vectors[:, i]) for i in order]
     with np.errstate(divide='ignore', invalid='ignore'):

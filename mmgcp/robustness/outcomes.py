@@ -1,7 +1,7 @@
 """Outcome of every photo, kept so that networks can be compared photo by photo.
 
 Outcomes are sorted by file name (then by class folder), whatever the layout of the data set, the batches or the number
-of processes. ``photos`` is a checksum of these names: equal ones belong to the same photos.
+of processes. ``photos`` is a checksum of the names of the files without folders: where it differs, so do the photos.
 """
 import zlib
 from collections.abc import Mapping, Sequence

@@ -273,6 +273,8 @@ class TestPanels:
             read_validated_runs([gcp], reference='x')
         with pytest.raises(ValueError, match="missing' holds no log"):
             read_validated_runs([gap, tmp_path / 'missing'])
+        with pytest.raises(ValueError, match='4 labels for 3 runs'):
+            read_validated_runs([gap, gcp, fast], ['a', 'b', 'c', 'd'])
 
     def test_a_name_looks_the_same_in_all_panels(self, folders, tmp_path, monkeypatch):
         figures = []

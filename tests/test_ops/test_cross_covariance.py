@@ -85,6 +85,15 @@ def test_proportional_to_the_features(scale):
                                rtol=1e-4, atol=1e-4)
 
 
+def test_each_head_is_proportional_to_its_features():
+    """A head that is far smaller than the others does not vanish beside them."""
+    x, mask = mixed(2, 20, 12, dtype=torch.float32), torch.ones(2, 20, dtype=torch.bool)
+    mask[0, 15:] = False
+    factors = torch.tensor([1e-25] * 6 + [1.] * 6)
+    torch.testing.assert_close(cross_covariance_pool(x * factors, 2, mask=mask)[:, 0] * 1e25,
+                               cross_covariance_pool(x, 2, mask=mask)[:, 0], rtol=1e-4, atol=1e-4)
+
+
 def test_padding_does_not_count():
     x, mask = mixed(2, 10, 12), torch.ones(2, 10, dtype=torch.bool)
     mask[1, 7:] = False

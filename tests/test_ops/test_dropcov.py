@@ -171,3 +171,8 @@ def test_compiled_it_is_the_same(device):
     expected = train_pool(x, gate)
     torch.manual_seed(0)
     torch.testing.assert_close(compiled(x), expected)
+
+
+def test_a_gate_of_another_width():
+    with pytest.raises(ValueError, match=r'the gate has the shape \(5,\), not \(3, \): draw it by draw_gate'):
+        covariance_pool(torch.rand(2, 8, 3, 3), 'dropcov', gate=(torch.ones(5), ), training=True)

@@ -445,3 +445,8 @@ def test_wrong_input(x, error, message):
 def test_wrong_mask(x, mask, error, message):
     with pytest.raises(error, match=message):
         covariance_pool(x, mask=mask)
+
+
+def test_a_sketch_for_other_channels():
+    with pytest.raises(ValueError, match=r'a sketch for 8 channels has hashes and signs \(2, 8\), not \(2, 16\) and'):
+        covariance_pool(torch.rand(2, 8, 3, 3), 'compact_bilinear', sketch=draw_sketch(16, 64), out_channels=64)

@@ -207,6 +207,7 @@ class TestFit:
         features = 3 + 7 * torch.randn(images, channels, dtype=torch.float64, device=device)
         labels = torch.arange(images, device=device) % CLASSES
         head = fit_average_head(features, F.one_hot(labels, 4))
+        assert head.weight.is_leaf and not any(weight.requires_grad for weight in head.parameters())
         length = (features - features.mean(0)).square().sum(1).mean().sqrt()
         normed = (features - features.mean(0)) / length
         residuals = F.one_hot(labels, 4) - head(features).softmax(1)
