@@ -90,7 +90,7 @@ CLAIMS = (
           metric=ACCURACY, networks=RESNETS, statement='The finer feature map alone helps GAP'),
     *(Claim(subject='landscape', source='Fig. 2', paper='narrower (drawn)', left=Variant('gcp', 'norm'), right=GAP_NORM,
             statement=f'The {name} varies less along the gradient with GCP than with GAP', metric=smoothness(quantity))
-      for quantity, name in (('losses', 'loss'), ('distances', 'gradient'))),
+      for quantity, name in (('range of the loss, Eq. 3', 'loss'), ('range of the gradient, Eq. 4', 'gradient'))),
     Claim(subject='gradients', source='Table 1, Section 3.3', paper='by likeness of formulas', left=GCP_ADJU,
           right=GCP_ADJU, statement="GCP's gradient is nearer to that of K-FAC than to plain GAP's",
           metric=Difference(

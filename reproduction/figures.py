@@ -1,7 +1,6 @@
 """Figures of a plan's results."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
 from statistics import fmean
 
@@ -70,7 +69,7 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
 
     Args:
         panels (Mapping[str, Mapping[str, Sequence[Run]]]): By title of the panel and by name of the training, the runs
-            of its seeds; epochs that not all of them validated are left out.
+            of its seeds, which count at the epochs that they validated.
         path (Path): The PNG file to write.
         metric (str): The metric.
         target (str, optional): Training whose final mean is drawn as a line across its panel.
@@ -115,6 +114,8 @@ def accuracy_by_rate(measured: Measured) -> dict[tuple[str, float], dict[float, 
 def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: Path) -> list[Path]:
     """Draw accuracies against the learning rate of all layers but the classifier, whose rate the dashes tell.
 
+    Each network has a panel.
+
     Args:
         curves (Mapping[tuple[str, float], Mapping[float, float]]): From :func:`accuracy_by_rate`.
         path (Path): The PNG file to write.
@@ -123,26 +124,30 @@ def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: 
         list[Path]: The files written.
     """
     with use_style():
-        figure = Figure(figsize=(7.6, 3.9))  # inches
-        ax = figure.subplots()
+        networks = list(dict.fromkeys(name.partition(', ')[0] for name, _ in curves))
+        figure = Figure(figsize=(7.6 * len(networks), 3.9))  # inches
+        axes = dict(zip(networks, figure.subplots(1, len(networks), squeeze=False)[0], strict=True))
         factors = sorted({factor for _, factor in curves}, key=lambda factor: (factor != 1, factor))
-        lines = []
-        for (name, factor), values in curves.items():
-            lines += ax.plot(values.keys(), values.values(), **looks_of([name])[name] | dict(
-                linestyle=DASHES[factors.index(factor) % len(DASHES)]),
-                             label=name if factor == 1 else f'{name}, classifier lr {factor:g}')
-        ax.set_xscale('log')
         rates = sorted({rate for values in curves.values() for rate in values})
-        ax.set_xticks(rates, [f'{rate:g}' for rate in rates])
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel('Learning rate of all layers but the classifier')
-        ax.set_ylabel(METRIC_NAMES['accuracy/top1'])
-        label_ends(ax, lines)
+        for (name, factor), values in curves.items():
+            axes[name.partition(', ')[0]].plot(
+                values.keys(), values.values(), **looks_of([name])[name] | dict(
+                    linestyle=DASHES[factors.index(factor) % len(DASHES)]),
+                label=name if factor == 1 else f'{name}, classifier lr {factor:g}')
+        for ax in axes.values():
+            ax.set_xscale('log')
+            ax.set_xticks(rates, [f'{rate:g}' for rate in rates])
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.set_xlabel('Learning rate of all layers but the classifier')
+            ax.set_ylabel(METRIC_NAMES['accuracy/top1'])
+            label_ends(ax, ax.get_lines())
         return save_figure(figure, path, formats=())
 
 
 def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
-    """Draw ratios of GCP to GAP with their intervals: a panel for each GAP, a row for each notion; left of 1 is smoother.
+    """Draw ratios of GCP to GAP with their intervals: a panel for each GAP, a row for each notion.
+
+    Left of 1 GCP is smoother.
 
     Args:
         compared (Sequence[Ratio]): The ratios, at least one.
@@ -190,8 +195,11 @@ def _runs(measured, network, variants):
 
 def _draw(ax: Axes, name, runs, metric, look):
     curves = [run.curve(metric) for run in runs]
-    epochs = reduce(np.intersect1d, [steps for steps, _ in curves])
-    values = np.stack([its[np.isin(steps, epochs)] for steps, its in curves])
-    line, = ax.plot(epochs, values.mean(axis=0), **look, label=name)
-    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look['color'], alpha=0.15, linewidth=0)
+    epochs = np.unique(np.concatenate([steps for steps, _ in curves]))
+    values = np.full((len(curves), len(epochs)), np.nan)
+    for row, (steps, its) in zip(values, curves, strict=True):
+        row[np.searchsorted(epochs, steps)] = its
+    line, = ax.plot(epochs, np.nanmean(values, axis=0), **look, label=name)
+    ax.fill_between(epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=look['color'], alpha=0.15,
+                    linewidth=0)
     return line

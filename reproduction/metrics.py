@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from mmgcp.analysis.convergence import matching_epoch
-from mmgcp.analysis.figure_2 import LandscapeLog
 from mmgcp.analysis.robustness import per_image, summaries
 from mmgcp.analysis.table_1 import GAP, KFAC, TRAINED
 from mmgcp.utils.records import Records
@@ -16,6 +15,7 @@ from mmgcp.utils.records import Records
 from .effects import Estimate, estimate, photo_error, sampling_error
 from .measured import Measured, photos_and_sets
 from .paper_plan import Variant
+from .smoothness import at_equal_steps, course
 
 TOP_1 = 'accuracy/top1'
 OUTCOMES = ('outcomes', 'outcomes_classifier')  # measurements of them, see reproduction.imagenette
@@ -143,7 +143,7 @@ def loss_by_faster_decay(measured: Measured, network: str, left: Variant, right:
 
 
 def smoothness(quantity: str) -> Metric:
-    """Ranges along the gradient of ``'losses'`` or ``'distances'``: that of the right training over that of the left.
+    """A quantity of :data:`~reproduction.smoothness.LANDSCAPE` in the stem: that of the right training over the left's.
 
     Ratios are those of measurements at equal iterations, averaged in logarithms. The first measurement, of the
     untrained networks, is told apart and not counted.
@@ -152,7 +152,8 @@ def smoothness(quantity: str) -> Metric:
     def metric(measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
         pairs = _paired(*(measured.landscapes(variant.name(network)) for variant in (left, right)))
         steps = next((its.steps for _, its in pairs.values()), '')
-        ratios = [log_ratios(its, mine, quantity) for mine, its in pairs.values() if mine.steps == its.steps == steps]
+        ratios = [at_equal_steps(course(its, quantity), course(mine, quantity)) for mine, its in pairs.values()
+                  if mine.steps == its.steps == steps]
         ratios = [values for values in ratios if (values[0] > 0).sum() > 1]
         if not ratios:
             return Outcome()
@@ -167,14 +168,6 @@ def smoothness(quantity: str) -> Metric:
         return Outcome(text, effect, _effect(shown, effect, ' times'))
 
     return metric
-
-
-def log_ratios(first: LandscapeLog, second: LandscapeLog, quantity: str) -> tuple[np.ndarray, np.ndarray]:
-    """Iterations at which the ranges of two trainings are finite, and the logarithms of their ratios there."""
-    iters, mine, its = np.intersect1d(first.iters, second.iters, return_indices=True)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        ratios = np.log(first.ranges(quantity)[mine] / second.ranges(quantity)[its])
-    return iters[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
 
 
 def cosines(measured: Measured, network: str, left: Variant, right: Variant) -> Pairs:

@@ -164,7 +164,7 @@ def representation_table(measured: Measured) -> Table:
 def landscape_table(measured: Measured) -> Table:
     """Fig. 2 in numbers: ranges over the step sizes, of the untrained network and after, by seed."""
     shown = ['measurements', *(f'{when} {what}' for what in ('loss range', 'gradient range', 'beta')
-                               for when in ('first', 'later'))]
+                               for when in ('first', 'later')), 'not finite']
     return _table(['training', 'seed', 'step sizes', *shown], [
         [training.title, seed, landscape.steps, *_last_row(landscape_rows([landscape]), shown)]
         for training in measured.trainings for seed, landscape in measured.landscapes(training.name).items()])

@@ -34,7 +34,7 @@ CURVATURE: dict[str, Callable[[CurvatureLog], np.ndarray]] = {
     'largest eigenvalue of the Hessian': lambda log: log.largest,
     'trace of the Hessian': lambda log: log.column('trace'),
 }
-WORDS = {HOLDS: 'larger', REVERSED: 'smaller', OPEN: OPEN, FEW: FEW, MISSING: MISSING}
+WORDS = {HOLDS: 'larger', REVERSED: 'smaller', OPEN: OPEN, FEW: FEW, MISSING: 'no equal losses'}
 
 
 class Course(NamedTuple):
@@ -72,6 +72,12 @@ class Ratio(NamedTuple):
     same_step: Estimate
     same_loss: Estimate
     verdicts: tuple = ()
+
+
+def course(log: LandscapeLog, quantity: str) -> Course:
+    """A quantity of :data:`LANDSCAPE` along a training, NaN where loss or gradient overflow at a step size."""
+    values = LANDSCAPE[quantity](log)
+    return Course(log.iters, log.loss, np.where(log.finite.all(axis=1), values, np.nan))
 
 
 def ratios(measured: Measured) -> list[Ratio]:
@@ -131,9 +137,8 @@ def _courses(measured, network, base):
         sizes = {(tuple(log.step_sizes), log.images, log.direction) for logs in both for log in logs.values()}
         if len(sizes) > 1:
             raise ValueError(f'the landscapes at {at} of {" and ".join(names)} have different steps or batches')
-        for quantity, of in LANDSCAPE.items():
-            yield place, quantity, *({seed: Course(log.iters, log.loss, of(log)) for seed, log in logs.items()}
-                                     for logs in both)
+        for quantity in LANDSCAPE:
+            yield place, quantity, *({seed: course(log, quantity) for seed, log in logs.items()} for logs in both)
     both = [measured.curvatures(name) for name in names]
     for quantity, of in CURVATURE.items():
         yield 'weights', quantity, *(

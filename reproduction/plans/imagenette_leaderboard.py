@@ -14,7 +14,7 @@ POOLINGS = ('gap', 'gcp_m', 'gcp')
 BEST = (training('resnet18d', 'gap', lr=1e-3), training('resnet18d', 'gcp_m', lr=1e-3, classifier_lr=0.1))
 
 plan = PaperPlan(
-    title="ResNet-18 and ResNet-50 with the stem and shortcuts of ResNet-D under the rules of Imagenette's leaderboard at 128 px",
+    title="ResNet-18-D and ResNet-50-D under the rules of Imagenette's leaderboard at 128 px",
     seeds=(0, 1, 2, 3, 4),
     test_images=TEST_IMAGES,
     judged=False,

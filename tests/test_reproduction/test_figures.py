@@ -1,10 +1,22 @@
+"""Figures of a plan, read back before they are written."""
+import pytest
+
+from mmgcp.utils.logs import Run
 from reproduction import figures
-from reproduction.figures import accuracy_by_rate, plot_rates
+from reproduction.figures import accuracy_by_rate, plot_curves, plot_rates
 from reproduction.imagenette import CLASSIFIER_LR, LR
 from reproduction.measured import Measured
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that would have been written."""
+    drawn = []
+    monkeypatch.setattr(figures, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
+    return drawn
 
 
 def test_accuracy_by_rate(results):
@@ -28,10 +40,8 @@ def test_accuracy_by_rate(results):
         ('ResNet-18, GCP_M, 5 epochs', 0.1): [(0.01, 11.5), (0.02, 12.5), (0.04, 14.5)]}
 
 
-def test_figure_of_rates(tmp_path, monkeypatch):
+def test_figure_of_rates(tmp_path, drawn):
     """One colour per pooling, as in all figures, and one dash per rate of the classifier."""
-    drawn = []
-    monkeypatch.setattr(figures, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
     values = {0.001: 70., 0.002: 75., 0.004: 72.}
     assert plot_rates({(f'ResNet-18, {pooling}', factor): values for pooling in ('GAP', 'GCP_M')
                        for factor in (0.1, 1, 10)}, tmp_path / 'a.png') == [tmp_path / 'a.png']
@@ -44,3 +54,19 @@ def test_figure_of_rates(tmp_path, monkeypatch):
     assert all(line.get_xydata().tolist() == [list(item) for item in values.items()] for line in lines.values())
     assert ax.get_xscale() == 'log'
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ['0.001', '0.002', '0.004']
+
+
+def test_each_network_has_a_panel_of_rates(tmp_path, drawn):
+    values = {0.001: 70., 0.002: 75., 0.004: 72.}
+    plot_rates({(f'{network}, GAP', 1): values for network in ('ResNet-18', 'ResNet-50')}, tmp_path / 'a.png')
+    assert [[line.get_label() for line in ax.lines] for ax in drawn[0].axes] == [['ResNet-18, GAP'], ['ResNet-50, GAP']]
+
+
+def test_seeds_count_at_the_epochs_that_they_validated(tmp_path, drawn):
+    runs = [Run('a', 'epoch', (), [{'step': step, 'accuracy/top1': value} for step, value in curve.items()])
+            for curve in ({1: 10., 3: 30.}, {2: 24., 3: 40.})]
+    plot_curves({'ResNet-18': {'GAP, LR_norm': runs}}, tmp_path / 'a.png')
+    line = drawn[0].axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[1, 10], [2, 24], [3, 35]]
+    band = drawn[0].axes[0].collections[0].get_paths()[0].vertices
+    assert set(map(tuple, band.tolist())) == {(1, 10), (2, 24), (3, 30), (3, 40)}

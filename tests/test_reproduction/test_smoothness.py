@@ -127,6 +127,27 @@ def test_an_infinite_range_of_the_untrained_network_is_no_measurement(results):
     assert math.isnan(loss.untrained) and loss.same_step.mean == pytest.approx(math.log(2))
 
 
+def test_what_overflows_at_a_step_size_is_no_measurement(results):
+    """Without its largest values GAP's range would be as small as that of GCP."""
+    for seed in (0, 1, 2):
+        for name, factor in ((GAP, 1.), (GCP, .5)):
+            measured_landscape(results, name, seed, [2.3, 2., 1., .9], lambda loss, rise=factor: rise, lambda loss: 1.)
+        path = results / f'small/{GAP}/seed_{seed}_landscape_stem.jsonl'
+        head, *records = map(json.loads, path.read_text().splitlines())
+        records[2]['distances'] = [0.1, float('inf')]
+        path.write_text('\n'.join(map(json.dumps, [head, *records])) + '\n')
+    found = {ratio.quantity: ratio.same_step for ratio in ratios(Measured(plan(), results))}
+    assert found['range of the loss, Eq. 3'].mean == found['range of the gradient, Eq. 4'].mean == pytest.approx(
+        math.log(.5))
+
+
+def test_losses_that_never_meet_are_told(results):
+    for seed in (0, 1, 2):
+        measured_landscape(results, GAP, seed, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1.)
+        measured_landscape(results, GCP, seed, [2.3, .5, .4], lambda loss: 1., lambda loss: 1.)
+    assert {ratio.verdicts[1][0] for ratio in ratios(Measured(plan(), results))} == {'no equal losses'}
+
+
 def test_both_numbers_of_seeds_are_told_where_losses_do_not_meet(results):
     for seed in (0, 1, 2):
         measured_landscape(results, GAP, seed, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1.)
