@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
+from mmgcp.analysis.curvature import CurvatureLog
 from mmgcp.analysis.figure_2 import LandscapeLog, plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
@@ -20,7 +21,7 @@ from .imagenette import CLASSIFIER_LR, LR
 from .measured import Measured
 from .paper_plan import NETWORKS, Variant
 from .result_tables import averaged_robustness
-from .smoothness import Ratio, ratios
+from .smoothness import CURVATURE, Ratio, ratios
 
 CURVES = {  # panels of each network by what they show
     '': [Variant(pooling, schedule) for pooling in ('gap', 'gcp_m') for schedule in ('norm', 'adju', 'fast')],
@@ -47,6 +48,13 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     compared = ratios(measured)
     if compared:
         plot_ratios(compared, folder / f'{plan}_smoothness.png')
+    curvatures = {}
+    for training in measured.trainings:
+        logs = measured.curvatures(training.name)
+        if logs:
+            curvatures.setdefault(NETWORKS[training.network], {})[training.short_title] = list(logs.values())
+    if curvatures:
+        plot_curvatures(curvatures, folder / f'{plan}_curvature.png')
     averaged = averaged_robustness(measured, 'robustness_c')
     if averaged:
         plot_robustness(summaries(averaged, partial=True), folder / f'{plan}_robustness.png', formats=())
@@ -83,7 +91,8 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         looks = looks_of(name for trainings in panels.values() for name in trainings)
         drawn = []
         for ax, (title, trainings) in zip(axes, panels.items(), strict=True):
-            drawn.append([_draw(ax, name, runs, metric, looks[name]) for name, runs in trainings.items()])
+            drawn.append([_draw(ax, name, [run.curve(metric) for run in runs], looks[name])
+                          for name, runs in trainings.items()])
             if target in trainings:
                 final = np.mean([run.curve(metric)[1][-1] for run in trainings[target]])
                 draw_target(ax, final, f'final of {target}')
@@ -186,6 +195,31 @@ def _draw_ratios(ax: Axes, compared, rows):
     ax.axvline(1, color='#808080', linewidth=0.8)
 
 
+def plot_curvatures(panels: Mapping[str, Mapping[str, Sequence[CurvatureLog]]], path: Path) -> list[Path]:
+    """Draw largest eigenvalue and trace of the Hessian along trainings, means and ranges over the seeds.
+
+    Args:
+        panels (Mapping[str, Mapping[str, Sequence[CurvatureLog]]]): By network and by name of the training, the seeds.
+        path (Path): The PNG file to write.
+
+    Returns:
+        list[Path]: The files written.
+    """
+    with use_style():
+        figure = Figure(figsize=(11.2, 3.9 * len(panels)))  # inches
+        rows = figure.subplots(len(panels), 2, squeeze=False)
+        looks = looks_of(name for trainings in panels.values() for name in trainings)
+        for axes, (title, trainings) in zip(rows, panels.items(), strict=True):
+            for ax, quantity, of in zip(axes, ('Largest eigenvalue', 'Trace'), CURVATURE.values(), strict=True):
+                lines = [_draw(ax, name, [(log.column('step'), of(log)) for log in logs], looks[name])
+                         for name, logs in trainings.items()]
+                ax.set_title(title)
+                ax.set_ylabel(f'{quantity} of the Hessian')
+                step_axis(ax, next(iter(trainings.values()))[0].unit)
+                label_ends(ax, lines)
+        return save_figure(figure, path, formats=())
+
+
 def _runs(measured, network, variants):
     """Runs of trainings of a network by title, in the order of the variants."""
     trainings = {training.variant: training for training in measured.trainings if training.network == network}
@@ -193,8 +227,8 @@ def _runs(measured, network, variants):
             for variant in variants if variant in trainings}
 
 
-def _draw(ax: Axes, name, runs, metric, look):
-    curves = [run.curve(metric) for run in runs]
+def _draw(ax: Axes, name, curves, look):
+    """Draw the mean of curves, epochs and values of each seed, in the band between the smallest and the largest."""
     epochs = np.unique(np.concatenate([steps for steps, _ in curves]))
     values = np.full((len(curves), len(epochs)), np.nan)
     for row, (steps, its) in zip(values, curves, strict=True):

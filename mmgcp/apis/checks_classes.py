@@ -46,7 +46,7 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
             raise SetupError(f'the data set names {len(named[folder])} classes ({some(named[folder])}), but {folder} '
                              f'holds {len(classes)} class folders ({some(classes)})')
         for origin, names in (('the checkpoint', trained_on), ('the classes of the data set', named[folder])):
-            if sorted(names) == sorted(classes) and list(names) != list(classes):
+            if sorted(map(str, names)) == sorted(classes) and list(names) != list(classes):
                 first = next(index for index, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
                 raise SetupError(f'class {first} is {names[first]} for {origin} and {classes[first]} in {folder}, as '
                                  'labels number the sorted folders: name the folders or classes in the same order')

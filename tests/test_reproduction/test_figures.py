@@ -1,9 +1,10 @@
 """Figures of a plan, read back before they are written."""
 import pytest
 
+from mmgcp.analysis.curvature import curvature_of
 from mmgcp.utils.logs import Run
 from reproduction import figures
-from reproduction.figures import accuracy_by_rate, plot_curves, plot_rates
+from reproduction.figures import accuracy_by_rate, plot_curvatures, plot_curves, plot_rates
 from reproduction.imagenette import CLASSIFIER_LR, LR
 from reproduction.measured import Measured
 
@@ -70,3 +71,14 @@ def test_seeds_count_at_the_epochs_that_they_validated(tmp_path, drawn):
     assert line.get_xydata().tolist() == [[1, 10], [2, 24], [3, 35]]
     band = drawn[0].axes[0].collections[0].get_paths()[0].vertices
     assert set(map(tuple, band.tolist())) == {(1, 10), (2, 24), (3, 30), (3, 40)}
+
+
+def test_curvature_along_trainings(tmp_path, drawn):
+    logs = [curvature_of(dict(eigenvalues=1), [
+        dict(step=step, unit='epoch', loss=1., eigenvalues=[10. * step + seed], trace=100. * step + seed)
+        for step in (3, 6)], '') for seed in (0, 2)]
+    plot_curvatures({'ResNet-18': {'GAP, LR_norm': logs}}, tmp_path / 'a.png')
+    eigenvalue, trace = drawn[0].axes
+    assert eigenvalue.lines[0].get_xydata().tolist() == [[3, 31], [6, 61]]
+    assert trace.lines[0].get_xydata().tolist() == [[3, 301], [6, 601]]
+    assert eigenvalue.get_ylabel() == 'Largest eigenvalue of the Hessian' and trace.get_xlabel() == 'Epoch'
