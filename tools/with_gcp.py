@@ -7,6 +7,7 @@ from mmgcp.apis.complexity import complexity
 from mmgcp.apis.launch import load_config
 from mmgcp.apis.with_gcp import find_config, with_gcp, write_config
 from mmgcp.ops import METHODS
+from mmgcp.utils.arguments import at_least
 from mmgcp.utils.reported import reported
 
 
@@ -16,7 +17,7 @@ def main() -> None:
     parser.add_argument('--out', required=True, metavar='CONFIG.py', help='config to write')
     parser.add_argument('--method', default='newton_schulz', choices=list(METHODS),
                         help='normalisation of the covariance (default: %(default)s)')
-    parser.add_argument('--channels', type=int,
+    parser.add_argument('--channels', type=at_least(1),
                         help='channels whose covariance is taken (default: 256, or all if there are fewer)')
     parser.add_argument('--keep-class-token', action='store_true',
                         help='classify the class token beside the covariance of the other tokens')

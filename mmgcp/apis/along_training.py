@@ -16,6 +16,7 @@ from mmgcp.utils.errors import SetupError
 from mmgcp.utils.records import append_record, open_records
 from mmgcp.utils.versions import library_versions
 
+from .config_data import require_model
 from .trained import saved_checkpoints, trained_model, training_batches, unmeasured
 
 UNITS = {'epoch': 'epoch', 'iter': 'iteration'}
@@ -84,6 +85,7 @@ def measure_gradients(cfg: Config, path: Path, checkpoints: Sequence[Path], numb
         SetupError: If a checkpoint is missing, cannot be read or does not record its iteration.
         ValueError: If the file was written with other settings.
     """
+    require_model(cfg)
     for checkpoint in checkpoints:
         if not checkpoint.is_file():
             raise SetupError(f'the checkpoint {checkpoint} does not exist')

@@ -31,7 +31,8 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
             notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
         if folder.is_dir():
             folders[folder] = subfolders(folder, hidden=split in splits)
-            named[folder] = class_names(dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or ())
+            names = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or ()
+            named[folder] = class_names(names) if '://' not in names else ()
     for folder, classes in folders.items():
         origins = dict(itertools.islice(folders.items(), 1))  # the first folder
         if set(trained_on).intersection(classes):  # a checkpoint may have words where folders have numbers
@@ -46,7 +47,8 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
             raise SetupError(f'the data set names {len(named[folder])} classes ({some(named[folder])}), but {folder} '
                              f'holds {len(classes)} class folders ({some(classes)})')
         for origin, names in (('the checkpoint', trained_on), ('the classes of the data set', named[folder])):
-            if sorted(map(str, names)) == sorted(classes) and list(names) != list(classes):
+            names = list(map(str, names))
+            if sorted(names) == sorted(classes) and names != list(classes):
                 first = next(index for index, pair in enumerate(zip(names, classes, strict=True)) if len(set(pair)) > 1)
                 raise SetupError(f'class {first} is {names[first]} for {origin} and {classes[first]} in {folder}, as '
                                  'labels number the sorted folders: name the folders or classes in the same order')

@@ -29,8 +29,7 @@ def classes_of_head(cfg: Config) -> int | None:
 def class_names(names: str | Sequence[str]) -> tuple[str, ...]:
     """Return the names of classes; a text is a file with one per line, or else, as for MMEngine, a single name."""
     if isinstance(names, str):
-        file = Path(names).expanduser()
-        names = list_from_file(str(file)) if file.is_file() else [names]
+        names = list_from_file(names) if Path(names).is_file() else [names]
     return tuple(names)
 
 

@@ -68,11 +68,12 @@ def load_configs(paths: Sequence[str], work_dirs: Sequence[str] | None = None, l
     Further arguments are those of :func:`load_config`, the same for all.
 
     Raises:
-        SetupError: If a config cannot be read, or two runs have the same name.
+        SetupError: If a config cannot be read or has no model, or two runs have the same name.
     """
     cfgs = {}
     for index, path in enumerate(paths):
         cfg = load_config(path, work_dirs and work_dirs[index], **settings)
+        require_model(cfg)
         name = labels[index] if labels else Path(cfg.work_dir).resolve().name
         if name in cfgs:
             raise SetupError(f"several runs are called '{name}': give each its own name with --labels")

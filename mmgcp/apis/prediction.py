@@ -13,7 +13,7 @@ from mmpretrain.models import ImageClassifier
 from mmgcp.analysis.prediction_figure import plot_prediction
 from mmgcp.datasets.unreadable import UnreadableError, read_image
 from mmgcp.utils.checkpoint import classes_of
-from mmgcp.utils.errors import SetupError
+from mmgcp.utils.errors import SetupError, explained
 from mmgcp.utils.mmcv_operators import operators
 
 from .activation_map import activation_map
@@ -86,7 +86,8 @@ class Predictor:
                              'MMDetection can predict a picture')
         self.model.eval().to('cuda' if torch.cuda.is_available() else 'cpu')
         self.classes = classes_of(dict(meta=meta))
-        self.pipeline = Compose(pipeline)
+        with explained(AssertionError, KeyError, TypeError, ValueError):
+            self.pipeline = Compose(pipeline)
 
     def predict(self, image: str, picture: Path) -> list[str]:
         """Draw the prediction for an image into a PNG file, and return it as lines of text."""

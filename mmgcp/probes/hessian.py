@@ -186,8 +186,10 @@ def largest_eigenvalues(hessian: LinearOperator, number: int = 1, tolerance: flo
         values, vectors = eigsh(hessian, number, which='LA', v0=start, tol=tolerance, maxiter=max_restarts)
     except ArpackNoConvergence as error:
         values, vectors = error.eigenvalues, error.eigenvectors
-    except ArpackError as error:  # a linear network with a linear loss has no curvature
-        raise SetupError(f'ARPACK finds no eigenvalues, as where the Hessian is zero: {error}') from error
+    except ArpackError as error:
+        if 'Starting vector is zero' not in str(error):
+            raise
+        return Eigenvalues([0.] * number, [0.] * number)  # the Hessian is zero, as that of a linear loss
     order = np.argsort(values)[::-1]
     lengths = [np.linalg.norm(hessian @ vectors[:, i] - values[i] * vectors[:, i]) for i in order]
     with np.errstate(divide='ignore', invalid='ignore'):

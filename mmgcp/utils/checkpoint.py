@@ -1,5 +1,6 @@
 """Read and write checkpoints, with clear errors if they are missing, broken or do not fit."""
 import os
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -26,8 +27,8 @@ TRUST = 'MMGCP_TRUST_CHECKPOINTS'
 def latest_checkpoint(folder: str | Path) -> str | None:
     """Return the path of the last checkpoint that a training left in its work directory; None if there is none."""
     latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
-    if not latest:
-        return None
+    if not latest or '://' in latest:
+        return latest
     # The folder may have been moved since the path was written down, or CheckpointHook's out_dir be elsewhere.
     moved = Path(folder) / Path(latest).name
     return latest if Path(latest).exists() and not moved.exists() else str(moved)
@@ -58,13 +59,19 @@ def _checkpoint_to_resume(folder):
     return latest
 
 
+def is_pretrained(init_cfg: dict) -> bool:
+    """Whether settings of an initialisation load a checkpoint; their type may be a class, or name a scope."""
+    kind = init_cfg.get('type')
+    return kind is PretrainedInit or str(kind).rpartition('.')[2] == 'Pretrained'
+
+
 def named_checkpoints(model: object) -> list[str]:
     """Checkpoints that the settings of a model, a dict, name for it or its parts by ``init_cfg`` or ``pretrained``."""
     if isinstance(model, (list, tuple)):
         return [name for part in model for name in named_checkpoints(part)]
     if not isinstance(model, dict):
         return []
-    name = model.get('checkpoint' if model.get('type') in ('Pretrained', PretrainedInit) else 'pretrained')
+    name = model.get('checkpoint' if is_pretrained(model) else 'pretrained')
     return ([name] if isinstance(name, str) else []) + named_checkpoints(list(model.values()))
 
 
@@ -111,10 +118,23 @@ def load_from_storage(filename: str, map_location=None) -> dict:
 def _load_data(file: Path | BinaryIO, filename: str, map_location) -> dict:
     modules = None if os.environ.get(TRUST) else restricted_pickle
     try:
+        if modules and _is_script(file):
+            raise restricted_pickle.ForeignObjectError('TorchScript')
         return _unwrapped(torch.load(file, map_location, modules, weights_only=False))
     except restricted_pickle.ForeignObjectError as error:
         raise SetupError(f'{filename} is more than data: it needs {error}, and loading it may run code. If you trust '
                          f'where it comes from, set the environment variable {TRUST}=1') from error
+
+
+def _is_script(file: Path | BinaryIO) -> bool:
+    """Whether a file is a TorchScript module, which PyTorch would load by other means and may run."""
+    with file.open('rb') if isinstance(file, Path) else nullcontext(file) as content:
+        if not torch.serialization._is_zipfile(content):
+            return False
+        with torch.serialization._open_zipfile_reader(content) as reader:
+            found = torch.serialization._is_torchscript_zip(reader)
+        content.seek(0)
+        return found
 
 
 def _unwrapped(checkpoint):

@@ -6,9 +6,10 @@ checkpoints with torch 2.1, and with later versions takes them only where ``geta
 """
 import pickle
 import re
-from pickle import UnpicklingError  # noqa: F401, part of what torch expects of the module
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
@@ -43,8 +44,13 @@ def _method(owner, name: str):
     return getattr(owner, name)
 
 
-class Unpickler(pickle.Unpickler):
-    """Unpickler for what :data:`ALLOWED` names, and dtypes."""
+class Unpickler(pickle._Unpickler):
+    """Unpickler for what :data:`ALLOWED` names, and dtypes.
+
+    It is Python's own implementation, whose opcodes can be checked: a file must not call the classes that it may name,
+    as ``ndarray`` would take bytes for addresses of objects, nor set attributes of classes and functions.
+    """
+    dispatch = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what a name in the file stands for, or raise a ForeignObjectError."""
@@ -57,6 +63,58 @@ class Unpickler(pickle.Unpickler):
         if name in ALLOWED.get(module, ()) or is_dtype or NUMPY.fullmatch(f'{module} {name}'):
             return super().find_class(module, name)
         raise ForeignObjectError(f'{module}.{name}')
+
+    def load_global(self) -> None:
+        """Look up a name, unless the file ends in it."""
+        module, name = self.readline(), self.readline()
+        if not name.endswith(b'\n'):
+            raise EOFError(f'{name!r} is cut off')
+        self.append(self.find_class(module[:-1].decode(), name[:-1].decode()))
+
+    def load_reduce(self) -> None:
+        """Call a function, or one of Python's containers."""
+        function = self.stack[-2]
+        if any(function is kind for kind in (np.ndarray, torch.Tensor, HistoryBuffer)):
+            raise ForeignObjectError(f'a call of {function.__name__}')
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        """Make an object of a class: a history, of which :meth:`load_build` sets the state."""
+        kind, arguments = self.stack[-2:]
+        if kind is not HistoryBuffer or arguments:
+            raise ForeignObjectError(f'a new {getattr(kind, "__name__", kind)}')
+        super().load_newobj()
+
+    def load_build(self) -> None:
+        """Set the state of an object."""
+        owner, state = self.stack[-2:]
+        if callable(owner):
+            raise ForeignObjectError(f'an attribute of {getattr(owner, "__name__", owner)}')
+        if isinstance(owner, HistoryBuffer):
+            self.stack[-1] = _history(state)
+        if isinstance(owner, np.dtype):
+            if state[2:5] != (None, None, None):
+                raise ForeignObjectError('a structured dtype')
+            if owner.hasobject:  # nothing to set, but flags by which NumPy would take bytes for objects
+                self.stack.pop()
+                return
+        super().load_build()
+
+    def load_other(self) -> None:
+        """Refuse further opcodes that make objects, which PyTorch does not write."""
+        raise UnpicklingError('an object in another protocol')
+
+    dispatch.update({pickle.GLOBAL[0]: load_global, pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj,
+                     pickle.BUILD[0]: load_build,
+                     **dict.fromkeys((pickle.INST[0], pickle.OBJ[0], pickle.NEWOBJ_EX[0]), load_other)})
+
+
+def _history(state: dict) -> dict:
+    """Arrays and length of a history; its statistics, which all histories would share, are those of this program."""
+    state = {name: state[name] for name in ('_log_history', '_count_history', 'max_length') if name in state}
+    if not all(type(value) in (np.ndarray, int) for value in state.values()):
+        raise ForeignObjectError('a HistoryBuffer of other objects')
+    return state
 
 
 class _PlainUnpickler(pickle.Unpickler):

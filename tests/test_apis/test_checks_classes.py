@@ -93,6 +93,16 @@ def test_classes_in_a_file(cfg, tmp_path):
         check_class_folders(cfg, ['train', 'val'])
 
 
+def test_names_that_are_numbers_or_elsewhere(cfg, tmp_path):
+    for index, name in enumerate(CLASSES):
+        for split in ('train', 'val'):
+            (tmp_path / split / name).rename(tmp_path / split / str(index))
+    cfg.val_dataloader.dataset.classes = [0, 1, 2, 3]
+    check_class_folders(cfg, ['train', 'val'], [0, 1, 2, 3])
+    cfg.val_dataloader.dataset.classes = 's3://bucket/classes.txt'
+    check_class_folders(cfg, ['train', 'val'])
+
+
 def test_another_number_of_names_than_of_folders(cfg):
     cfg.val_dataloader.dataset.classes = [*CLASSES, 'dog']
     with pytest.raises(SetupError, match=r'the data set names 5 classes \(ant, bee, cat, ...\), but .*/val holds 4 '

@@ -92,6 +92,14 @@ def test_without_a_map_the_best_classes_remain():
     assert Image.open('drawn.png').size[0] > 0
 
 
+def test_a_pipeline_that_cannot_be_built():
+    cfg = Config(CLASSIFIER)
+    save_weights(cfg, 'weights.pth')
+    cfg.test_dataloader.dataset.pipeline[1].type = 'ResizeEdg'
+    with pytest.raises(SetupError, match='ResizeEdg is not in the'):
+        Predictor(cfg, 'weights.pth')
+
+
 def test_a_detector_draws_the_boxes_that_mmdet_finds(monkeypatch):
     apis = pytest.importorskip('mmdet.apis')
     cfg = Config.fromfile(configs_folder() / 'quickstart/mask_rcnn_r18_gcp_m_shapes.py')

@@ -1,6 +1,8 @@
 """Mistakes end in one clear sentence, before any work starts."""
+import runpy
 import shutil
 import socket
+import sys
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from mmengine.registry import MODELS
 from mmgcp.apis import launch
 from mmgcp.apis.launch import build_runner, load_config, scale_lr, use_amp
 from mmgcp.registry import HOOKS
-from mmgcp.utils.errors import REASON_FILE, NonFiniteLossError
+from mmgcp.utils.errors import REASON_FILE, NonFiniteLossError, SetupError
 from mmgcp.utils.reported import reported
 
 from .conftest import CLASSIFIER, DETECTOR, ROOT, resolved
@@ -73,6 +75,27 @@ def test_work_directory_that_is_read_only(workplace, monkeypatch):
     monkeypatch.setattr(launch.os, 'access', lambda path, mode: False)  # root may write anywhere
     with pytest.raises(SystemExit, match='the work directory .*/bad cannot be written to: set another with --work-dir'):
         train(workplace)
+
+
+def test_callers_of_the_package_get_an_error_and_not_the_end_of_the_program(workplace):
+    with pytest.raises(SetupError, match='num_iters=0 must be an integer of at least 1'):
+        build_runner(configure(workplace, model__neck__num_iters=0), ['train', 'val'], whole_model=False)
+    runner = build_runner(configure(workplace, optim_wrapper__optimizer__lr=-1), ['train', 'val'], whole_model=False)
+    with pytest.raises(SetupError, match='Invalid learning rate: -1'):
+        launch.train(runner)
+
+
+@pytest.mark.parametrize('tool, arguments', [
+    ('run_experiments.py', ['plan.py', '--at-once', '0']),
+    ('with_gcp.py', ['a.py', '--out', 'b.py', '--channels', '0']),
+    ('analysis_tools/mosaic.py', ['folder', 'out.png', '--columns', '0']),
+    ('analysis_tools/mosaic.py', ['folder', 'out.png', '--number', '0']),
+    ('analysis_tools/plot_lr.py', ['a.py', '--epochs', '0'])])
+def test_numbers_below_one(tool, arguments, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    assert f'argument {arguments[-2]}: 0 must be an integer of at least 1' in capsys.readouterr().err
 
 
 def test_empty_class_folder(workplace):

@@ -2,6 +2,7 @@ import functools
 import http.server
 import io
 import os
+import pickle
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -114,6 +115,72 @@ def test_attributes_that_would_lead_to_any_function_are_no_data(owner, name, tmp
     torch.save(dict(extra=Attribute(owner, name)), tmp_path / 'a.pth')
     with pytest.raises(SetupError, match='it needs builtins.getattr'):
         checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+class Made:
+    """Is made by a function when it is unpickled, as by any other object's ``__reduce__``."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+ADDRESSES = ((1, ), 'O', b'A' * 8)  # of objects, for NumPy
+
+
+@pytest.mark.parametrize('made, refused', [
+    (Made(np.ndarray, ADDRESSES), 'a call of ndarray'),
+    (Made(HistoryBuffer, ([1.], [1])), 'a call of HistoryBuffer'),
+    (np.zeros(2, [('a', 'O')]), 'a structured dtype'),
+])
+def test_classes_that_a_file_may_name_are_not_called_at_will(made, refused, tmp_path):
+    torch.save(dict(extra=made), tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match=f'it needs {refused}'):
+        checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+def new_object(name, arguments=(), state=None):
+    """A pickle of an object that is made without a call, of the class of this name, and gets a state."""
+    parts = [pickle.dumps(part, 2)[2:-1] for part in (arguments, state)]
+    return b'c%b\n%b%b%b%b.' % (name.encode(), parts[0], pickle.NEWOBJ, parts[1], pickle.BUILD)
+
+
+HISTORY = 'mmengine.logging.history_buffer\nHistoryBuffer'
+
+
+@pytest.mark.parametrize('content, refused', [
+    (new_object('numpy\nndarray', ADDRESSES), 'a new ndarray'),
+    (new_object('torch\nTensor', (3, )), 'a new Tensor'),
+    (new_object(HISTORY, (), {'_log_history': [1.]}), 'a HistoryBuffer of other objects')])
+def test_objects_are_not_made_at_will(content, refused):
+    with pytest.raises(ForeignObjectError, match=refused):
+        Unpickler(io.BytesIO(content)).load()
+
+
+def test_classes_are_not_changed():
+    with pytest.raises(ForeignObjectError, match='an attribute of Counter'):
+        Unpickler(io.BytesIO(b'ccollections\nCounter\n(N}Vupdate\nc__builtin__\ndict\nstb.')).load()
+
+
+def test_statistics_of_histories_are_those_of_the_program():
+    state = dict(HistoryBuffer([1., 2.], [1, 1]).__getstate__(), statistics_methods={'mean': dict}, mean=3.)
+    loaded = Unpickler(io.BytesIO(new_object(HISTORY, (), state))).load()
+    assert loaded.statistics('mean') == loaded.mean() == 1.5
+    assert HistoryBuffer._statistics_methods['mean'] is HistoryBuffer.mean
+
+
+def test_arrays_of_objects_are_data(tmp_path):
+    torch.save(dict(extra=np.array(['a', None], object)), tmp_path / 'a.pth')
+    assert checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))['extra'].tolist() == ['a', None]
+
+
+def test_scripts_are_no_data(tmp_path):
+    torch.jit.trace(nn.Linear(2, 3), torch.zeros(1, 2)).save(str(tmp_path / 'script.pth'))
+    for content in (tmp_path / 'script.pth', io.BytesIO((tmp_path / 'script.pth').read_bytes())):
+        with pytest.raises(SetupError, match='script.pth is more than data: it needs TorchScript'):
+            checkpoint._load_data(content, 'script.pth', 'cpu')
 
 
 @pytest.mark.parametrize('name', ['__builtins__', '__loader__', '__spec__', 'np'])
@@ -334,3 +401,9 @@ def test_tensors_further_down():
     with pytest.raises(SetupError, match="has its tensors under 'model': save what is there in a file of its own"):
         checkpoint.tensors_of(dict(model=dict(weight=torch.zeros(1)), epoch=3))
     assert checkpoint.tensors_of(dict(epoch=3)) == {}
+
+
+@pytest.mark.parametrize('kind', ['Pretrained', 'mmengine.Pretrained', PretrainedInit])
+def test_checkpoints_that_settings_name(kind):
+    model = dict(backbone=dict(init_cfg=dict(type=kind, checkpoint='a.pth')), neck=dict(init_cfg=dict(type='Normal')))
+    assert checkpoint.named_checkpoints(model) == ['a.pth']

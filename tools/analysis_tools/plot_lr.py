@@ -18,7 +18,7 @@ from mmgcp.analysis.learning_rates import (
 from mmgcp.apis.launch import load_config
 from mmgcp.engine.schedulers import lr_curve
 from mmgcp.engine.schedulers.curve import EPOCH_LENGTH
-from mmgcp.utils.arguments import Options, add_figure_arguments
+from mmgcp.utils.arguments import Options, add_figure_arguments, at_least
 from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
                         help='settings that override all configs: param_scheduler.power=5')
     parser.add_argument('--epoch-length', type=int, default=EPOCH_LENGTH, metavar='ITERATIONS',
                         help='iterations per epoch, for schedules by iteration (default: %(default)s)')
-    parser.add_argument('--epochs', type=int, nargs='+', default=[1, 11, 31, 51, 101], metavar='EPOCH',
+    parser.add_argument('--epochs', type=at_least(1), nargs='+', default=[1, 11, 31, 51, 101], metavar='EPOCH',
                         help='epochs in the printed table (default: 1 11 31 51 101)')
     parser.add_argument('--log', action='store_true', help='use a logarithmic axis for learning rates')
     add_figure_arguments(parser, 'learning_rates.png')

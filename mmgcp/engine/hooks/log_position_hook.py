@@ -38,6 +38,8 @@ def is_from_elsewhere(runner: Runner) -> bool:
     Its own are in the work directory, or where ``out_dir`` of ``CheckpointHook`` has put the last one.
     """
     source = (getattr(runner, '_load_from', None) or '').removeprefix(RANK_0_SCHEME)
+    if not source:
+        return False
     last = latest_checkpoint(runner.work_dir)
     own = [Path(runner.work_dir), *([Path(last).parent] if last else [])]
-    return bool(source) and Path(resolved(source)).resolve().parent not in [folder.resolve() for folder in own]
+    return Path(resolved(source)).resolve().parent not in [folder.resolve() for folder in own]

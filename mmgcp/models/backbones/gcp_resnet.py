@@ -5,7 +5,7 @@ from mmpretrain.models.backbones.resnet import ResLayer
 from torch import Tensor, nn
 
 from mmgcp.registry import MODELS
-from mmgcp.utils.checkpoint import assert_fits, load_state_dict
+from mmgcp.utils.checkpoint import assert_fits, is_pretrained, load_state_dict
 
 
 class MaxPoolResLayer(ResLayer):
@@ -77,7 +77,7 @@ class GCPResNet(ResNet):
 
     def init_weights(self) -> None:
         """Initialise the weights as ``init_cfg`` says, from a checkpoint only if it fits."""
-        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+        if isinstance(self.init_cfg, dict) and is_pretrained(self.init_cfg):
             checkpoint = self.init_cfg['checkpoint']
             assert_fits(self, load_state_dict(checkpoint), checkpoint, self.init_cfg.get('prefix') or '')
         super().init_weights()

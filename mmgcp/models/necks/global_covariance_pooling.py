@@ -3,12 +3,13 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule, PretrainedInit, initialize
+from mmengine.model import BaseModule, initialize
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from torch import Tensor
 
 from mmgcp.ops import CovariancePooling, CrossCovariancePooling
 from mmgcp.registry import MODELS
+from mmgcp.utils.checkpoint import is_pretrained
 from mmgcp.utils.errors import SetupError, check_counts
 
 BN, RELU = MappingProxyType(dict(type='BN')), MappingProxyType(dict(type='ReLU'))
@@ -70,7 +71,7 @@ class GlobalCovariancePooling(BaseModule):
         if first and self.init_cfg and not self.published_init:  # the published one is what ConvModule does
             cfgs = [self.init_cfg] if isinstance(self.init_cfg, dict) else self.init_cfg
             # A checkpoint goes last, as in MMEngine.
-            initialize(self, sorted(cfgs, key=lambda cfg: cfg['type'] in ('Pretrained', PretrainedInit)))
+            initialize(self, sorted(cfgs, key=is_pretrained))
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         if not self.reduction.with_norm and f'{prefix}reduction.bn.weight' in state_dict:
