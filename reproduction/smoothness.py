@@ -141,6 +141,8 @@ def _courses(measured, network, base):
             yield place, quantity, *({seed: course(log, quantity) for seed, log in logs.items()} for logs in both)
     both = [measured.curvatures(name) for name in names]
     for quantity, of in CURVATURE.items():
+        if any((of(log) < 0).any() for logs in both for log in logs.values()):
+            continue  # signs that differ have no ratio
         yield 'weights', quantity, *(
             {seed: Course(log.column('step'), log.column('loss'), of(log)) for seed, log in logs.items()}
             for logs in both)

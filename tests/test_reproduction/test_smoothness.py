@@ -36,9 +36,9 @@ def measured_landscape(results, name, seed, losses, range_of, length_of, at='ste
         measured=dict(at=at, layer='x', direction='ascent', step_sizes=[1, 2], images=64)), records)
 
 
-def measured_curvature(results, name, seed, losses, eigenvalue):
+def measured_curvature(results, name, seed, losses, eigenvalue, traces=(8., 8., 8.)):
     records = [dict(step=i + 1, unit='epoch', loss=loss, eigenvalues=[eigenvalue / loss], trace=trace)
-               for i, (loss, trace) in enumerate(zip(losses, (-3., 8., 8.), strict=True))]
+               for i, (loss, trace) in enumerate(zip(losses, traces, strict=True))]
     write(results / 'small' / name / f'seed_{seed}_curvature.jsonl', dict(
         environment=ENVIRONMENT, measured=dict(eigenvalues=1)), records)
 
@@ -97,13 +97,22 @@ def test_two_seeds_are_too_few(results):
     assert {ratio.place for ratio in found} == {'last convolution'}
 
 
-def test_curvature_counts_from_the_first_checkpoint_on_where_it_is_positive(results):
+def test_curvature_counts_from_the_first_checkpoint_on(results):
     for seed in (0, 1, 2):
         measured_curvature(results, GAP, seed, [2., 1., .5], 10.)
         measured_curvature(results, GCP, seed, [1., .5, .25], 5.)
     largest, trace = ratios(Measured(plan(), results))
     assert math.isnan(largest.untrained) and largest.same_step.mean == pytest.approx(0, abs=1e-8)
     assert largest.same_loss.mean == pytest.approx(math.log(.5)) and trace.same_step.mean == pytest.approx(0)
+
+
+def test_traces_of_both_signs_have_no_ratio(results):
+    for seed in (0, 1, 2):
+        measured_curvature(results, GAP, seed, [2., 1., .5], 10.)
+        measured_curvature(results, GCP, seed, [2., 1., .5], 5., (-3., 8., 8.))
+    largest, = ratios(Measured(plan(), results))
+    assert largest.quantity == 'largest eigenvalue of the Hessian'
+    assert largest.same_step.mean == pytest.approx(math.log(.5))
 
 
 def test_losses_that_do_not_overlap_compare_nothing():
