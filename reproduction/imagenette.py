@@ -81,12 +81,18 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
                          options={**overrides, **dict(options)}, **settings)
 
 
-def detector(pooling: str) -> PaperTraining:
-    """Mask R-CNN on drawn shapes, from the ResNet-18 with the same pooling under LR_adju."""
-    options = {'model.backbone.conv5_downsample': CONV5[pooling], 'default_hooks.checkpoint.max_keep_ckpts': 1}
+def detector(pooling: str, options: Mapping = (), **settings) -> PaperTraining:
+    """Mask R-CNN on drawn shapes, from the ResNet-18 with the same pooling under LR_adju.
+
+    Args:
+        pooling (str): ``'gap'``, ``'gcp_d'`` or ``'gcp_m'``.
+        options (Mapping): Further settings.
+        **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
+    """
+    options = {'model.backbone.conv5_downsample': CONV5[pooling], **dict(options)}
     return PaperTraining(network='mask_rcnn_r18', variant=Variant(pooling), options=options, shared=False,
-                         config='quickstart/mask_rcnn_r18_gcp_m_shapes.py',
-                         starts_from=Variant(pooling, 'adju').name('resnet18'))
+                         config='imagenette/mask_rcnn_r18_gcp_m_forms.py',
+                         starts_from=Variant(pooling, 'adju').name('resnet18'), **settings)
 
 
 def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split: bool = False,

@@ -1,7 +1,8 @@
 """ResNet-18 on Imagenette at 80 px in a tenth of the paper's epochs: small enough for a CPU that computes in bfloat16.
 
 Two cores take half an hour for two trainings of ten epochs; an H100 takes one to three minutes for each of a dozen.
-Needs the photos (configs/imagenette/README.md). Detectors take longer: they are in imagenette_gpu.py.
+Needs the photos (configs/imagenette/README.md) and, for the detectors, drawn shapes:
+python tools/dataset_tools/make_shapes.py --layout coco --det-train 800 --det-val 200 --overwrite
 """
 import torch
 
@@ -12,6 +13,7 @@ from reproduction.imagenette import (
     TUNED,
     WATCHING,
     curvature,
+    detector,
     gradients,
     landscapes,
     outcomes,
@@ -58,6 +60,8 @@ plan = PaperPlan(
         training('resnet18', 'gap_wo-ds', 'adju', 'classifier-lr-0.1', TENTH, seeds=(0, 1, 2, 3, 4)),
         *variations('resnet18'),
         *sizes('resnet18', (64, )),
+        *(detector(pooling, {'optim_wrapper.type': COMMON['optim_wrapper.type']}, seeds=(3, 4, 9))
+          for pooling in ('gap', 'gcp_m')),
     ],
     measurements=[
         outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),

@@ -143,6 +143,17 @@ def test_coco_annotations_match_visible_masks(coco):
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
+def test_the_same_objects_by_their_forms(coco, split):
+    instances, forms = (json.loads((coco / 'annotations' / f'{kind}_{split}2017.json').read_text())
+                        for kind in ('instances', 'forms'))
+    assert forms['images'] == instances['images']
+    assert [(c['id'], c['name']) for c in forms['categories']] == list(enumerate(shapes.FORMS, 1))
+    for one, whole in zip(forms['annotations'], instances['annotations'], strict=True):
+        form = shapes.CLASSES[whole['category_id'] - 1].split('_')[1]
+        assert one == dict(whole, category_id=shapes.FORMS.index(form) + 1)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
 def test_coco_polygons_decode_to_visible_masks(coco, split):
     api = pytest.importorskip('pycocotools.coco').COCO(coco / 'annotations' / f'instances_{split}2017.json')
     for image_id in api.getImgIds():

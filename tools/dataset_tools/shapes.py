@@ -38,8 +38,8 @@ _MOST_SHAPES = 5
 _LEAST_VISIBLE = 0.3
 _PLACES_TRIED = 20
 # Identifies sets drawn by this file: keep the name, although the file has moved, and raise the version with each change
-# to the drawing.
-_MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 2}
+# to the files of a set.
+_MAKER = {'generator': 'mmgcp.datasets.shapes', 'version': 3}
 
 
 @dataclass(frozen=True)
@@ -267,15 +267,17 @@ def _fill_coco(folder, split, settings):
         images.append(dict(id=index + 1, file_name=name, height=height, width=width, license=1))
         for found in map(coco_annotation, masks, labels):
             annotations.append(dict(id=len(annotations) + 1, image_id=index + 1, **found))
-    instances = dict(
-        info=dict(description='Textured shapes', version=str(_MAKER['version'])),
-        licenses=[dict(id=1, name='Apache License 2.0', url='https://www.apache.org/licenses/LICENSE-2.0')],
-        categories=[dict(id=i, name=name, supercategory=name.split('_')[1]) for i, name in enumerate(CLASSES, 1)],
-        images=images,
-        annotations=annotations,
-    )
     (folder / 'annotations').mkdir(exist_ok=True)
-    (folder / 'annotations' / f'instances_{split}2017.json').write_text(json.dumps(instances))
+    for kind, classes in (('instances', CLASSES), ('forms', FORMS)):
+        content = dict(
+            info=dict(description='Textured shapes', version=str(_MAKER['version'])),
+            licenses=[dict(id=1, name='Apache License 2.0', url='https://www.apache.org/licenses/LICENSE-2.0')],
+            categories=[dict(id=i, name=name, supercategory=name.split('_')[-1]) for i, name in enumerate(classes, 1)],
+            images=images,
+            # The form changes fastest in CLASSES.
+            annotations=[dict(one, category_id=(one['category_id'] - 1) % len(classes) + 1) for one in annotations],
+        )
+        (folder / 'annotations' / f'{kind}_{split}2017.json').write_text(json.dumps(content))
 
 
 def _is_made(folder, record, overwrite):
@@ -339,7 +341,8 @@ def make_coco(
 ) -> Path:
     """Write the detection set, ``<root>/coco/{train2017,val2017,annotations}``, like :func:`make_imagenet`.
 
-    Polygons, boxes and areas are those of the visible part of each shape.
+    Polygons, boxes and areas are those of the visible part of each shape. ``annotations/instances_*.json`` has the
+    classes, ``annotations/forms_*.json`` the same objects with their forms alone.
     """
     return _make('coco', _fill_coco, root, settings, overwrite, log)
 
