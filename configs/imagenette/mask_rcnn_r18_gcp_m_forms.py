@@ -1,4 +1,4 @@
-"""Mask R-CNN on the three forms of textured shapes, from the GCP_M ResNet-18 of Imagenette: 1,000 steps for 800 images."""
+"""Mask R-CNN on the forms of textured shapes, from the GCP_M ResNet-18 of Imagenette: 1,000 steps for 800 images."""
 _base_ = '../quickstart/mask_rcnn_r18_gcp_m_shapes.py'
 
 metainfo = dict(classes=['disc', 'square', 'triangle'])

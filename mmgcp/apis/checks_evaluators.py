@@ -119,5 +119,6 @@ def _names(metric: dict) -> list[str]:
     if kind(metric) == 'Accuracy' and not metric.get('thrs'):
         return [f'{prefix or "accuracy"}/top{k}' for k in _topk(metric)]
     if kind(metric) == 'CocoMetric' and set(kinds) <= {'bbox', 'segm'} and not metric.get('classwise'):
-        return [f'{prefix or "coco"}/{which}_{item}' for which in kinds for item in _COCO_ITEMS]
+        items = metric.get('metric_items') or _COCO_ITEMS
+        return [f'{prefix or "coco"}/{which}_{item}' for which in kinds for item in items]
     return []

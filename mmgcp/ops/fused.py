@@ -1,4 +1,4 @@
-r"""Newton-Schulz steps in one Triton kernel, for matrices of at most 64 x 64, such as the Gram matrices of 8 x 8 pixels.
+r"""Newton-Schulz steps in one Triton kernel, for matrices up to 64 x 64, such as the Gram matrices of 8 x 8 pixels.
 
 The products of such small matrices take a GPU less time than launching them. Here one program does all steps of one
 image: from ``s = K / t`` and ``Z = I``,

@@ -43,6 +43,7 @@ def test_boxes_of_another_data_set():
 @pytest.mark.parametrize('metric, right, wrong', [
     (dict(type='Accuracy', topk=(1, 5)), 'accuracy/top5', 'accuracy/topl'),
     (dict(type='CocoMetric', metric=['bbox', 'segm']), 'coco/segm_mAP', 'coco/bbox_map'),
+    (dict(type='CocoMetric', metric_items=['mAP_50', 'AR@100']), 'coco/bbox_AR@100', 'coco/bbox_mAP'),
 ])
 def test_save_best(metric, right, wrong):
     for known in (right, 'auto', None):

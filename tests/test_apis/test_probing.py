@@ -1,5 +1,6 @@
 """Probes on cached features, of drawn photos and networks with random weights."""
 import json
+import math
 
 import numpy as np
 import pytest
@@ -7,7 +8,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from PIL import Image
+from torch.nn import functional
 
+from mmgcp.apis.probing import training
 from mmgcp.apis.probing.backbone import FrozenBackbone, frozen_backbone
 from mmgcp.apis.probing.cache import Features, cached_features
 from mmgcp.apis.probing.saving import save_probe
@@ -195,6 +198,17 @@ def test_probes_learn(name):
     assert (again.held_out, again.accuracies) == (result.held_out, result.accuracies)
 
 
+def test_the_rate_is_chosen_on_photos_that_were_not_trained_on(monkeypatch):
+    data, trained, scored = separable((24, 4, 4), 0, 0), [], []
+    monkeypatch.setattr(training, 'train_probe', lambda probe, features, rows, *_: trained.append(set(rows)))
+    monkeypatch.setattr(training, 'accuracy', lambda probe, features, rows=None: scored.append(rows) or 50.)
+    compare('linear', data, data, 0, seeds=[0, 1], lrs=[1e-3, 1e-2], epochs=1, fraction=0.5)
+    labelled = [set(draw_rows(data.labels, np.arange(24), 0.5, seed)) for seed in (0, 1)]
+    for rows, held, both in zip(trained[:4], scored[:4], labelled * 2, strict=True):
+        assert rows.isdisjoint(held) and rows.union(held) == both
+    assert trained[4:] == labelled and scored[4:] == [None, None]
+
+
 def test_linear_probe_reads_the_class_token_and_the_others_the_words():
     train = separable((9, 24), 1, 0)
     for name, learns in dict(linear=True, moment=True, gcp=False, attentive=False).items():
@@ -229,17 +243,25 @@ def test_heads_that_do_not_divide():
         Probe('attentive', (24, 4, 4), 0, 3, heads=7)
 
 
-def test_training_follows_one_step_of_adamw():
-    data = separable((24, 4, 4), 0, 0)
-    torch.manual_seed(0)
-    probe = Probe('linear', (24, 4, 4), 0, 3)
-    weight, bias = probe.head.fc.weight.detach().clone().double(), probe.head.fc.bias.detach().clone().double()
-    train_probe(probe, data, np.arange(24), 1e-2, 1, 0)
-    x, y = torch.from_numpy(data.values).double().mean((2, 3)), torch.from_numpy(data.labels)
-    error = (x @ weight.T + bias).softmax(1) - torch.nn.functional.one_hot(y, 3)
-    gradient = error.T @ x / 24
-    expected = weight * (1 - 1e-2 * 1e-4) - 1e-2 * gradient / (gradient.abs() + 1e-8)
-    torch.testing.assert_close(probe.head.fc.weight.double(), expected, rtol=1e-5, atol=1e-6)
+def test_training_is_adamw_with_a_rate_that_falls_along_a_cosine():
+    data, probe = separable((24, 4, 4), 0, 0), Probe('linear', (24, 4, 4), 0, 3)
+
+    def parameters():
+        return torch.cat([probe.head.fc.weight, probe.head.fc.bias[:, None]], 1).detach().double()
+
+    expected, mean, square, order = parameters(), 0, 0, np.random.default_rng(0)
+    x = functional.pad(torch.from_numpy(data.values).double().mean((2, 3)), (0, 1), value=1)
+    y = functional.one_hot(torch.from_numpy(data.labels))
+    batches = [batch for _ in range(3) for batch in np.split(order.permutation(24), 2)]
+    for step, batch in enumerate(batches):
+        lr = (1 + math.cos(math.pi * step / 6)) / 2
+        gradient = ((x[batch] @ expected.T).softmax(1) - y[batch]).T @ x[batch] / 12
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        update = mean / (1 - 0.9**(step + 1)) / ((square / (1 - 0.999**(step + 1))).sqrt() + 1e-8)
+        expected = expected * (1 - lr * 1e-4) - lr * update
+    # So high a rate makes the weight decay visible.
+    train_probe(probe, data, np.arange(24), lr=1, epochs=3, seed=0, batch_size=12)
+    torch.testing.assert_close(parameters(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_record_of_the_cache_is_json(network, photos, tmp_path):

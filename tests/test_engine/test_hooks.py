@@ -94,6 +94,15 @@ def test_each_epoch_draws_the_same_again_but_not_as_another(workers, persistent)
     assert len(set(first)) == len(first)
 
 
+def test_each_seed_and_process_draws_its_own_numbers(monkeypatch):
+    drawn = []
+    for seed, rank in ((3, 0), (4, 0), (3, 1)):
+        monkeypatch.setattr('mmgcp.engine.hooks.epoch_seed_hook.get_rank', lambda rank=rank: rank)
+        EpochSeedHook().before_train_epoch(SimpleNamespace(seed=seed, epoch=0, train_dataloader=SimpleNamespace()))
+        drawn += Draws()[0]
+    assert len(set(drawn)) == 9
+
+
 def sketch(rank, port, folder):
     """One of two processes with seeds of their own."""
     torch.distributed.init_process_group('gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)

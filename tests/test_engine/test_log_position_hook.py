@@ -1,9 +1,12 @@
 """The log of a training can be read, whatever interrupted it."""
+from types import SimpleNamespace
+
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.runner import Runner
 
 from mmgcp.engine.hooks import LogPositionHook, ResumedValidationHook
+from mmgcp.engine.hooks.log_position_hook import is_from_elsewhere
 from mmgcp.utils.logs import read_run
 
 from .test_resumed_validation_hook import Validated
@@ -83,6 +86,12 @@ def test_a_training_that_saves_elsewhere_goes_on(tmp_path):
     (run / 'last_checkpoint').write_text(str(elsewhere / 'iter_4.pth'))
     train(run, 2, 8, interval=2, resume=elsewhere / 'iter_4.pth')
     assert curve(run) == {2: 1, 4: 2, 6: 2, 8: 2}
+
+
+def test_a_checkpoint_of_the_first_machine_belongs_to_its_folder(tmp_path):
+    for name, elsewhere in (('own', False), ('other', True)):
+        runner = SimpleNamespace(work_dir=str(tmp_path / 'own'), _load_from=f'rank0://{tmp_path}/{name}/epoch_1.pth')
+        assert is_from_elsewhere(runner) == elsewhere
 
 
 def test_another_training_does_not_count(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmgcp.experiments import driver
-from mmgcp.experiments.driver import run, with_needed
+from mmgcp.experiments.driver import run, threads_per_job, with_needed
 
 
 class Script:
@@ -138,9 +138,11 @@ def test_jobs_take_the_gpus_that_are_visible_in_turn(visible, used, monkeypatch,
     assert given == used
 
 
-def test_cores_are_shared(here):
-    run([Script('a')], Path('results'), at_once=1000, say=str)
-    assert Path('work/a/threads').read_text() == '1'
+def test_cores_are_shared(here, monkeypatch):
+    monkeypatch.setattr(driver.os, 'sched_getaffinity', lambda _: range(8))
+    run([Script('a')], Path('results'), at_once=2, say=str)
+    assert Path('work/a/threads').read_text() == '4'
+    assert threads_per_job(1000) == 1
 
 
 def test_processes_end_with_the_driver(here, monkeypatch):

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def test_every_training_comes_with_every_seed_and_before_what_measures_it(plan):
         'resnet18_gap_lr-norm seed 1', 'resnet18_gap_lr-adju seed 1', 'resnet18_gcp_m_lr-adju seed 1',
         'mask_rcnn_r18_gap seed 1',
         *(f'robustness_c resnet18_{pooling}_lr-adju seed {seed}' for pooling in ('gap', 'gcp_m') for seed in (0, 1))]
+
+
+def test_a_measurement_may_have_seeds_of_its_own(plan):
+    jobs = jobs_of(small_plan(measurements=[replace(plan.measurements[0], seeds=(1, ))]))
+    assert [job.seed for job in jobs if job.measurement] == [1, 1]
 
 
 def test_options_of_a_training_stand_over_those_of_the_plan(plan):
@@ -105,6 +111,18 @@ def test_a_measurement_of_another_checkpoint_does_not_count(plan, results, tmp_p
     assert not job.is_done(results)
     checkpoint.unlink()
     assert job.is_done(results)  # nothing to compare with
+
+
+def test_a_measurement_begun_with_other_settings_starts_anew(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun = by_name(plan)['robustness_c resnet18_gap_lr-adju seed 0']
+    file = begun.work_dir / 'robustness/x.json'
+    write(file, {}, [])
+    begun.note()
+    begun.check()
+    assert file.is_file()
+    replace(begun, measurement=replace(begun.measurement, arguments=())).check()
+    assert not file.exists()
 
 
 def test_a_result_of_another_config_does_not_count(plan, results):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -58,6 +59,30 @@ def test_a_training_that_measured_nothing_is_not_kept(job, tmp_path):
     with pytest.raises(SetupError, match='no validation in .*/seed_0 measured anything: set val_evaluator in configs/'):
         keep(job, tmp_path / 'new', 3, {})
     assert not (tmp_path / 'new').exists()
+
+
+def test_the_result_of_a_measurement_is_the_file_that_it_wrote(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = next(job for job in jobs_of(plan) if job.measurement)
+    first, second = (job.work_dir / f'robustness/{name}.json' for name in ('epoch_1', 'epoch_2'))
+    write(first, {}, [dict(set='fog'), dict(set='snow')])
+    os.utime(first, (0, 0))
+    assert keep(job, tmp_path / 'results', 60, {}) == '2 records'  # which were measured before
+    write(second, {}, [dict(set='clean'), dict(set='fog'), dict(set='snow')])
+    assert keep(job, tmp_path / 'results', 60, {}) == '3 records'
+    assert len(read_records(tmp_path / 'results' / job.result).records) == 3
+    os.utime(first)
+    with pytest.raises(SetupError, match=r"2 files in .* are called 'robustness/\*.json', where one was to be"):
+        keep(job, tmp_path / 'results', 60, {})
+
+
+def test_a_log_made_with_other_settings_is_left_out(plan, results):
+    path = results / 'small/resnet18_gap_lr-adju/seed_1.jsonl'
+    made = read_records(path)
+    made.settings['identity']['options']['train_cfg.max_epochs'] = 3
+    write(path, made.settings, made.records)
+    with pytest.warns(UserWarning, match='seed_1.jsonl was made with other settings than those of the plan'):
+        assert list(read_logs(plan, results)['resnet18_gap_lr-adju']) == [0]
 
 
 def test_logs_are_read_by_training_and_seed(plan, results):
