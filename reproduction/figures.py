@@ -23,6 +23,7 @@ from .paper_plan import NETWORKS, Variant
 from .result_tables import averaged_robustness
 from .smoothness import CURVATURE, Ratio, ratios
 
+METRIC = 'accuracy/top1'
 CURVES = {  # panels of each network by what they show
     '': [Variant(pooling, schedule) for pooling in ('gap', 'gcp_m') for schedule in ('norm', 'adju', 'fast')],
     ', down-sampling': [Variant(pooling, 'adju') for pooling in ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m')],
@@ -71,15 +72,13 @@ def compared_landscapes(measured: Measured) -> dict[str, list[LandscapeLog]]:
     return {title: max((by_seed[seed] for seed in sorted(by_seed)), key=len) for title, by_seed in landscapes.items()}
 
 
-def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, metric: str = 'accuracy/top1',
-                target: str | None = None) -> list[Path]:
-    """Draw a metric against epochs, the mean over the seeds in the band between the smallest and the largest (Fig. 3).
+def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, target: str | None = None) -> list[Path]:
+    """Draw top-1 accuracy against epochs, the mean over the seeds in the band from smallest to largest (Fig. 3).
 
     Args:
         panels (Mapping[str, Mapping[str, Sequence[Run]]]): By title of the panel and by name of the training, the runs
             of its seeds, which count at the epochs that they validated.
         path (Path): The PNG file to write.
-        metric (str): The metric.
         target (str, optional): Training whose final mean is drawn as a line across its panel.
 
     Returns:
@@ -91,16 +90,16 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, m
         looks = looks_of(name for trainings in panels.values() for name in trainings)
         drawn = []
         for ax, (title, trainings) in zip(axes, panels.items(), strict=True):
-            drawn.append([_draw(ax, name, [run.curve(metric) for run in runs], looks[name])
+            drawn.append([_draw(ax, name, [run.curve(METRIC) for run in runs], looks[name])
                           for name, runs in trainings.items()])
             if target in trainings:
-                final = np.mean([run.curve(metric)[1][-1] for run in trainings[target]])
+                final = np.mean([run.curve(METRIC)[1][-1] for run in trainings[target]])
                 draw_target(ax, final, f'final of {target}')
             ax.set_title(title)
             step_axis(ax, 'epoch')
         for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
             label_ends(ax, lines)
-        axes[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+        axes[0].set_ylabel(METRIC_NAMES[METRIC])
         return save_figure(figure, path, formats=())
 
 
@@ -148,7 +147,7 @@ def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: 
             ax.set_xticks(rates, [f'{rate:g}' for rate in rates])
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel('Learning rate of all layers but the classifier')
-            ax.set_ylabel(METRIC_NAMES['accuracy/top1'])
+            ax.set_ylabel(METRIC_NAMES[METRIC])
             label_ends(ax, ax.get_lines())
         return save_figure(figure, path, formats=())
 

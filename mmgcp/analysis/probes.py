@@ -7,14 +7,12 @@ from matplotlib.figure import Figure
 from .style import save_figure, use_style
 
 
-def plot_probes(probes: Mapping[str, tuple[int, Sequence[float]]], path: str | Path,
-                formats: Sequence[str] = ('pdf', )) -> list[Path]:
+def plot_probes(probes: Mapping[str, tuple[int, Sequence[float]]], path: str | Path) -> list[Path]:
     """Draw the mean accuracy of each probe, with bars from the least to the most accurate seed.
 
     Args:
         probes (Mapping[str, tuple[int, Sequence[float]]]): Parameters, and accuracies in per cent by seed, by name.
-        path (str or Path): The PNG file.
-        formats (Sequence[str]): Vector files beside it.
+        path (str or Path): The PNG file; a PDF file is written beside it.
 
     Returns:
         list[Path]: The files written.
@@ -29,4 +27,4 @@ def plot_probes(probes: Mapping[str, tuple[int, Sequence[float]]], path: str | P
             axes.annotate(name, (parameters, mean), (7, 0), textcoords='offset points', va='center')
         axes.set(xscale='log', xlabel='trained parameters', ylabel='top-1 accuracy (%)')
         axes.margins(x=0.2)
-        return save_figure(figure, path, formats)
+        return save_figure(figure, path)

@@ -57,7 +57,7 @@ def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: st
     ax.set_ylabel('mean ' + _axis_label(summaries[0], metric))
 
 
-def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, title: str = '',
+def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path,
                     formats: Sequence[str] = ('pdf', )) -> list[Path]:
     """Write the figure of networks on one benchmark as PNG and vector formats, a row of panels per main metric.
 
@@ -77,7 +77,7 @@ def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path, ti
             draw_corruptions(row[0], summaries, metric)
             if len(row) > 1:
                 draw_severities(row[1], summaries, 'error' if form.measure == 'error' else metric)
-        return _save(figure, axes[0], summaries, path, title, formats)
+        return _save(figure, axes[0], summaries, path, formats)
 
 
 def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
@@ -99,7 +99,7 @@ def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
                    {name: [row.get(label, float('nan')) for label in columns] for name, row in values.items()})
         ax.set_ylabel('%, lower is better')
         return _save(figure, [ax], [summary for summary in summaries
-                                    if summary.result.benchmark == summaries[0].result.benchmark], path, '', formats)
+                                    if summary.result.benchmark == summaries[0].result.benchmark], path, formats)
 
 
 def _lines(networks: Sized) -> int:
@@ -107,12 +107,11 @@ def _lines(networks: Sized) -> int:
     return -(-len(networks) // 3)
 
 
-def _save(figure, axes, summaries, path, title, formats):
-    """Add the legend and title of a figure, and write it."""
+def _save(figure, axes, summaries, path, formats):
+    """Add the legend of a figure, and write it."""
     handles = zip(*(ax.get_legend_handles_labels()[0] for ax in axes), strict=True)
     figure.legend([*handles], [summary.result.name for summary in summaries], loc='outside lower center',
                   handler_map={tuple: HandlerTuple(ndivide=None)}, handlelength=6, ncols=min(3, len(summaries)))
-    figure.suptitle(title)
     return save_figure(figure, path, formats)
 
 

@@ -121,6 +121,9 @@ class TestRead:
         del record['distances']
         with pytest.raises(ValueError, match=r"line 2 of .*stem\.json' is no measurement .* lacks distances"):
             read_landscape(write(tmp_path, [record]))
+        (tmp_path / '20240101_120000/landscape/stem.json').write_text('{"settings": {"at": "stem", "step_sizes": [1]}}')
+        with pytest.raises(ValueError, match=r"stem\.json' is no landscape: its settings lack direction, layer"):
+            read_landscape(tmp_path)
 
 
 class TestReadSeveral:

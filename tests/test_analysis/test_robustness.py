@@ -397,6 +397,7 @@ class TestPhotos:
         assert per_image(result.records, 'mean error').tolist() == pytest.approx([75, 100, 50, 87.5, 0])
         assert per_image(result.records, 'relative mean error').tolist() == pytest.approx([75, 100, 50, -12.5, 0])
         assert per_image(result.records, 'clean error').tolist() == [0, 0, 0, 100, 0]
+        assert per_image(result.records, 'mCE', REFERENCE).tolist() == summary.images['mCE'].tolist()
 
     @pytest.mark.parametrize('reference', [None, dict(source='', difficulty=1, flip=dict(snow=0.5, tilt=0.25),
                                                       top5=dict(snow=2., tilt=4.))])
@@ -548,7 +549,7 @@ class TestFigure:
         assert [text.get_text() for text in figure.legends[0].get_texts()] == [network.name for network in networks]
 
     def test_files(self, tmp_path):
-        paths = plot_robustness(summaries([GAP, GCP], REFERENCE), tmp_path / 'new' / 'c.png', 'ResNet-50', ['svg'])
+        paths = plot_robustness(summaries([GAP, GCP], REFERENCE), tmp_path / 'new' / 'c.png', ['svg'])
         assert [path.name for path in paths] == ['c.png', 'c.svg']
         assert all(path.stat().st_size > 5000 for path in paths)
 

@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mmgcp.analysis.style import COLORS, label_ends, looks_of, use_style
+from mmgcp.analysis.style import COLORS, label_ends, looks_of, markers_at, use_style
 
 
 @pytest.mark.parametrize('names', [
@@ -54,3 +54,8 @@ def test_labels_at_close_ends_do_not_cover_one_another():
     assert all(below.y1 < above.y0 + 1 for below, above in zip(boxes, boxes[1:], strict=False))
     assert all(box.x0 >= ax.get_window_extent().x1 for box in boxes)
     assert boxes[-1].y1 < figure.bbox.y1
+
+
+def test_markers_of_close_curves_do_not_cover_one_another():
+    markers = [range(start, 100, spacing) for start, spacing in (markers_at(12, 100, index, 3) for index in range(3))]
+    assert len(set().union(*markers)) == sum(map(len, markers)) == 12 + 11 + 11

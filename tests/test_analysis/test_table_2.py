@@ -145,9 +145,13 @@ class TestRead:
             read, = read_trainings([tmp_path])
         assert (read.pooling, read.batch) == ('GAP', 256)
 
-    def test_without_number_of_processes_the_cell_is_empty(self, tmp_path, configs):
-        folder = leave(tmp_path / 'run', configs('gcp/resnet18_gcp_imagenet.py'), gpus=None)
-        with pytest.warns(UserWarning, match="batch of 'run' is not known: there is no 'GPU number' in its log"):
+    @pytest.mark.parametrize('gpus, images, missing', [
+        (None, 64, "'GPU number' in its log"), (4, None, 'batch_size of its train_dataloader')])
+    def test_without_batch_the_cell_is_empty(self, tmp_path, configs, gpus, images, missing):
+        cfg = configs('gcp/resnet18_gcp_imagenet.py')
+        cfg.train_dataloader.batch_size = images
+        folder = leave(tmp_path / 'run', cfg, gpus=gpus)
+        with pytest.warns(UserWarning, match=f"batch of 'run' is not known: there is no {missing}"):
             assert read_trainings([folder])[0].batch is None
 
     def test_config_of_the_work_dir(self, tmp_path, configs):

@@ -10,6 +10,7 @@ from mmpretrain.models import EfficientNet, ImageClassifier
 from torch import nn
 
 import mmgcp.models  # noqa: F401
+from mmgcp.apis import export
 from mmgcp.apis.complexity import build_network
 from mmgcp.apis.export import export_classifier
 from mmgcp.apis.with_gcp import find_config, with_gcp
@@ -136,14 +137,15 @@ def test_factorisations_are_in_programs_alone(neck, tmp_path):
         check(model, tmp_path / 'network.pt2')
 
 
-@pytest.mark.parametrize('suffix', ['.onnx', '.pt', *(['.pt2'] if COMPILES_FUNCTIONS else [])])
-def test_preprocessing_is_in_the_file(suffix, tmp_path):
+@pytest.mark.parametrize('suffix, channels', [
+    ('.onnx', 'RGB'), ('.pt', 'RGB'), ('.pt', 'BGR'), *([('.pt2', 'RGB')] if COMPILES_FUNCTIONS else [])])
+def test_preprocessing_is_in_the_file(suffix, channels, tmp_path):
     model = pooled_by_covariance()
     model.data_preprocessor = MODELS.build(dict(
-        type='ClsDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6], to_rgb=True))
+        type='ClsDataPreprocessor', mean=[1, 2, 3], std=[4, 5, 6], to_rgb=channels == 'RGB'))
     path = tmp_path / f'network{suffix}'
     export_classifier(model, path, (32, 64), ['a', 'b', 'c', 'd', 'e'])
-    expected = dict(mean=[1, 2, 3], std=[4, 5, 6], channels='RGB', size=[32, 64], classes=['a', 'b', 'c', 'd', 'e'])
+    expected = dict(mean=[1, 2, 3], std=[4, 5, 6], channels=channels, size=[32, 64], classes=['a', 'b', 'c', 'd', 'e'])
     files = {'preprocessing.json': ''}
     if suffix == '.onnx':
         onnx = pytest.importorskip('onnx')
@@ -177,6 +179,12 @@ def test_networks_that_use_the_number_of_images(backbone, suffix, message, tmp_p
     with pytest.raises(SetupError, match=message):
         export_classifier(model, tmp_path / f'network{suffix}', SIZE)
     assert not list(tmp_path.iterdir())
+
+
+def test_packages_that_onnx_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, 'find_spec', lambda name: name != 'onnxruntime')
+    with pytest.raises(SetupError, match='packages that are not installed: pip install onnxruntime$'):
+        export_classifier(pooled_by_covariance(), tmp_path / 'network.onnx', SIZE)
 
 
 def test_refusals(tmp_path):

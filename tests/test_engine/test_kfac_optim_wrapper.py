@@ -196,6 +196,16 @@ def test_layers_left_out(changes):
     assert not torch.equal(model['firstborn'].weight, plain['firstborn'].weight)
 
 
+def test_a_layer_trained_from_later_on_does_not_wait_for_the_next_inversions():
+    model = mlp()
+    wrapper, data = kfac(model, inverse_interval=5), batches(2)
+    model[0].requires_grad_(False)
+    train(model, wrapper, data[:1])
+    model[0].requires_grad_(True)
+    train(model, wrapper, data[1:])
+    assert set(wrapper.inverses) == {'0', '2'}
+
+
 def test_layers_that_share_a_weight_are_left_to_sgd():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)).double()
     model[1].weight = model[0].weight

@@ -182,6 +182,10 @@ def test_on_a_gpu_the_steps_at_once_are_halved_until_they_fit(monkeypatch):
     with pytest.raises(torch.cuda.OutOfMemoryError):
         watched._measure(model, None, None)
     assert watched.steps_at_once == 1
+    watched.steps_at_once = 7
+    monkeypatch.setattr(module, 'get_world_size', lambda: 2)
+    with pytest.raises(SetupError, match='not suffice for steps_at_once=7: set steps_at_once=3 of LandscapeHook'):
+        watched._measure(model, None, None)
 
 
 def test_an_infinite_loss_is_written_as_such(tmp_path, monkeypatch):

@@ -111,6 +111,11 @@ def test_keeps_the_dtype_and_computes_in_float32(dtype):
     torch.testing.assert_close(out, expected.to(dtype), rtol=2e-2 if dtype == torch.bfloat16 else 2e-3, atol=1e-3)
 
 
+def test_float16_does_not_overflow():
+    out = cross_covariance_pool((mixed(1, 20, 4) * 3000).half(), 1, normalize=False)
+    assert out.abs().max() == torch.finfo(torch.float16).max
+
+
 def test_leaves_autocast():
     x = mixed(2, 20, 12, dtype=torch.float32)
     expected = cross_covariance_pool(x, 2)

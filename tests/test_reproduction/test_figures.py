@@ -1,15 +1,21 @@
 """Figures of a plan, read back before they are written."""
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mmgcp.analysis.curvature import curvature_of
+from mmgcp.experiments import Measurement
 from mmgcp.utils.logs import Run
 from reproduction import figures
-from reproduction.figures import accuracy_by_rate, plot_curvatures, plot_curves, plot_rates
+from reproduction.effects import Estimate
+from reproduction.figures import accuracy_by_rate, make_figures, plot_curvatures, plot_curves, plot_rates, plot_ratios
 from reproduction.imagenette import CLASSIFIER_LR, LR
 from reproduction.measured import Measured
+from reproduction.smoothness import Ratio
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training
+from .test_smoothness import GAP, GCP, measured_curvature, measured_landscape
 
 
 @pytest.fixture
@@ -18,6 +24,24 @@ def drawn(monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
     return drawn
+
+
+def test_figures_are_those_of_which_there_are_results(results, tmp_path, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(Figure, 'savefig', lambda figure, path: saved.update({path.name: figure}))
+    tuned = training(('gap', 'norm', 'classifier-lr-0.1'))
+    write(results / f'small/{tuned.name}/seed_0.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''), [
+        {'step': 4, 'accuracy/top1': 72., 'accuracy/top5': 95.}])
+    for name in (GAP, GCP):
+        measured_landscape(results, name, 0, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1.)
+    measured_curvature(results, GAP, 0, [2., 1., .5], 10.)
+    plan = small_plan(trainings=[training(('gap', 'norm')), tuned, training(('gcp', 'norm'))],
+                      measurements=[Measurement('curvature', 't.py', (), '*', (GAP, ))])
+    make_figures(Measured(plan, results), tmp_path, 'small')
+    assert list(saved) == [f'small_{name}.png' for name in ('classifier', 'landscape', 'smoothness', 'curvature')]
+    lines = saved['small_classifier.png'].axes[0].lines
+    assert [line.get_label() for line in lines] == [
+        'GAP, LR_norm', 'GAP, LR_norm, classifier lr 0.1', 'final of GAP, LR_norm']
 
 
 def test_accuracy_by_rate(results):
@@ -66,11 +90,26 @@ def test_each_network_has_a_panel_of_rates(tmp_path, drawn):
 def test_seeds_count_at_the_epochs_that_they_validated(tmp_path, drawn):
     runs = [Run('a', 'epoch', (), [{'step': step, 'accuracy/top1': value} for step, value in curve.items()])
             for curve in ({1: 10., 3: 30.}, {2: 24., 3: 40.})]
-    plot_curves({'ResNet-18': {'GAP, LR_norm': runs}}, tmp_path / 'a.png')
-    line = drawn[0].axes[0].lines[0]
+    plot_curves({'ResNet-18': {'GAP, LR_norm': runs}}, tmp_path / 'a.png', target='GAP, LR_norm')
+    line, target = drawn[0].axes[0].lines
     assert line.get_xydata().tolist() == [[1, 10], [2, 24], [3, 35]]
+    assert set(target.get_ydata()) == {35}
     band = drawn[0].axes[0].collections[0].get_paths()[0].vertices
     assert set(map(tuple, band.tolist())) == {(1, 10), (2, 24), (3, 30), (3, 40)}
+
+
+def test_ratios_and_their_intervals(tmp_path, drawn):
+    estimates = [Estimate(*np.log(values), 0.01, 3) for values in ((0.5, 0.25, 1.), (2., 1.6, 2.5))]
+    plot_ratios([Ratio('ResNet-18', 'GAP', 'stem', 'range', 0., *estimates)], tmp_path / 'a.png')
+    ax, = drawn[0].axes
+    points = {line.get_label(): line.get_xydata() for line in ax.lines[:2]}
+    np.testing.assert_allclose(points['at equal iterations'], [[0.5, -0.14]])
+    np.testing.assert_allclose(points['at equal loss'], [[2, 0.14]])
+    np.testing.assert_allclose([bars.get_segments()[0] for bars in ax.collections], [
+        [[0.25, -0.14], [1, -0.14]], [[1.6, 0.14], [2.5, 0.14]]])
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == list(points)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ['stem: range']
+    assert (ax.get_title(), ax.get_xlabel()) == ('ResNet-18', 'GCP w/o DS over GAP')
 
 
 def test_curvature_along_trainings(tmp_path, drawn):

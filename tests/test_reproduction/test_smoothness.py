@@ -78,6 +78,15 @@ def test_verdicts_are_corrected_for_all_comparisons(results, tmp_path):
     assert plot_ratios(found, tmp_path / 'ratios.png')[0].stat().st_size > 10_000
 
 
+def test_landscapes_of_other_steps_are_not_compared(results):
+    for name in (GAP, GCP):
+        measured_landscape(results, name, 0, [2.3, 2., 1.], lambda loss: 1., lambda loss: 1.)
+    path = results / f'small/{GCP}/seed_0_landscape_stem.jsonl'
+    path.write_text(path.read_text().replace('"step_sizes": [1, 2]', '"step_sizes": [1, 3]'))
+    with pytest.raises(ValueError, match=f'landscapes at stem of {GCP} and {GAP} have different steps or batches'):
+        ratios(Measured(plan(), results))
+
+
 def test_a_control_has_a_map_as_large_as_that_of_gcp(results):
     """Gradients are half as long as on GAP's small map, for GCP as for GAP on the large one."""
     for name, length in ((GAP, 2.), (CONTROL, 1.), (GCP, 1.)):

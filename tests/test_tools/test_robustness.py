@@ -123,7 +123,7 @@ def test_errors_on_the_fly_are_those_of_a_loop(measure, trained, model, photos):
     assert (trained.folder / 'fly/figure.png').stat().st_size and (trained.folder / 'fly/figure.csv').stat().st_size
 
 
-def test_clean_images_alone(measure, trained, model, photos):
+def test_clean_images_alone(measure, trained, model, photos, monkeypatch):
     out = measure('clean', '--benchmark', 'clean')
     labels = [sorted({name for name, *_ in photos}).index(name) for name, *_ in photos]
     wrong = (scores_by_hand(model, [image for *_, image in photos]).argmax(1) != torch.tensor(labels)).tolist()
@@ -139,6 +139,9 @@ def test_clean_images_alone(measure, trained, model, photos):
                                (('--resize-again', ), 'only files of a data root can be resized again')):
         with pytest.raises(SystemExit, match=sentence):
             measure('clean', '--benchmark', 'clean', *argument)
+    for launcher, rank in (('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')):
+        monkeypatch.setenv(rank, '1')  # only the first process reports
+        assert measure('clean', '--benchmark', 'clean', '--launcher', launcher) == ''
 
 
 def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrupted):
@@ -174,19 +177,28 @@ def test_an_interrupted_run_goes_on_where_it_stopped(measure, trained, corrupted
         shutil.move(corrupted.with_name('away'), corrupted)
 
 
-# Runs the tool and ends it, as nothing can prevent, when it opens so many files of the work or data folder.
+# Runs the tool and ends it, as nothing can prevent, when it has measured so many more sets and then opens so many files
+# of the work or data folder.
 VICTIM = f'''
 import os, runpy, signal, sys
+from mmgcp.apis.robustness import benchmark_loop
 
-left = int(sys.argv.pop(1))
+sets, files = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+append_record = benchmark_loop.append_record
+
+def append(*arguments):
+    global sets
+    append_record(*arguments)
+    sets -= 1
 
 def count(event, arguments):
-    global left
-    if event == 'open' and any(part in str(arguments[0]) for part in ('killed', 'data/shapes')):
-        left -= 1
-        if not left:
+    global files
+    if not sets and event == 'open' and any(part in str(arguments[0]) for part in ('killed', 'data/shapes')):
+        files -= 1
+        if not files:
             os.kill(os.getpid(), signal.SIGKILL)
 
+benchmark_loop.append_record = append
 sys.addaudithook(count)
 runpy.run_path({str(ROOT / 'tools/test_robustness.py')!r}, run_name='__main__')
 '''
@@ -199,12 +211,12 @@ def test_a_run_that_is_killed_ten_times_gives_the_same_table(measure, trained, c
                  '--data-root', str(corrupted), '--cfg-options', 'test_dataloader.num_workers=0',
                  'test_dataloader.persistent_workers=False']
     sets = []
-    for moment in np.random.default_rng(0).integers(1, 45, 10):
-        code, output = trained.start(trained.folder / 'victim.py', str(moment), *arguments).wait()
+    for more, files in zip((0, 0, 1, 0, 1, 0, 0, 1, 1, 0), np.random.default_rng(0).integers(1, 20, 10), strict=True):
+        code, output = trained.start(trained.folder / 'victim.py', str(more), str(files), *arguments).wait()
         assert code == signal.SIGKILL, output[-3000:]
         found = [*(trained.folder / 'killed').glob('robustness/*.json')]
         sets.append(len(read_records(found[0]).records) if found else 0)
-    assert sets == sorted(sets) and 0 < sets[-1] < 5  # what was measured stays, and something was left to do
+    assert sets == [0, 0, 1, 1, 2, 2, 2, 3, 4, 4]  # of 5: what was measured stays
     assert tables(trained.run('test_robustness.py', *arguments)) == expected
     assert measured(trained.folder / 'killed') == measured(trained.folder / 'uncut')
 
@@ -336,6 +348,7 @@ def test_detectors_on_corrupted_coco(measure, trained):
     (('--benchmark', 'coco-c', '--reference', 'alexnet'), 'COCO-C has no reference'),
     (('--benchmark', 'imagenet-p', '--perturbations', 'fog'), "'fog'"),
     (('--benchmark', 'coco-c', '--corruptions', 'fog'), 'PackDetInputs'),
+    (('--benchmark', 'clean', '--cfg-options', 'test_evaluator=None'), 'the config has no test_evaluator, which tests'),
     (('--benchmark', 'imagenet-c', '--corruptions', 'fog', '--cfg-options', 'model.head.num_classes=10'),
      'has 10 classes, but the clean images of test_dataloader have 12'),
 ])

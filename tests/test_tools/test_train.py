@@ -1,5 +1,6 @@
 """The real tools and the real Runner, from pre-training to detection."""
 import json
+import os
 
 import pytest
 import torch
@@ -34,13 +35,15 @@ def test_two_processes_train_evaluate_and_save(trained):
 
 def test_a_killed_run_resumes_with_the_same_losses(trained):
     work_dir = trained.folder / 'killed'
+    work_dir.mkdir()
+    os.mkfifo(work_dir / 'epoch_3.pth')  # at which the run waits, for nobody reads it
     command = ('train.py', CLASSIFIER, '--work-dir', work_dir, '--cfg-options', *SMALL)
     processes = trained.start(*command, processes=2)
     while not (work_dir / 'last_checkpoint').exists():
         assert not processes.ended(within=0.05), processes.wait()
     processes.kill()
     processes.wait()
-    assert not (work_dir / 'epoch_3.pth').exists()
+    (work_dir / 'epoch_3.pth').unlink()
     # The Runner names a run's folder by the second in which it starts, which may be that of the second run too.
     next(work_dir.glob('*/vis_data')).parent.rename(work_dir / '0')
 

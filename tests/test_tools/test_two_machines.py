@@ -57,7 +57,6 @@ def test_two_machines_train_and_resume_as_one(trained, machines, tmp_path):
     assert any(re.search(r'Epoch\(train\) +\[2]', line) for line in processes[0].stdout)
     stop(processes)
     ended(processes)
-    assert not (found / 'epoch_3.pth').exists()
 
     processes = machines(*command)
     outputs = ended(processes)
@@ -69,7 +68,7 @@ def test_two_machines_train_and_resume_as_one(trained, machines, tmp_path):
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     # The second machine, which saves nothing, read what the first one saved.
     assert not [path for path in (tmp_path / '1/run').rglob('*') if path.is_file()]
-    assert 'epoch_1.pth' in outputs[1] or 'epoch_2.pth' in outputs[1]
+    assert re.search(r'epoch_\d\.pth', outputs[1])
 
 
 def test_what_one_machine_lacks_stops_the_other(trained, machines, tmp_path):

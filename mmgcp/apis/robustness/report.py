@@ -61,7 +61,7 @@ def write_report(groups: Sequence[Sequence[RobustnessSummary]], out: str | Path,
     numbers = [summary for group in groups for summary in group]
     if len(groups) == 1:
         tables, paths = [corruption_table(numbers), robustness_table(numbers)], plot_robustness(
-            numbers, out, formats=formats)
+            numbers, out, formats)
     else:
         tables, paths = [robustness_table([summary.headline for summary in numbers])], plot_overview(
             numbers, out, formats)
