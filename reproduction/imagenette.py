@@ -17,6 +17,9 @@ NUMBERS = {'gaussian': 257 * 258 // 2, 'compact_bilinear': 8192}  # of represent
 LR = 'optim_wrapper.optimizer.lr'
 CLASSIFIER_LR = 'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
+SHAPES = 'data/forms/coco/'  # other numbers of images than the quick start's in data/shapes
+# Where data lie changes no result.
+WHERE = ('*_dataloader.dataset.data_root', '*_evaluator.ann_file')
 # They leave a training as it is, bit for bit.
 WATCHING = ('default_hooks.landscape*', 'default_hooks.checkpoint.max_keep_ckpts')
 COMMON = {
@@ -82,14 +85,19 @@ def training(network: str, pooling: str, schedule: str, variation: str = '', opt
 
 
 def detector(pooling: str, options: Mapping = (), **settings) -> PaperTraining:
-    """Mask R-CNN on drawn shapes, from the ResNet-18 with the same pooling under LR_adju.
+    """Mask R-CNN on the drawn shapes in :data:`SHAPES`, from the ResNet-18 with the same pooling under LR_adju.
 
     Args:
         pooling (str): ``'gap'``, ``'gcp_d'`` or ``'gcp_m'``.
         options (Mapping): Further settings.
         **settings: Further attributes of :class:`~mmgcp.experiments.Training`.
     """
-    options = {'model.backbone.conv5_downsample': CONV5[pooling], **dict(options)}
+    options = {
+        'model.backbone.conv5_downsample': CONV5[pooling],
+        **{f'{split}_dataloader.dataset.data_root': SHAPES for split in ('train', 'val', 'test')},
+        **{f'{split}_evaluator.ann_file': f'{SHAPES}annotations/forms_val2017.json' for split in ('val', 'test')},
+        **dict(options),
+    }
     return PaperTraining(network='mask_rcnn_r18', variant=Variant(pooling), options=options, shared=False,
                          config='imagenette/mask_rcnn_r18_gcp_m_forms.py',
                          starts_from=Variant(pooling, 'adju').name('resnet18'), **settings)

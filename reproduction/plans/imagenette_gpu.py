@@ -3,7 +3,7 @@
     python tools/run_experiments.py reproduction/plans/imagenette_gpu.py --at-once 12
 
 Needs the photos (configs/imagenette/README.md) and, for the detectors, drawn shapes:
-python tools/dataset_tools/make_shapes.py --layout coco --det-train 800 --det-val 200 --overwrite
+python tools/dataset_tools/make_shapes.py --out data/forms --layout coco --det-train 800 --det-val 200
 """
 from reproduction.imagenette import (
     COMMON,

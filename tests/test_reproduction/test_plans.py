@@ -14,6 +14,7 @@ from reproduction import imagenette
 from reproduction.claims import CLAIMS
 from reproduction.measured import Measured
 from reproduction.metrics import OUTCOMES
+from tools.dataset_tools.shapes import FORMS
 
 ROOT = configs_folder().resolve().parent
 PLANS, RESULTS = sorted((ROOT / 'reproduction/plans').glob('*.py')), ROOT / 'results'
@@ -55,6 +56,25 @@ def test_claims_on_the_rate_of_the_classifier_compare_trainings_that_differ_from
     assert [(claim.left.pooling, claim.left.schedule, claim.right.pooling, claim.right.schedule)
             for claim in claims] == [('gcp_m', 'adju', 'gap', 'norm'), ('gcp_m', 'norm', 'gap', 'norm'),
                                      ('gcp_m', 'adju', 'gap', 'adju'), ('gcp', 'adju', 'gap_wo-ds', 'adju')]
+
+
+def test_detectors_of_the_plan_tell_the_forms_of_shapes_apart():
+    plan = read_plan(ROOT / 'reproduction/plans/imagenette_cpu.py')
+    detectors = {training.name: training for training in plan.trainings if training.network == 'mask_rcnn_r18'}
+    assert {name: detector.starts_from for name, detector in detectors.items()} == {
+        f'mask_rcnn_r18_{pooling}': f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_m')}
+    for detector, conv5 in zip(detectors.values(), ('stride', 'max_pool'), strict=True):
+        cfg = Config.fromfile(configs_folder() / detector.config)
+        cfg.merge_from_dict(dict(detector.options))
+        assert cfg.model.backbone.conv5_downsample == conv5
+        assert cfg.model.roi_head.bbox_head.num_classes == cfg.model.roi_head.mask_head.num_classes == len(FORMS)
+        for split in ('train', 'val', 'test'):
+            dataset = cfg[f'{split}_dataloader'].dataset
+            found = Path(dataset.data_root, dataset.ann_file)
+            file = f"forms_{'train' if split == 'train' else 'val'}2017.json"
+            assert found == Path(imagenette.SHAPES, 'annotations', file)
+            assert dataset.metainfo.classes == list(FORMS)
+            assert split == 'train' or Path(cfg[f'{split}_evaluator'].ann_file) == found
 
 
 @pytest.mark.parametrize('path', sorted(RESULTS.glob('*/*/*.jsonl')), ids=lambda path: '/'.join(path.parts[-3:]))
