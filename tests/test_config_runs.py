@@ -108,7 +108,7 @@ def shorten(cfg):
         for head in (cfg.model.get('bbox_head'), roi_head.get('bbox_head'), roi_head.get('mask_head')):
             if head:
                 head.num_classes = 80
-        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = 'coco/annotations/instances_val2017.json'
+        cfg.val_evaluator.ann_file = cfg.test_evaluator.ann_file = f'coco/{cfg.val_dataloader.dataset.ann_file}'
     else:
         cfg.model.head.num_classes = cfg.data_preprocessor.num_classes = len(CLASSES)
         if 'img_size' in cfg.model.backbone:

@@ -26,7 +26,7 @@ from .shortcuts import no_initial_weights
 CONFIGS = {path.stem: path for path in sorted(configs_folder().glob('*/**/*.py')) if '_base_' not in path.parts}
 IMAGENET = [name for name, path in CONFIGS.items() if path.parent.name in ('gap', 'gcp') and 'kfac' not in name]
 IMAGENETTE = [name for name, path in CONFIGS.items()
-              if path.parent.name == 'imagenette' and not name.endswith(('kfac', 'augmix', 'split'))]
+              if path.parent.name == 'imagenette' and not name.endswith(('kfac', 'augmix', 'split', 'forms'))]
 LEADERBOARD = [name for name, path in CONFIGS.items() if path.parent.name == 'leaderboard']
 LANDSCAPE = [name for name, path in CONFIGS.items() if path.parent.name == 'landscape']
 KFAC = [name for name in CONFIGS if name.endswith('_kfac')]
@@ -336,7 +336,7 @@ def test_fine_tuning_starts_from_a_classifier_and_hastens_the_new_one(name):
     assert [t.get('crop_size') for t in cfg.train_dataloader.dataset.pipeline][2] == 448
 
 
-@pytest.mark.parametrize('name', DETECTORS + ['mask_rcnn_r18_gcp_m_shapes'])
+@pytest.mark.parametrize('name', DETECTORS + ['mask_rcnn_r18_gcp_m_shapes', 'mask_rcnn_r18_gcp_m_forms'])
 def test_detectors_start_from_a_classifier_with_the_same_backbone(name):
     pytest.importorskip('mmdet')
     cfg = load(name)
@@ -352,7 +352,7 @@ def test_detectors_start_from_a_classifier_with_the_same_backbone(name):
     # The same variant's; or, as in the paper, LR_norm's without (Tables 6 to 8) or with (Table 8) down-sampling.
     expected = {'': (variant(name), ''), 'wo-ds': ('gcp', '_lr-norm'), 'w-ds': ('gcp_d', '_lr-norm')}
     pooling, suffix = expected[(re.search('_(wo?-ds)$', name) or ['', ''])[1]]
-    data = 'shapes' if name.endswith('shapes') else 'imagenet'
+    data = dict(shapes='shapes', forms='imagenette').get(name.rpartition('_')[2], 'imagenet')
     assert checkpoint == f'resnet{backbone.depth}_{pooling}_{data}{suffix}'
 
 
