@@ -18,7 +18,7 @@ LR = 'optim_wrapper.optimizer.lr'
 CLASSIFIER_LR = 'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult'
 CONV5 = {'gap': 'stride', 'gap_wo-ds': 'none', 'gcp': 'none', 'gcp_d': 'stride', 'gcp_m': 'max_pool'}
 SHAPES = 'data/forms/coco/'  # other numbers of images than the quick start's in data/shapes
-# Where data lie changes no result.
+# Options for where the shapes lie, which are drawn alike in any folder.
 WHERE = ('*_dataloader.dataset.data_root', '*_evaluator.ann_file')
 # They leave a training as it is, bit for bit.
 WATCHING = ('default_hooks.landscape*', 'default_hooks.checkpoint.max_keep_ckpts')
