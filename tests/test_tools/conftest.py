@@ -74,14 +74,15 @@ def analyse(tmp_path, monkeypatch, capsys) -> Callable[..., str]:
     return analyse
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def workplace(tmp_path_factory) -> Workplace:
+    """Workplace of one file of tests: what a file leaves there is in no other's way."""
     return Workplace(tmp_path_factory.mktemp('workplace'))
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module')
 def trained(workplace, tmp_path_factory) -> Workplace:
-    """Workplace in which two processes have pre-trained the classifier for three epochs, once for all workers."""
+    """Workplace in which two processes have pre-trained the classifier for three epochs, once for all files."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder
     with (folder / 'lock').open('w') as lock:
