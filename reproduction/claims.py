@@ -75,7 +75,8 @@ CLAIMS = (
           compared='{left} and {right} with classifier lr 0.1, LR_adju'),
     Claim(**_FEWER, left=GCP_ADJU, paper={
         'resnet18': 'epoch 32 of 100', 'resnet50': 'epoch 40 of 100', 'mobilenetv2': 'epoch 68 of 400'}),
-    Claim(**_FEWER, left=Variant('gcp_m', 'fast')),
+    Claim(**_FEWER | {'source': 'Section 4.1, Fig. 3'}, left=Variant('gcp_m', 'fast'),
+          paper='about a quarter of the epochs'),
     _decay('adju'),
     _decay('fast'),
     Claim(subject='schedules', source='Fig. 4', left=GCP_ADJU, right=Variant('gcp_m', 'fast'), metric=ACCURACY,

@@ -1,27 +1,26 @@
 """Figures of a plan's results."""
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import NullFormatter
 
 from mmgcp.analysis.convergence import METRIC_NAMES, draw_target
-from mmgcp.analysis.curvature import CurvatureLog
-from mmgcp.analysis.figure_2 import LandscapeLog, plot_landscape
+from mmgcp.analysis.figure_2 import plot_landscape
 from mmgcp.analysis.robustness import summaries
 from mmgcp.analysis.robustness_figure import plot_robustness
-from mmgcp.analysis.style import COLORS, DASHES, label_ends, looks_of, save_figure, step_axis, use_style
+from mmgcp.analysis.style import DASHES, label_ends, looks_of, save_figure, step_axis, use_style
 from mmgcp.utils.logs import Run
 
+from .bands import draw_band
 from .imagenette import CLASSIFIER_LR, LR
 from .measured import Measured
 from .paper_plan import NETWORKS, Variant
 from .result_tables import averaged_robustness
-from .smoothness import CURVATURE, Ratio, ratios
+from .smoothness import ratios
+from .smoothness_figures import compared_landscapes, plot_curvatures, plot_ranges, plot_ratios, ranges_of
 
 METRIC = 'accuracy/top1'
 CURVES = {  # panels of each network by what they show
@@ -29,6 +28,11 @@ CURVES = {  # panels of each network by what they show
     ', down-sampling': [Variant(pooling, 'adju') for pooling in ('gap', 'gap_wo-ds', 'gcp', 'gcp_d', 'gcp_m')],
 }
 TUNED = [Variant('gap', lr, 'classifier-lr-0.1') for lr in ('norm', 'adju')]
+FINALS = {  # rows of the figure of final accuracies: pooling and variation
+    'GAP, one learning rate': ('gap', ''),
+    'GAP, a tenth of it in its classifier': ('gap', 'classifier-lr-0.1'),
+    'GCP_M, one learning rate': ('gcp_m', ''),
+}
 
 
 def make_figures(measured: Measured, folder: Path, plan: str) -> None:
@@ -43,12 +47,14 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
               if _runs(measured, network, TUNED)}
     if panels:
         plot_curves(panels, folder / f'{plan}_classifier.png', target='GAP, LR_norm')
+        plot_finals(finals(measured), folder / f'{plan}_accuracy.png')
     landscapes = compared_landscapes(measured)
     if landscapes:
         plot_landscape(landscapes, folder / f'{plan}_landscape.png', log=True, formats=())
     compared = ratios(measured)
     if compared:
         plot_ratios(compared, folder / f'{plan}_smoothness.png')
+        plot_ranges(ranges_of(measured, measured.networks[0]), folder / f'{plan}_ranges.png')
     curvatures = {}
     for training in measured.trainings:
         logs = measured.curvatures(training.name)
@@ -59,17 +65,6 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     averaged = averaged_robustness(measured, 'robustness_c')
     if averaged:
         plot_robustness(summaries(averaged, partial=True), folder / f'{plan}_robustness.png', formats=())
-
-
-def compared_landscapes(measured: Measured) -> dict[str, list[LandscapeLog]]:
-    """Landscapes by the title of their panel: those of the first seed that most trainings of the network have."""
-    landscapes = {}
-    # GAP first, in the looks of the other figures.
-    for training in sorted(measured.plan.trainings, key=lambda one: not one.variant.pooling.startswith('gap')):
-        for seed, landscape in measured.landscapes(training.name).items():
-            panel = landscapes.setdefault(f'{training.network_title}, steps {landscape.steps}', {})
-            panel.setdefault(seed, []).append(replace(landscape, name=training.short_title))
-    return {title: max((by_seed[seed] for seed in sorted(by_seed)), key=len) for title, by_seed in landscapes.items()}
 
 
 def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, target: str | None = None) -> list[Path]:
@@ -90,7 +85,7 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, t
         looks = looks_of(name for trainings in panels.values() for name in trainings)
         drawn = []
         for ax, (title, trainings) in zip(axes, panels.items(), strict=True):
-            drawn.append([_draw(ax, name, [run.curve(METRIC) for run in runs], looks[name])
+            drawn.append([draw_band(ax, name, [run.curve(METRIC) for run in runs], looks[name])
                           for name, runs in trainings.items()])
             if target in trainings:
                 final = np.mean([run.curve(METRIC)[1][-1] for run in trainings[target]])
@@ -100,6 +95,52 @@ def plot_curves(panels: Mapping[str, Mapping[str, Sequence[Run]]], path: Path, t
         for ax, lines in zip(axes, drawn, strict=True):  # once the axis that they share has its limits
             label_ends(ax, lines)
         axes[0].set_ylabel(METRIC_NAMES[METRIC])
+        return save_figure(figure, path, formats=())
+
+
+def finals(measured: Measured) -> dict[str, dict[str, list[float]]]:
+    """Accuracies after the last epoch by title of the panel and key of :data:`FINALS`, of all seeds."""
+    panels = {}
+    for network in measured.networks:
+        for schedule in ('norm', 'adju'):
+            for name, (pooling, variation) in FINALS.items():
+                training = Variant(pooling, schedule, variation).name(network)
+                values = list(measured.final(training).values())
+                if values:
+                    epochs = next(iter(measured.runs[training].values())).val[-1]['step']
+                    panels.setdefault(f'{NETWORKS[network]}, {epochs} epochs (LR_{schedule})', {})[name] = values
+    return panels
+
+
+def plot_finals(panels: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> list[Path]:
+    """Draw accuracies after the last epoch: a small dot for each seed, and the mean with its number.
+
+    Args:
+        panels (Mapping[str, Mapping[str, Sequence[float]]]): From :func:`finals`.
+        path (Path): The PNG file to write.
+
+    Returns:
+        list[Path]: The files written.
+    """
+    rows = list(dict.fromkeys(name for values in panels.values() for name in values))
+    looks = looks_of(rows)
+    with use_style():
+        figure = Figure(figsize=(3 + 2.7 * len(panels), 0.9 + 0.4 * len(rows)))  # inches
+        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+        for ax, (title, values) in zip(axes, panels.items(), strict=True):
+            for name, its in values.items():
+                row, color = rows.index(name), looks[name]['color']
+                ax.plot(its, np.full(len(its), row), color=color, marker='o', linestyle='none', alpha=0.35,
+                        markeredgewidth=0)
+                ax.plot(fmean(its), row, color=color, marker=looks[name]['marker'], markersize=8)
+                ax.annotate(f'{fmean(its):.1f}', (fmean(its), row), (0, 8), textcoords='offset points', ha='center',
+                            color=color)
+            ax.set_title(title)
+            ax.set_xlabel(METRIC_NAMES[METRIC])
+        axes[0].set_yticks(range(len(rows)), rows)
+        axes[0].set_ylim(len(rows) - 0.5, -0.7)
+        for label, name in zip(axes[0].get_yticklabels(), rows, strict=True):
+            label.set_color(looks[name]['color'])
         return save_figure(figure, path, formats=())
 
 
@@ -152,87 +193,8 @@ def plot_rates(curves: Mapping[tuple[str, float], Mapping[float, float]], path: 
         return save_figure(figure, path, formats=())
 
 
-def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
-    """Draw ratios of GCP to GAP with their intervals: a panel for each GAP, a row for each notion.
-
-    Left of 1 GCP is smoother.
-
-    Args:
-        compared (Sequence[Ratio]): The ratios, at least one.
-        path (Path): The PNG file to write.
-
-    Returns:
-        list[Path]: The files written.
-    """
-    panels, rows = {}, list(dict.fromkeys((ratio.place, ratio.quantity) for ratio in compared))
-    for ratio in compared:
-        panels.setdefault((ratio.network, ratio.over), []).append(ratio)
-    with use_style():
-        figure = Figure(figsize=(3.4 + 3.1 * len(panels), 1.4 + 0.28 * len(rows)))  # inches
-        axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
-        for ax, ((network, over), shown) in zip(axes, panels.items(), strict=True):
-            _draw_ratios(ax, shown, np.array([rows.index((ratio.place, ratio.quantity)) for ratio in shown]))
-            ax.set_title(network)
-            ax.set_xlabel(f'GCP w/o DS over {over}')
-        axes[0].set_yticks(range(len(rows)), map(': '.join, rows))
-        axes[0].invert_yaxis()
-        axes[0].set_xscale('log')
-        axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes[0].xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
-        axes[0].xaxis.set_minor_formatter(NullFormatter())
-        figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper right', ncols=2)
-        return save_figure(figure, path, formats=())
-
-
-def _draw_ratios(ax: Axes, compared, rows):
-    for offset, name, color, marker in ((-0.14, 'same_step', COLORS[0], 'o'), (0.14, 'same_loss', COLORS[1], 's')):
-        mean, low, high = np.exp([getattr(ratio, name)[:3] for ratio in compared]).T
-        told = np.isfinite(high)
-        ax.hlines(rows[told] + offset, low[told], high[told], color=color)
-        ax.plot(mean, rows + offset, color=color, marker=marker, linestyle='none',
-                label={'same_step': 'at equal iterations', 'same_loss': 'at equal loss'}[name])
-    ax.axvline(1, color='#808080', linewidth=0.8)
-
-
-def plot_curvatures(panels: Mapping[str, Mapping[str, Sequence[CurvatureLog]]], path: Path) -> list[Path]:
-    """Draw largest eigenvalue and trace of the Hessian along trainings, means and ranges over the seeds.
-
-    Args:
-        panels (Mapping[str, Mapping[str, Sequence[CurvatureLog]]]): By network and by name of the training, the seeds.
-        path (Path): The PNG file to write.
-
-    Returns:
-        list[Path]: The files written.
-    """
-    with use_style():
-        figure = Figure(figsize=(11.2, 3.9 * len(panels)))  # inches
-        rows = figure.subplots(len(panels), 2, squeeze=False)
-        looks = looks_of(name for trainings in panels.values() for name in trainings)
-        for axes, (title, trainings) in zip(rows, panels.items(), strict=True):
-            for ax, quantity, of in zip(axes, ('Largest eigenvalue', 'Trace'), CURVATURE.values(), strict=True):
-                lines = [_draw(ax, name, [(log.column('step'), of(log)) for log in logs], looks[name])
-                         for name, logs in trainings.items()]
-                ax.set_title(title)
-                ax.set_ylabel(f'{quantity} of the Hessian')
-                step_axis(ax, next(iter(trainings.values()))[0].unit)
-                label_ends(ax, lines)
-        return save_figure(figure, path, formats=())
-
-
 def _runs(measured, network, variants):
     """Runs of trainings of a network by title, in the order of the variants."""
     trainings = {training.variant: training for training in measured.trainings if training.network == network}
     return {trainings[variant].short_title: list(measured.runs[trainings[variant].name].values())
             for variant in variants if variant in trainings}
-
-
-def _draw(ax: Axes, name, curves, look):
-    """Draw the mean of curves, epochs and values of each seed, in the band between the smallest and the largest."""
-    epochs = np.unique(np.concatenate([steps for steps, _ in curves]))
-    values = np.full((len(curves), len(epochs)), np.nan)
-    for row, (steps, its) in zip(values, curves, strict=True):
-        row[np.searchsorted(epochs, steps)] = its
-    line, = ax.plot(epochs, np.nanmean(values, axis=0), **look, label=name)
-    ax.fill_between(epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=look['color'], alpha=0.15,
-                    linewidth=0)
-    return line

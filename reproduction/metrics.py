@@ -18,7 +18,7 @@ from .paper_plan import Variant
 from .smoothness import at_equal_steps, course
 
 TOP_1 = 'accuracy/top1'
-OUTCOMES = ('outcomes', 'outcomes_classifier')  # measurements of them, see reproduction.imagenette
+OUTCOMES = ('outcomes', 'outcomes_classifier', 'outcomes_rates')  # measurements of them, see reproduction.imagenette
 PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
 
 
@@ -117,12 +117,15 @@ def fewer_epochs(measured: Measured, network: str, left: Variant, right: Variant
     before = {seed: float(values[epochs < trained][-1]) for seed, (epochs, values) in curves.items()
               if epochs[0] < trained}
     matching = [matching_epoch(curve, goals[seed]) for seed, curve in curves.items()]
-    said = ', '.join('not reached' if epoch is None else f'epoch {epoch}' for epoch in matching)
+    reached = [epoch for epoch in matching if epoch is not None]
+    said = f'reached by {len(reached)} of {len(matching)} seeds' + (
+        f', in epoch {min(reached)}' + f' to {max(reached)}' * (len(set(reached)) > 1) + f' of {trained}'
+        if reached else '')
     names = [variant.name(network) for variant in (left, right)]
     if before != {seed: value for seed, value in measured.final(names[0]).items() if seed in before}:
         names = []  # outcomes are those of the last epoch
     judged = Difference(lambda *_: Pairs(_paired(before, goals), *_noise(measured, [before, goals], names, (1, -1))),
-                        lambda _: f'{said} of {trained}')
+                        lambda _: said)
     return judged(measured, network, left, right, higher=True)
 
 

@@ -311,7 +311,7 @@ def over_gap_table(measured: Measured) -> Table:
 
 def findings_table(found: Sequence[Finding]) -> Table:
     """The claims, the effects and the verdicts."""
-    return _table(["claim of the paper", 'where', "the paper's number", 'compared here', 'measured', 'seeds',
+    return _table(['claim', 'where', "the paper's number", 'compared here', 'measured', 'seeds',
                    'effect [95 % interval]', 'corrected p', 'verdict'], [
         [*finding[:4], finding.outcome.text, finding.outcome.estimate.seeds or '', finding.outcome.effect,
          '' if math.isnan(finding.p) else f'{finding.p:.2g}', finding.verdict] for finding in found])

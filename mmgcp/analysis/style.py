@@ -89,7 +89,7 @@ def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
     Call it when everything is drawn.
     """
     size = STYLE['legend.fontsize']
-    apart = 1.35 * size / (72 * 0.7 * ax.figure.get_figheight())  # share of the axes
+    apart = 1.35 * size * ax.get_gridspec().nrows / (72 * 0.7 * ax.figure.get_figheight())  # share of the axes
     lines = sorted(lines, key=lambda line: line.get_ydata()[-1])
     ends = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in lines]
     heights = (ax.transData + ax.transAxes.inverted()).transform(ends)[:, 1].tolist()

@@ -2,6 +2,7 @@
 import pytest
 
 from mmgcp.experiments import Measurement
+from reproduction import figures, smoothness_figures
 from reproduction.paper_plan import PaperPlan, PaperTraining, Variant
 
 from ..test_experiments.conftest import CONFIG, results  # noqa: F401
@@ -37,3 +38,12 @@ def small_plan(**settings) -> PaperPlan:
 @pytest.fixture
 def plan() -> PaperPlan:
     return small_plan()
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that would have been written."""
+    drawn = []
+    for module in (figures, smoothness_figures):
+        monkeypatch.setattr(module, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
+    return drawn

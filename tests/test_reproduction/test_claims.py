@@ -152,7 +152,7 @@ def test_matching_epoch(found):
     """Told by seed; judged by the accuracy before the last epoch of the other training."""
     finding = found['GCP reaches the final accuracy of GAP under LR_norm in fewer epochs',
                     'ResNet-18: GCP_M LR_adju, GAP LR_norm']
-    assert finding.outcome.text == 'epoch 2, epoch 2, epoch 2 of 4'
+    assert finding.outcome.text == 'reached by 3 of 3 seeds, in epoch 2 of 4'
     assert finding.outcome.effect.startswith('+5.0 points') and finding.verdict == HOLDS
     assert finding.paper == 'epoch 32 of 100'
 

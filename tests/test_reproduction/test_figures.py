@@ -1,29 +1,17 @@
 """Figures of a plan, read back before they are written."""
-import numpy as np
-import pytest
+from dataclasses import replace
+
 from matplotlib.figure import Figure
 
-from mmgcp.analysis.curvature import curvature_of
 from mmgcp.experiments import Measurement
 from mmgcp.utils.logs import Run
-from reproduction import figures
-from reproduction.effects import Estimate
-from reproduction.figures import accuracy_by_rate, make_figures, plot_curvatures, plot_curves, plot_rates, plot_ratios
+from reproduction.figures import accuracy_by_rate, finals, make_figures, plot_curves, plot_finals, plot_rates
 from reproduction.imagenette import CLASSIFIER_LR, LR
 from reproduction.measured import Measured
-from reproduction.smoothness import Ratio
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training
 from .test_smoothness import GAP, GCP, measured_curvature, measured_landscape
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that would have been written."""
-    drawn = []
-    monkeypatch.setattr(figures, 'save_figure', lambda figure, path, formats: drawn.append(figure) or [path])
-    return drawn
 
 
 def test_figures_are_those_of_which_there_are_results(results, tmp_path, monkeypatch):
@@ -38,7 +26,8 @@ def test_figures_are_those_of_which_there_are_results(results, tmp_path, monkeyp
     plan = small_plan(trainings=[training(('gap', 'norm')), tuned, training(('gcp', 'norm'))],
                       measurements=[Measurement('curvature', 't.py', (), '*', (GAP, ))])
     make_figures(Measured(plan, results), tmp_path, 'small')
-    assert list(saved) == [f'small_{name}.png' for name in ('classifier', 'landscape', 'smoothness', 'curvature')]
+    assert list(saved) == [f'small_{name}.png' for name in (
+        'classifier', 'accuracy', 'landscape', 'smoothness', 'ranges', 'curvature')]
     lines = saved['small_classifier.png'].axes[0].lines
     assert [line.get_label() for line in lines] == [
         'GAP, LR_norm', 'GAP, LR_norm, classifier lr 0.1', 'final of GAP, LR_norm']
@@ -98,26 +87,24 @@ def test_seeds_count_at_the_epochs_that_they_validated(tmp_path, drawn):
     assert set(map(tuple, band.tolist())) == {(1, 10), (2, 24), (3, 30), (3, 40)}
 
 
-def test_ratios_and_their_intervals(tmp_path, drawn):
-    estimates = [Estimate(*np.log(values), 0.01, 3) for values in ((0.5, 0.25, 1.), (2., 1.6, 2.5))]
-    plot_ratios([Ratio('ResNet-18', 'GAP', 'stem', 'range', 0., *estimates)], tmp_path / 'a.png')
-    ax, = drawn[0].axes
-    points = {line.get_label(): line.get_xydata() for line in ax.lines[:2]}
-    np.testing.assert_allclose(points['at equal iterations'], [[0.5, -0.14]])
-    np.testing.assert_allclose(points['at equal loss'], [[2, 0.14]])
-    np.testing.assert_allclose([bars.get_segments()[0] for bars in ax.collections], [
-        [[0.25, -0.14], [1, -0.14]], [[1.6, 0.14], [2.5, 0.14]]])
-    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == list(points)
-    assert [text.get_text() for text in ax.get_yticklabels()] == ['stem: range']
-    assert (ax.get_title(), ax.get_xlabel()) == ('ResNet-18', 'GCP w/o DS over GAP')
-
-
-def test_curvature_along_trainings(tmp_path, drawn):
-    logs = [curvature_of(dict(eigenvalues=1), [
-        dict(step=step, unit='epoch', loss=1., eigenvalues=[10. * step + seed], trace=100. * step + seed)
-        for step in (3, 6)], '') for seed in (0, 2)]
-    plot_curvatures({'ResNet-18': {'GAP, LR_norm': logs}}, tmp_path / 'a.png')
-    eigenvalue, trace = drawn[0].axes
-    assert eigenvalue.lines[0].get_xydata().tolist() == [[3, 31], [6, 61]]
-    assert trace.lines[0].get_xydata().tolist() == [[3, 301], [6, 601]]
-    assert eigenvalue.get_ylabel() == 'Largest eigenvalue of the Hessian' and trace.get_xlabel() == 'Epoch'
+def test_final_accuracies(results, tmp_path, drawn):
+    """Every seed and the mean, a panel for each schedule and a row for each way to train; what is missing has none."""
+    tuned = training(('gap', 'adju', 'classifier-lr-0.1'))
+    for seed, top_1 in ((0, 72.), (2, 74.)):
+        write(results / f'small/{tuned.name}/seed_{seed}.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''), [
+            {'step': step, 'accuracy/top1': value, 'accuracy/top5': 95.} for step, value in ((1, 99.), (2, top_1))])
+    plan = small_plan()
+    found = finals(Measured(replace(plan, trainings=[*plan.trainings, tuned]), results))
+    assert found == {
+        'ResNet-18, 4 epochs (LR_norm)': {'GAP, one learning rate': [70., 71., 72.]},
+        'ResNet-18, 2 epochs (LR_adju)': {'GAP, one learning rate': [58., 59., 60.],
+                                          'GAP, a tenth of it in its classifier': [72., 74.],
+                                          'GCP_M, one learning rate': [75., 76., 77.]}}
+    plot_finals(found, tmp_path / 'a.png')
+    norm, adju = drawn[0].axes
+    assert [ax.get_title() for ax in (norm, adju)] == list(found)
+    assert [tick.get_text() for tick in norm.get_yticklabels()] == list(found['ResNet-18, 2 epochs (LR_adju)'])
+    assert [line.get_xydata().tolist() for line in norm.lines] == [[[70, 0], [71, 0], [72, 0]], [[71, 0]]]
+    assert [line.get_xydata().tolist() for line in adju.lines[2:4]] == [[[72, 1], [74, 1]], [[73, 1]]]
+    assert [text.get_text() for text in adju.texts] == ['59.0', '73.0', '76.0']
+    assert len({line.get_color() for line in adju.lines}) == 3  # one for each way

@@ -36,7 +36,7 @@ def test_the_accuracy_to_match_is_that_of_the_last_epoch(plan, results):
     made = make_tables(Measured(plan, results))
     rows = {row[0]: row for row in made['accuracy'].rows}
     assert rows['ResNet-18, GAP, LR_norm'][3] == '70.0 ± 0.0' and rows['ResNet-18, GCP_M, LR_adju'][-1] == '2, 2, 2'
-    assert [row[4] for row in made['claims_convergence'].rows if row[4]] == ['epoch 2, epoch 2, epoch 2 of 4']
+    assert [row[4] for row in made['claims_convergence'].rows if row[4]] == ['reached by 3 of 3 seeds, in epoch 2 of 4']
 
 
 def test_curvature_is_that_of_the_last_checkpoint(results):

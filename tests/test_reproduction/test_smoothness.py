@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mmgcp.experiments import Measurement
-from reproduction.figures import compared_landscapes, plot_ratios
 from reproduction.measured import Measured
 from reproduction.result_tables import make_tables
 from reproduction.smoothness import Course, at_equal_loss, at_equal_steps, ratios
+from reproduction.smoothness_figures import plot_ratios
 
 from ..test_experiments.conftest import ENVIRONMENT, write
 from .conftest import small_plan, training
@@ -173,12 +173,3 @@ def test_both_numbers_of_seeds_are_told_where_losses_do_not_meet(results):
         measured_landscape(results, GCP, seed, losses, lambda loss: 1., lambda loss: 1.)
     rows = make_tables(Measured(plan(), results))['smoothness'].rows
     assert {row[4] for row in rows} == {'3, 2'}
-
-
-def test_the_figure_shows_one_seed_for_all_trainings(results):
-    for name, seeds in ((GAP, (0, 1, 2)), (GCP, (2, 1)), (CONTROL, (2, ))):
-        for seed in seeds:
-            measured_landscape(results, name, seed, [2. + seed, 1.], lambda loss: 1., lambda loss: 1.)
-    panel, = compared_landscapes(Measured(plan(), results)).values()
-    assert [(log.name, log.loss[0]) for log in panel] == [
-        ('GAP, LR_norm', 4.), ('GAP w/o DS, LR_norm', 4.), ('GCP w/o DS, LR_norm', 4.)]
