@@ -183,7 +183,7 @@ def robustness_means(measured: Measured, kind: str) -> Table:
 
 
 def augmix_table(measured: Measured) -> Table:
-    """Accuracy and mean error on corrupted photos without and with AugMix, means over the seeds that have both."""
+    """Errors on clean and on corrupted photos without and with AugMix, means over the seeds that have both."""
     rows = []
     for training in measured.trainings:
         base = varied(measured, training)
@@ -192,12 +192,12 @@ def augmix_table(measured: Measured) -> Table:
         tested = [measured.robustness('augmix_c', name) for name in (base.name, training.name)]
         seeds = sorted(tested[0].keys() & tested[1].keys())
         if seeds:
-            finals = [fmean(measured.final(name)[seed] for seed in seeds) for name in (base.name, training.name)]
             numbers = [[summaries([found[seed]], partial=True)[0] for seed in seeds] for found in tested]
-            errors = [fmean(summary.metrics['mean error'] for summary in some) for some in numbers]
-            rows.append([base.title, len(seeds), photos_and_sets(numbers[0][0]),
-                         *(f'{value:.1f}' for value in (*finals, *errors)), f'{errors[1] - errors[0]:+.1f}'])
-    return _table(['training', 'seeds', 'errors on', 'top-1', 'top-1 with AugMix', 'mean error',
+            errors = [fmean(summary.metrics[metric] for summary in some)
+                      for metric in ('clean error', 'mean error') for some in numbers]
+            rows.append([base.title, len(seeds), photos_and_sets(numbers[0][0]), *(f'{value:.1f}' for value in errors),
+                         f'{errors[3] - errors[2]:+.1f}'])
+    return _table(['training', 'seeds', 'errors on', 'clean error', 'clean error with AugMix', 'mean error',
                    'mean error with AugMix', 'difference'], rows)
 
 

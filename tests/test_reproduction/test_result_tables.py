@@ -51,18 +51,18 @@ def test_curvature_is_that_of_the_last_checkpoint(results):
 
 
 def test_augmix_is_compared_by_the_seeds_that_have_both(results):
-    """GAP: 40, 41, 42 % errors on all sets without AugMix for its seeds; with it, 5 less for seeds 1 and 2."""
+    """GAP errs on 20, 21, 22 % of clean and 40, 41, 42 % of corrupted photos; with AugMix 1 more and 5 less."""
     plan = small_plan(trainings=[training(('gap', 'norm')), training(('gap', 'norm', 'augmix'))], measurements=[
         Measurement('augmix_c', 't.py', (), '*', ('resnet18_gap_lr-norm', 'resnet18_gap_lr-norm_augmix'))])
-    for name, gain, top_1 in (('resnet18_gap_lr-norm', 0, 70), ('resnet18_gap_lr-norm_augmix', 5, 66)):
+    for name, gain in (('resnet18_gap_lr-norm', 0), ('resnet18_gap_lr-norm_augmix', 5)):
         for seed in (0, 1, 2) if not gain else (1, 2):
             write(results / f'small/{name}/seed_{seed}.jsonl', dict(environment=ENVIRONMENT, seconds=1, command=''),
-                  [{'step': 4, 'accuracy/top1': top_1 + seed, 'accuracy/top5': 95.}])
+                  [{'step': 4, 'accuracy/top1': 70., 'accuracy/top5': 95.}])
             write(results / f'small/{name}/seed_{seed}_augmix_c.jsonl', dict(measured={}), [
-                dict(set=kind, metrics={'accuracy/top1': 60. - seed + gain}, items=100, seconds=1)
-                for kind in ('clean', 'fog/1', 'fog/2')])
+                dict(set=kind, metrics={'accuracy/top1': top_1 - seed}, items=100, seconds=1)
+                for kind, top_1 in (('clean', 80. - gain / 5), ('fog/1', 60. + gain), ('fog/2', 60. + gain))])
     assert make_tables(Measured(plan, results))['augmix'].rows == [
-        ['ResNet-18, GAP, LR_norm', '2', '100 photos, 2 of 75 sets', '71.5', '67.5', '41.5', '36.5', '-5.0']]
+        ['ResNet-18, GAP, LR_norm', '2', '100 photos, 2 of 75 sets', '21.5', '22.5', '41.5', '36.5', '-5.0']]
 
 
 def test_accuracy_beyond_gap_is_paired_by_seed(results):
