@@ -8,8 +8,9 @@ from mmengine.registry import DefaultScope
 
 from . import shortcuts  # noqa: F401
 
-# A stray setting of the shell must not reach the tools that tests start.
-os.environ.pop('MMGCP_REASON_FILE', None)
+# Stray settings of the shell, or of a hook of git, must not reach what tests start.
+for name in ('MMGCP_REASON_FILE', 'GIT_DIR', 'GIT_INDEX_FILE', 'GIT_WORK_TREE'):
+    os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(items):

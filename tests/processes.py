@@ -1,4 +1,6 @@
 """Processes that run a tool as a user would, copied from one that has read the libraries, which takes seconds."""
+import contextlib
+import itertools
 import multiprocessing
 import os
 import runpy
@@ -17,6 +19,10 @@ _context = multiprocessing.get_context('forkserver')
 _context.set_forkserver_preload([
     'mmgcp', 'mmpretrain.apis', 'mmpretrain.evaluation', 'mmdet.apis', 'mmdet.evaluation', 'mmdet.visualization',
     'matplotlib.pyplot', 'scipy.stats', 'imagecorruptions'])
+# Below those that the system gives to whoever asks for any, and other ones for each worker and each run of the tests.
+_ports = itertools.count(
+    10000 + 2500 * (int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:]) % 8) + os.getpid() % 2000)
+PATIENCE = 60  # seconds that others have to end once one of several processes has failed
 
 
 class Processes:
@@ -50,12 +56,15 @@ class Processes:
     def kill(self) -> None:
         """End them and what they have started."""
         for process in self._processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def wait(self) -> tuple[int, str]:
-        """Highest exit code, and what they have printed."""
-        for process in self._processes:
-            process.join()
+        """Highest exit code, and what they have printed; if one fails, those that wait for it are ended."""
+        while running := [process for process in self._processes if process.is_alive()]:
+            failed = any(process.exitcode for process in self._processes)
+            if not wait([process.sentinel for process in running], PATIENCE if failed else None):
+                self.kill()
         with self._output as output:
             return max(abs(process.exitcode) for process in self._processes), output.read()
 
@@ -80,7 +89,8 @@ def start_two(function: Callable, *arguments) -> None:
 
 
 def free_port() -> int:
-    """Number of a port that nothing listens to."""
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
+    """Number of a port that nothing listens to, another one each time."""
+    for port in _ports:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(('127.0.0.1', port))
+            return port

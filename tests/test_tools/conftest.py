@@ -85,10 +85,11 @@ def trained(workplace, tmp_path_factory) -> Workplace:
     """Workplace in which two processes have pre-trained the classifier for three epochs, once for all files."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if 'PYTEST_XDIST_WORKER' in os.environ else folder
+    work_dir, finished = folder / 'resnet18_gcp_m_shapes', folder / 'finished'
     with (folder / 'lock').open('w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        work_dir = folder / 'resnet18_gcp_m_shapes'
-        if not work_dir.exists():
+        if not finished.exists():
             workplace.run('dist_train.sh', CLASSIFIER, '2', '--work-dir', work_dir, '--cfg-options', *SMALL)
+            finished.touch()
     shutil.copytree(work_dir, workplace.folder / 'work_dirs' / work_dir.name, copy_function=os.link)
     return workplace

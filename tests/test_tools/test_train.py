@@ -39,7 +39,8 @@ def test_a_killed_run_resumes_with_the_same_losses(trained):
     os.mkfifo(work_dir / 'epoch_3.pth')  # at which the run waits, for nobody reads it
     command = ('train.py', CLASSIFIER, '--work-dir', work_dir, '--cfg-options', *SMALL)
     processes = trained.start(*command, processes=2)
-    while not (work_dir / 'last_checkpoint').exists():
+    saved = work_dir / 'last_checkpoint'
+    while not (saved.exists() and saved.read_text()):
         assert not processes.ended(within=0.05), processes.wait()
     processes.kill()
     processes.wait()

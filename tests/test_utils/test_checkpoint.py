@@ -212,6 +212,7 @@ def test_absolute_names_are_no_work_directories():
 
 def test_downloaded_files_are_data(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
     torch.save(dict(extra=Crafted(tmp_path / 'made')), tmp_path / 'crafted.pth')
     torch.save(dict(state_dict=nn.Linear(2, 3).state_dict()), tmp_path / 'plain.pth')
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
