@@ -68,7 +68,7 @@ plan = PaperPlan(
         outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),
         outcomes([f'resnet18_{name}_classifier-lr-0.1' for name in ('gap_lr-norm', 'gap_lr-adju', 'gap_wo-ds_lr-adju')],
                  name='outcomes_classifier', seeds=(0, 1, 2, 3, 4)),
-        robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4, 9)),
+        robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=range(2, 10)),
         robustness('imagenet-p', 26, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=(2, 3, 4, 9)),
         robustness('imagenet-c', 16, (GAP, GCP_M, f'{GAP}_augmix', f'{GCP_M}_augmix'), 'augmix_c', seeds=(0, 1)),
         gradients((GCP_M, ), seeds=(0, 3, 4, 9)),
