@@ -157,6 +157,15 @@ def test_matching_epoch(found):
     assert finding.paper == 'epoch 32 of 100'
 
 
+def test_matching_epochs_that_differ_and_a_seed_that_reaches_none(results):
+    for seed, top_1 in ((1, (80., 76.)), (2, (50., 60.))):
+        write(results / f'small/resnet18_gcp_m_lr-adju/seed_{seed}.jsonl', dict(
+            environment=ENVIRONMENT, seconds=1, command=''), [
+                {'step': step, 'accuracy/top1': value, 'accuracy/top5': 95.} for step, value in enumerate(top_1, 1)])
+    finding, _ = findings(Measured(small_plan(), results))['convergence']
+    assert finding.outcome.text == 'reached by 2 of 3 seeds, in epoch 1 to 2 of 4'
+
+
 def robust(results, seed, gain, outcomes=True):
     """Clean photos and one corruption at two severities, which costs 20 of 100 photos; GCP_M gains on all."""
     right = {'gap': [], 'gcp_m': []}

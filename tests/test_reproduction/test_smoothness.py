@@ -30,7 +30,7 @@ def measured_landscape(results, name, seed, losses, range_of, length_of, at='ste
         factor = 1 if i else 100
         rise = factor * range_of(loss) * (1 + 0.001 * seed)
         records.append(dict(iter=10 * i, loss=loss, gradient_norm=length_of(loss), losses=[loss, loss + rise],
-                            distances=[0.1, 0.1 + rise], smoothness=[1., 2. * factor], seconds=1))
+                            distances=[0.1, 0.1 + 2 * rise], smoothness=[1., 2. * factor], seconds=1))
     write(results / 'small' / name / f'seed_{seed}_landscape_{at}.jsonl', dict(
         environment=ENVIRONMENT,
         measured=dict(at=at, layer='x', direction='ascent', step_sizes=[1, 2], images=64)), records)
