@@ -18,7 +18,7 @@ from .bands import draw_band
 from .imagenette import CLASSIFIER_LR, LR
 from .measured import Measured
 from .paper_plan import NETWORKS, Variant
-from .result_tables import averaged_robustness
+from .result_tables import averaged_robustness, epochs_of
 from .smoothness import ratios
 from .smoothness_figures import compared_landscapes, plot_curvatures, plot_ranges, plot_ratios, ranges_of
 
@@ -54,7 +54,9 @@ def make_figures(measured: Measured, folder: Path, plan: str) -> None:
     compared = ratios(measured)
     if compared:
         plot_ratios(compared, folder / f'{plan}_smoothness.png')
-        plot_ranges(ranges_of(measured, measured.networks[0]), folder / f'{plan}_ranges.png')
+    ranges = ranges_of(measured)
+    if ranges:
+        plot_ranges(ranges, folder / f'{plan}_ranges.png')
     curvatures = {}
     for training in measured.trainings:
         logs = measured.curvatures(training.name)
@@ -107,7 +109,7 @@ def finals(measured: Measured) -> dict[str, dict[str, list[float]]]:
                 training = Variant(pooling, schedule, variation).name(network)
                 values = list(measured.final(training).values())
                 if values:
-                    epochs = next(iter(measured.runs[training].values())).val[-1]['step']
+                    epochs = epochs_of(measured.runs[training])
                     panels.setdefault(f'{NETWORKS[network]}, {epochs} epochs (LR_{schedule})', {})[name] = values
     return panels
 

@@ -18,6 +18,7 @@ from mmgcp.analysis.robustness_tables import corruption_rows, digits_of
 from mmgcp.analysis.tables import save_table
 from mmgcp.experiments.results import mean_and_spread
 from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.logs import Run
 
 from .claims import ACCURACY, Finding, findings
 from .measured import BENCHMARKS, Measured, photos_and_sets
@@ -116,7 +117,7 @@ def accuracy_table(measured: Measured) -> Table:
         epochs = [matching_epoch(run.curve(ACCURACIES['top-1']), goals[seed]) for seed, run in runs.items()
                   if seed in goals]
         matching = 'N/A' if name == goal else ', '.join('-' if epoch is None else str(epoch) for epoch in epochs)
-        rows.append([training.title, _epochs(runs), len(runs),
+        rows.append([training.title, epochs_of(runs), len(runs),
                      *(mean_and_spread(list(measured.final(name, metric).values())) for metric in ACCURACIES.values()),
                      matching])
     header = ['training', 'epochs', 'seeds', *ACCURACIES, 'matching epoch, by seed']
@@ -226,7 +227,7 @@ def detection_table(measured: Measured) -> Table:
     for training in measured.trainings:
         name, runs = training.name, measured.runs[training.name]
         if measured.final(name, PRECISIONS['box AP']):
-            rows.append([training.title, _epochs(runs), len(runs), *(
+            rows.append([training.title, epochs_of(runs), len(runs), *(
                 mean_and_spread([100 * value for value in measured.final(name, metric).values()])
                 for metric in PRECISIONS.values())])
     return _table(['detector', 'epochs', 'seeds', *PRECISIONS], rows)
@@ -341,7 +342,8 @@ def varied(measured: Measured, training: PaperTraining) -> PaperTraining | None:
                  if (other.network, other.variant) == (training.network, base)), None)
 
 
-def _epochs(runs):
+def epochs_of(runs: Mapping[int, Run]) -> int:
+    """How long the runs of a training, by seed, are."""
     return next(iter(runs.values())).val[-1]['step']
 
 

@@ -94,7 +94,7 @@ def ratios(measured: Measured) -> list[Ratio]:
 
 def at_equal_steps(mine: Course, its: Course) -> tuple[np.ndarray, np.ndarray]:
     """Steps at which both courses have a positive value, (m,), and the logarithms of the ratios there, (m,)."""
-    mine, its = _positive(mine), _positive(its)
+    mine, its = positive(mine), positive(its)
     steps, first, second = np.intersect1d(mine.steps, its.steps, return_indices=True)
     return steps, np.log(mine.values[first] / its.values[second])
 
@@ -107,7 +107,7 @@ def at_equal_loss(mine: Course, its: Course) -> np.ndarray:
     """
     curves = []
     for course in (mine, its):
-        steps, loss, values = _positive(course)
+        steps, loss, values = positive(course)
         order = np.argsort(loss[steps > 0], kind='stable')
         curves.append((np.log(loss[steps > 0][order]), np.log(values[steps > 0][order])))
     (first, _), (second, _) = curves
@@ -148,6 +148,7 @@ def _courses(measured, network, base):
             for logs in both)
 
 
-def _positive(course: Course) -> Course:
+def positive(course: Course) -> Course:
+    """The steps at which a course has a logarithm."""
     keep = np.isfinite(course.values) & (course.values > 0) & (course.loss > 0)
     return Course(*(values[keep] for values in course))

@@ -15,7 +15,7 @@ from mmgcp.analysis.style import COLORS, label_ends, looks_of, save_figure, step
 from .bands import draw_band
 from .effects import LEVEL
 from .measured import Measured
-from .smoothness import BASES, CURVATURE, GCP, PLACES, Course, Ratio, course
+from .smoothness import BASES, CURVATURE, GCP, PLACES, Course, Ratio, course, positive
 
 RANGES = {'range of the loss, Eq. 3': 'Range of the loss', 'range of the gradient, Eq. 4': 'Range of the gradient'}
 
@@ -77,21 +77,22 @@ def _draw_ratios(ax: Axes, compared, rows):
     ax.axvline(1, color='#808080', linewidth=0.8)
 
 
-def ranges_of(measured: Measured, network: str) -> dict[tuple[str, str], dict[str, list[Course]]]:
+def ranges_of(measured: Measured) -> dict[tuple[str, str], dict[str, list[Course]]]:
     """Ranges of Fig. 2 along the trainings that :func:`~reproduction.smoothness.ratios` compares.
 
     Returns:
-        dict[tuple[str, str], dict[str, list[Course]]]: By place and key of :data:`RANGES`, then by training, the seeds;
-        without what was not measured.
+        dict[tuple[str, str], dict[str, list[Course]]]: By network and place and by key of :data:`RANGES`, then by
+        training, the seeds; without what was not measured, or has no logarithm.
     """
-    trainings = {training.variant: training for training in measured.plan.trainings if training.network == network}
     found = {}
-    for at, place in PLACES.items():
-        for variant in (*BASES, GCP):
-            logs = measured.landscapes(variant.name(network), at)
-            for quantity in RANGES if logs else ():
-                found.setdefault((place, quantity), {})[trainings[variant].short_title] = [
-                    course(log, quantity) for log in logs.values()]
+    for training in sorted(measured.plan.trainings, key=lambda one: one.variant == GCP):
+        for at, place in PLACES.items() if training.variant in (*BASES, GCP) else ():
+            for quantity in RANGES:
+                courses = [positive(course(log, quantity)) for log in measured.landscapes(training.name, at).values()]
+                courses = [one for one in courses if len(one.steps)]
+                if courses:
+                    key = f'{training.network_title}, {place}', quantity
+                    found.setdefault(key, {})[training.short_title] = courses
     return found
 
 

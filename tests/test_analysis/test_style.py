@@ -43,10 +43,11 @@ def test_names_that_do_not_tell_curves_apart_look_different(names):
         assert len({look[key] for look in looks.values()}) == len(names)
 
 
-def test_labels_at_close_ends_do_not_cover_one_another():
+@pytest.mark.parametrize('rows', [1, 3])
+def test_labels_at_close_ends_do_not_cover_one_another(rows):
     with use_style():
-        figure = Figure()
-        ax = figure.add_subplot()
+        figure = Figure(figsize=(6.4, 3 * rows))
+        ax = figure.subplots(rows, squeeze=False)[0, 0]
         lines = [ax.plot([1, 2], [0, 10 + 0.01 * i], label=f'line {i}')[0] for i in range(4)]
         label_ends(ax, lines)
         figure.draw_without_rendering()

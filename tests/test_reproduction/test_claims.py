@@ -149,7 +149,7 @@ def test_two_seeds_are_too_few(results):
 
 
 def test_matching_epoch(found):
-    """Told by seed; judged by the accuracy before the last epoch of the other training."""
+    """Judged by the accuracy before the last epoch of the other training."""
     finding = found['GCP reaches the final accuracy of GAP under LR_norm in fewer epochs',
                     'ResNet-18: GCP_M LR_adju, GAP LR_norm']
     assert finding.outcome.text == 'reached by 3 of 3 seeds, in epoch 2 of 4'

@@ -32,10 +32,10 @@ def test_ranges_along_trainings(results, tmp_path, drawn):
         for at in places:
             for seed in (0, 2):
                 measured_landscape(results, name, seed, [2., 1.], lambda _, rise=factor: rise, lambda _: 1., at)
-    panels = ranges_of(Measured(plan(), results), 'resnet18')
+    panels = ranges_of(Measured(plan(), results))
     plot_ranges(panels, tmp_path / 'a.png')
     axes = drawn[0].axes
-    assert [ax.get_title() for ax in axes] == 2 * ['stem', 'weights']
+    assert [ax.get_title() for ax in axes] == 2 * ['ResNet-18, stem', 'ResNet-18, weights']
     assert [ax.get_ylabel() for ax in axes] == ['Range of the loss', '', 'Range of the gradient', '']
     assert {ax.get_yscale() for ax in axes} == {'log'}
     assert [line.get_label() for line in axes[0].lines] == [
@@ -45,6 +45,14 @@ def test_ranges_along_trainings(results, tmp_path, drawn):
             np.testing.assert_allclose(line.get_xydata(), [[0, 100.1 * more * factor], [10, 1.001 * more * factor]])
     assert [text.get_text() for text in axes[1].texts] == ['GCP w/o DS, LR_norm', 'GAP, LR_norm']  # by height
     assert not axes[0].texts
+
+
+def test_ranges_that_have_no_logarithm_are_left_out(results):
+    measured_landscape(results, GAP, 0, [2., 1.], lambda loss: loss - 1, lambda _: 1.)
+    measured_landscape(results, GCP, 0, [2., 1.], lambda _: 0., lambda _: 1.)
+    panels = ranges_of(Measured(plan(), results))
+    assert [list(trainings) for trainings in panels.values()] == 2 * [['GAP, LR_norm']]
+    assert {tuple(one.steps) for trainings in panels.values() for one in trainings['GAP, LR_norm']} == {(0, )}
 
 
 def test_ratios_and_their_intervals(tmp_path, drawn):
