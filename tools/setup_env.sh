@@ -280,6 +280,7 @@ esac
 step "venv $version" "1/4 virtual environment $VENV with Python $version" make_venv
 step "torch $(grep '^torch' "$PINS" | tr '\n' ' ')$MMGCP_TORCH_INDEX" "2/4 torch and torchvision" install_torch
 step "mmcv $(grep "^$MMCV==" "$PINS") $operators" "3/4 $MMCV with $operators" install_mmcv
+[[ -e mmgcp/.mim/configs ]] || forget mmgcp  # links of the editable install, which git ignores: git clean removes them
 step "mmgcp $(cat "$PINS" setup.cfg requirements/docs.txt | cksum)" "4/4 mmgcp, the other libraries and the tools for tests" \
   install --editable ".[$STACK-det,test]"
 check

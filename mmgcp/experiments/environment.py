@@ -18,8 +18,8 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 
     They are ``python`` and the versions of the installed libraries, ``mmcv operators`` (torchvision's or compiled, or
     why there are none), ``hardware`` (name of the GPU, or of the processor), ``threads`` of the CPU, by default those
-    of this process, and, in a checkout, ``commit``, which ends in ``+`` if files were changed since. ``device`` is the
-    one that computes, by default the GPU if there is one.
+    of this process, and, in a checkout, ``commit``, which ends in ``+`` if files other than results were changed since.
+    ``device`` is the one that computes, by default the GPU if there is one.
     """
     on_gpu = device.type == 'cuda' if device else torch.cuda.is_available()
     made = dict(python=platform.python_version(), **_versions(),
@@ -32,16 +32,18 @@ def environment(threads: int | None = None, device: torch.device | None = None) 
 def checkout_commit(root: Path) -> str | None:
     """Return ``git describe`` of the folder that contains ``mmgcp``, or None if it is not a checkout of mmgcp.
 
+    ``+`` follows if tracked files were changed, except in ``results``, where a repeated experiment replaces its own.
     The commit of another repository that mmgcp is installed or copied into says nothing about mmgcp.
     """
     setup = root / 'setup.cfg'
     if not (root / '.git').exists() or not setup.is_file() or 'name = mmgcp\n' not in setup.read_text():
         return None
+    # As options, because git sets GIT_DIR where it runs this, such as in a hook.
+    git = ['git', f'--git-dir={root / ".git"}', f'--work-tree={root}']
     with suppress(OSError):  # git may be missing
-        # As options, because git sets GIT_DIR where it runs this, such as in a hook.
-        described = subprocess.run(['git', f'--git-dir={root / ".git"}', f'--work-tree={root}', 'describe', '--always',
-                                    '--dirty=+', '--abbrev=12'], capture_output=True, text=True, cwd=root)
-        return described.stdout.strip() or None
+        commit = subprocess.run([*git, 'describe', '--always', '--abbrev=12'], capture_output=True, text=True, cwd=root)
+        diff = subprocess.run([*git, 'diff', '--quiet', 'HEAD', '--', '.', ':!results'], capture_output=True, cwd=root)
+        return commit.stdout.strip() + '+' * (diff.returncode == 1) or None
     return None
 
 

@@ -18,8 +18,10 @@ ROOT = Path(module.__file__).parents[2]
 @pytest.fixture
 def repository(tmp_path):
     """A repository with one commit, of somebody else."""
-    (tmp_path / 'file').touch()
-    for command in (['init', '-q'], ['add', 'file'], ['commit', '-q', '-m', 'theirs']):
+    (tmp_path / 'results').mkdir()
+    for name in ('file', 'results/plan.csv'):
+        (tmp_path / name).touch()
+    for command in (['init', '-q'], ['add', '.'], ['commit', '-q', '-m', 'theirs']):
         subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *command], cwd=tmp_path, check=True,
                        env={**os.environ, 'GIT_CONFIG_GLOBAL': os.devnull})
     return tmp_path
@@ -48,6 +50,8 @@ def test_commit_of_a_checkout(repository, tmp_path_factory, monkeypatch):
     other = tmp_path_factory.mktemp('other')
     subprocess.run(['git', 'init', '-q'], cwd=other, check=True)
     monkeypatch.setenv('GIT_DIR', str(other / '.git'))  # as where a hook of git runs this
+    assert checkout_commit(repository) == commit
+    (repository / 'results/plan.csv').write_text('changed')
     assert checkout_commit(repository) == commit
     (repository / 'file').write_text('changed')
     assert checkout_commit(repository) == f'{commit}+'

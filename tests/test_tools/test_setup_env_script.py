@@ -20,7 +20,8 @@ case "$*" in
                cp "$0" "$3/bin/python"
                touch "$3/pyvenv.cfg" ;;
   "-m pip "*) shift 2; echo "$*${MMCV_WITH_OPS:+ [$MAX_JOBS compilers]}" >>"$PIP_CALLS"
-              if [ $1 = wheel ]; then mkdir -p .venv/.mmgcp/wheels; touch .venv/.mmgcp/wheels/$WHEEL; fi ;;
+              if [ $1 = wheel ]; then mkdir -p .venv/.mmgcp/wheels; touch .venv/.mmgcp/wheels/$WHEEL; fi
+              case "$*" in *--editable*) mkdir -p mmgcp/.mim/configs ;; esac ;;
   -I*) cat >/dev/null; echo "        torch        2.11.0" ;;
 esac
 """
@@ -166,6 +167,12 @@ def test_an_environment_that_does_not_work_is_repaired_by_the_next_run(project, 
         f'in {project.folder}/.venv {fault}. Run the same command again: it reinstalls {step} and what '
         'depends on it (if that does not help, remove .venv).')
     assert started(project.run()[0]) == repaired
+
+
+def test_links_that_git_removed_are_made_anew(project):
+    project.run()
+    shutil.rmtree(project.folder / 'mmgcp')  # git clean -x
+    assert started(project.run()[0]) == [4]
 
 
 def test_an_environment_that_crashes_is_repaired_too(project):
