@@ -127,11 +127,14 @@ def method(name: str, classifier_lr: float = 1, network: str = 'resnet18', split
                     seeds=seeds)
 
 
-def variations(network: str) -> list[PaperTraining]:
+def variations(network: str, seeds: Sequence[int] = ()) -> list[PaperTraining]:
     """GCP_M in two epochs, and with one thing changed: normalisation, dimension, iterations, and so on.
 
-    GCP_M, also with 128 channels, has the seeds of the plan; GAP, other small representations and methods with a rate
-    of their own have three, the others one.
+    GAP, small representations and methods with a rate of their own have three seeds, the others one.
+
+    Args:
+        network (str): As in :func:`training`.
+        seeds (Sequence[int]): Seeds of GCP_M, also with 128 channels; empty for those of the plan.
     """
 
     def variant(name, options, pooling='gcp_m', seeds=(0, )):
@@ -145,11 +148,11 @@ def variations(network: str) -> list[PaperTraining]:
         return small(f'{number}-channels', number * (number + 1) // 2, seeds, reduced_channels=number)
 
     return [
-        variant('', {}, seeds=()), variant('', {}, 'gap', seeds=SEEDS),
+        variant('', {}, seeds=seeds), variant('', {}, 'gap', seeds=SEEDS),
         *(method(name, network=network) for name in (
             'covariance', 'eigh', 'log', 'pade', 'signed_power', 'gaussian', 'compact_bilinear', 'dropcov')),
         *(method(name, classifier_lr, network, seeds=SEEDS) for name, classifier_lr in TUNED.items()),
-        channels(64), channels(128, seeds=()),
+        channels(64), channels(128, seeds),
         small('8-heads', 2048, heads=8), small('16-heads', 1024, heads=16),
         small('moment', CHANNELS[network] + 2883, type='mmgcp.MomentPooling'),
         variant('1-iteration', {'model.neck.num_iters': 1}),
@@ -180,7 +183,7 @@ def robustness(benchmark: str, step: int, of: Sequence[str], name: str = '', see
 
 
 def outcomes(of: Sequence[str], seeds: Sequence[int] = (), name: str = 'outcomes') -> Measurement:
-    """Which test photos are misclassified; its name is one of :data:`reproduction.metrics.OUTCOMES`."""
+    """Which test photos are misclassified; its name starts with :data:`reproduction.metrics.OUTCOMES`."""
     return Measurement(
         name, 'test_robustness.py',
         ('{config}', '{checkpoint}', '--work-dirs', '{work_dir}', '--benchmark', 'clean', '--out',

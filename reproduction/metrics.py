@@ -18,7 +18,7 @@ from .paper_plan import Variant
 from .smoothness import at_equal_steps, course
 
 TOP_1 = 'accuracy/top1'
-OUTCOMES = ('outcomes', 'outcomes_classifier', 'outcomes_rates')  # measurements of them, see reproduction.imagenette
+OUTCOMES = 'outcomes'  # names of measurements of them start so, see reproduction.imagenette
 PRECISION_STEP = 0.1  # MMDetection rounds average precision to this, in %
 
 
@@ -221,8 +221,9 @@ def _noise(measured, finals, names, signs) -> tuple[float, int]:
     Where the outcomes of the photos are not known for all trainings, it is the upper bound for independent networks.
     Two photos more, each in favour of one side, keep it positive for equal outcomes (cf. Agresti & Min, 2005).
     """
-    tested = [{seed: outcomes for measurement in OUTCOMES
-               for seed, outcomes in measured.measurements(measurement, name).items()} for name in names]
+    kinds = [measurement.name for measurement in measured.plan.measurements if measurement.name.startswith(OUTCOMES)]
+    tested = [{seed: outcomes for kind in kinds for seed, outcomes in measured.measurements(kind, name).items()}
+              for name in names]
     by_photo = _by_photo(tested, signs, 'clean error') if names else None
     if by_photo is not None:
         return photo_error(np.append(by_photo, (100, -100))), len(by_photo)

@@ -33,6 +33,7 @@ SMOOTHNESS_SEEDS = (2, 3, 5, 6)
 COMPARED = (*(f'{pooling}_lr-{lr}' for pooling in ('gap', 'gcp_m') for lr in ('norm', 'adju', 'fast')),
             *(f'{pooling}_lr-adju' for pooling in ('gap_wo-ds', 'gcp', 'gcp_d')),
             'gcp_m_lr-short', 'gcp_m_lr-short_128-channels')
+FAST_SEEDS, SHORT_SEEDS = range(16), range(20)  # of two or three epochs
 TENTH = {CLASSIFIER_LR: TUNED['gap']}
 GAP, GCP_M = (f'resnet18_{pooling}_lr-adju' for pooling in ('gap', 'gcp_m'))
 
@@ -48,8 +49,8 @@ plan = PaperPlan(
         training('resnet18', 'gcp_m', 'adju'),
         training('resnet18', 'gap', 'adju'),
         training('resnet18', 'gcp_d', 'adju'),
-        training('resnet18', 'gap', 'fast'),
-        training('resnet18', 'gcp_m', 'fast'),
+        training('resnet18', 'gap', 'fast', seeds=FAST_SEEDS),
+        training('resnet18', 'gcp_m', 'fast', seeds=FAST_SEEDS),
         training('resnet18', 'gap_wo-ds', 'adju'),
         training('resnet18', 'gcp', 'adju'),
         training('resnet18', 'gcp_m', 'norm'),
@@ -59,13 +60,17 @@ plan = PaperPlan(
         training('resnet18', 'gcp_m', 'adju', 'augmix', seeds=(0, 1)),
         *(training('resnet18', 'gap', lr, 'classifier-lr-0.1', TENTH) for lr in ('norm', 'adju')),
         training('resnet18', 'gap_wo-ds', 'adju', 'classifier-lr-0.1', TENTH, seeds=(0, 1, 2, 3, 4)),
-        *variations('resnet18'),
+        *variations('resnet18', SHORT_SEEDS),
         *sizes('resnet18', (64, )),
         *(detector(pooling, {'optim_wrapper.type': COMMON['optim_wrapper.type']}, seeds=(3, 4, 9))
           for pooling in ('gap', 'gcp_m')),
     ],
     measurements=[
         outcomes([f'resnet18_{name}' for name in COMPARED], seeds=(3, 4, 9)),
+        outcomes(('resnet18_gap_lr-norm', GAP, GCP_M), seeds=range(5, 9), name='outcomes_robust'),
+        outcomes(('resnet18_gap_lr-fast', 'resnet18_gcp_m_lr-fast'), seeds=FAST_SEEDS[10:], name='outcomes_fast'),
+        outcomes(('resnet18_gcp_m_lr-short', 'resnet18_gcp_m_lr-short_128-channels'), seeds=SHORT_SEEDS[10:],
+                 name='outcomes_short'),
         outcomes([f'resnet18_{name}_classifier-lr-0.1' for name in ('gap_lr-norm', 'gap_lr-adju', 'gap_wo-ds_lr-adju')],
                  name='outcomes_classifier', seeds=(0, 1, 2, 3, 4)),
         robustness('imagenet-c', 8, ('resnet18_gap_lr-norm', GAP, GCP_M), seeds=range(2, 10)),

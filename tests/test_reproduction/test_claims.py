@@ -100,6 +100,21 @@ def test_outcomes_count_by_either_name(results):
     assert found[0] == found[1] and found[0].estimate.seeds
 
 
+def test_seeds_with_outcomes_may_be_in_several_measurements(results):
+    """Each photo counts with its mean over all of them."""
+    names = ('resnet18_gap_lr-norm', 'resnet18_gcp_m_lr-adju')
+    outcomes(results, {names[0]: range(25), names[1]: range(20)}, seeds=(0, ))
+    outcomes(results, {names[0]: range(25), names[1]: range(10, 30)}, seeds=(1, ))
+    for name in names:
+        path = results / f'small/{name}/seed_1_outcomes.jsonl'
+        path.rename(path.with_name('seed_1_outcomes_more.jsonl'))
+    plan = small_plan(measurements=[Measurement(name, 'test_robustness.py', ('{config}', ), f'{name}/*.json', names)
+                                    for name in ('outcomes', 'outcomes_more')])
+    effect = findings(Measured(plan, results))['accuracy'][0].outcome.estimate
+    by_photo = [0.5] * 10 + [0.] * 10 + [0.5] * 5 + [-0.5] * 5 + [0.] * 70 + [1., -1.]
+    assert effect.high - effect.mean == pytest.approx(1.98422 * 100 * np.std(by_photo, ddof=1) / 102 ** 0.5, rel=1e-5)
+
+
 def test_a_further_seed_of_one_training_changes_no_convergence(results):
     wrong = {'resnet18_gap_lr-norm': range(25), 'resnet18_gcp_m_lr-adju': range(20)}
     outcomes(results, wrong)
