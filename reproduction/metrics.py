@@ -145,15 +145,15 @@ def loss_by_faster_decay(measured: Measured, network: str, left: Variant, right:
     return Pairs(_paired(*losses), *_noise(measured, finals, names, (1, -1, -1, 1)))
 
 
-def smoothness(quantity: str) -> Metric:
-    """A quantity of :data:`~reproduction.smoothness.LANDSCAPE` in the stem: that of the right training over the left's.
+def smoothness(quantity: str, at: str) -> Metric:
+    """A quantity of :data:`~reproduction.smoothness.LANDSCAPE` at a place: that of the right training over the left's.
 
     Ratios are those of measurements at equal iterations, averaged in logarithms. The first measurement, of the
     untrained networks, is told apart and not counted.
     """
 
     def metric(measured: Measured, network: str, left: Variant, right: Variant, higher: bool) -> Outcome:
-        pairs = _paired(*(measured.landscapes(variant.name(network)) for variant in (left, right)))
+        pairs = _paired(*(measured.landscapes(variant.name(network), at) for variant in (left, right)))
         steps = next((its.steps for _, its in pairs.values()), '')
         ratios = [at_equal_steps(course(its, quantity), course(mine, quantity)) for mine, its in pairs.values()
                   if mine.steps == its.steps == steps]
@@ -252,4 +252,4 @@ def _effect(shown: Sequence[str], effect: Estimate, unit: str) -> str:
 
 
 def _factor(logarithm: float) -> str:
-    return f'{math.exp(min(logarithm, 700)):.2g}'
+    return f'{math.exp(min(logarithm, 700)):.3g}'

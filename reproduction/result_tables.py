@@ -249,7 +249,7 @@ def smoothness_table(measured: Measured) -> Table:
 
     def cells(effect, verdict):
         word, p = verdict
-        mean, low, high = (f'{math.exp(min(value, 700)):.2g}' for value in effect[:3])
+        mean, low, high = (f'{math.exp(min(value, 700)):.3g}' for value in effect[:3])
         return [f'{mean} [{low}, {high}]' if math.isfinite(effect.high) else mean,
                 word if math.isnan(p) else f'{word} (p {p:.2g})'] if effect.seeds else ['', word]
 

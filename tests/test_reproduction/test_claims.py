@@ -165,7 +165,7 @@ def test_two_seeds_are_too_few(results):
 
 def test_matching_epoch(found):
     """Judged by the accuracy before the last epoch of the other training."""
-    finding = found['GCP reaches the final accuracy of GAP under LR_norm in fewer epochs',
+    finding = found['GCP under LR_adju reaches the final accuracy of GAP under LR_norm in fewer epochs',
                     'ResNet-18: GCP_M LR_adju, GAP LR_norm']
     assert finding.outcome.text == 'reached by 3 of 3 seeds, in epoch 2 of 4'
     assert finding.outcome.effect.startswith('+5.0 points') and finding.verdict == HOLDS
@@ -235,14 +235,14 @@ def test_one_corruption_alone_proves_nothing(results):
 FIG_2 = dict(trainings=[training(('gap', 'norm')), training(('gcp', 'norm'))], measurements=[])
 
 
-def landscapes(results, name, high, seeds=(0, 1, 2), steps=(0.1, 75)):
+def landscapes(results, name, high, at='stem', steps=(0.1, 75)):
     """Ranges of the loss by measurement, a little different for each seed; those of the gradient are all 0.5."""
-    for seed in seeds:
+    for seed in (0, 1, 2):
         records = [dict(iter=10 * i, loss=1., gradient_norm=1., losses=[1., 1. + value * (1 + 0.01 * seed * (i + 1))],
                         distances=[0.5, 1. + 0.01 * seed * name.count('a')], smoothness=[1., 2.], seconds=1)
                    for i, value in enumerate(high)]
-        write(results / 'small' / name / f'seed_{seed}_landscape_stem.jsonl', dict(
-            environment=ENVIRONMENT, measured=dict(at='stem', layer='x', direction='ascent', step_sizes=steps,
+        write(results / 'small' / name / f'seed_{seed}_landscape_{at}.jsonl', dict(
+            environment=ENVIRONMENT, measured=dict(at=at, layer='x', direction='ascent', step_sizes=steps,
                                                    images=64)), records)
 
 
@@ -250,18 +250,32 @@ def test_landscape_is_compared_at_equal_iterations_after_the_first(results):
     """Untrained, GCP's range is 30 times as large, which would dominate the mean; from then on it is half of GAP's."""
     landscapes(results, 'resnet18_gap_lr-norm', (1., 0.2, 2., 0.4, 0.6))
     landscapes(results, 'resnet18_gcp_lr-norm', (30., 0.1, 1., 0.2, 0.301))
-    loss, gradient = findings(Measured(small_plan(**FIG_2), results))['landscape']
+    loss, gradient, *others = findings(Measured(small_plan(**FIG_2), results))['landscape']
     assert loss.compared == 'ResNet-18: GCP w/o DS and GAP, LR_norm'
-    assert loss.outcome.text == ("GAP's range over GCP w/o DS's: untrained 0.033, first half 2, second half 2; "
+    assert loss.outcome.text == ("GAP's range over GCP w/o DS's: untrained 0.0333, first half 2, second half 2; "
                                  'steps 0.1 to 75 at batch 64')
     assert loss.outcome.estimate.mean == pytest.approx(math.log(2), rel=1e-2)
     assert gradient.outcome.effect.endswith(']') and gradient.verdict == OPEN
+    assert {other.verdict for other in others} == {MISSING}
+
+
+def test_landscapes_at_the_last_convolution_are_compared_with_both_gaps(results):
+    for name, ranges in (('gap', (1., 4., 4.)), ('gcp', (1., 1., 1.)), ('gap_wo-ds', (1., 2., 2.))):
+        landscapes(results, f'resnet18_{name}_lr-norm', ranges, at='last_conv')
+    plan = small_plan(**FIG_2 | {'trainings': [*FIG_2['trainings'], training(('gap_wo-ds', 'norm'))]})
+    stem, _, over_gap, _, control, _ = findings(Measured(plan, results))['landscape']
+    assert stem.verdict == MISSING
+    assert over_gap.claim == 'At the last convolution, the loss varies less along the gradient with GCP than with GAP'
+    assert over_gap.compared == 'ResNet-18: GCP w/o DS and GAP, LR_norm'
+    assert over_gap.outcome.estimate.mean == pytest.approx(math.log(4), rel=1e-2)
+    assert control.source == 'our control' and control.compared == 'ResNet-18: GCP w/o DS and GAP w/o DS, LR_norm'
+    assert control.outcome.estimate.mean == pytest.approx(math.log(2), rel=1e-2)
 
 
 def test_halves_of_the_training_are_told_apart(results):
     landscapes(results, 'resnet18_gap_lr-norm', (1., 2., 2., 8., 8.))
     landscapes(results, 'resnet18_gcp_lr-norm', (1., 1., 1., 16., 16.))
-    loss, _ = findings(Measured(small_plan(**FIG_2), results))['landscape']
+    loss, *_ = findings(Measured(small_plan(**FIG_2), results))['landscape']
     assert 'untrained 1, first half 2, second half 0.5;' in loss.outcome.text
 
 
