@@ -142,7 +142,7 @@ def test_rates_of_normalisations_are_tuned_without_the_test_photos():
 def test_plans_of_the_leaderboard():
     plan, tuning = (read_plan(PLANS[0].with_name(f'imagenette_leaderboard{end}.py')) for end in ('', '_tuning'))
     jobs = [job for job in jobs_of(plan) if job.measurement is None]
-    assert len(jobs) == 10 * 5 + 3 * 3 and not plan.judged and not tuning.judged
+    assert len(jobs) == 10 * 5 + 5 * 3 and not plan.judged and not tuning.judged
     longer = next(job for job in jobs if job.training.name == 'resnet18d_gcp_m_20-epochs')
     assert longer.options['param_scheduler.begin'] == 14.4
     assert longer.options['train_cfg.max_epochs'] == 5 * longer.options['train_cfg.val_interval'] == 20
