@@ -15,10 +15,15 @@ steps ``u^2 (3 I + u) / 4`` take as many products: the eigenvalues of ``s`` aver
 ``I - s``, large beside them, grows by up to 9/4 per step. Five steps on 64 x 64 matrices erred by 8e-7 instead of 4e-7.
 
 The kernels are registered as custom operators, which Dynamo, AOTAutograd and export pass through unopened, and which
-vmap batches. That takes torch 2.5, and Triton 3.0 for the options of the product. Without them this module still
-imports, and :func:`fused_available` is False.
+vmap batches. That takes torch 2.5, and Triton 3.0 for the options of the product. Triton builds the code that launches
+them with a C compiler and Python's headers. Without all these this module still imports, and :func:`fused_available` is
+False.
 """
 from __future__ import annotations  # those of the kernels must not be evaluated where Triton is missing
+
+import os
+import shutil
+import sysconfig
 
 import torch
 from torch import Tensor
@@ -30,10 +35,15 @@ except ImportError:
     triton = None
 
 MAX_SIZE = 64
+# As Triton looks for them at the first launch, but at import: Dynamo traces fused_available. Where the default scheme
+# is Debian's own, which lacks the headers, Triton takes this one too.
+_COMPILES_C = (
+    bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
+    and os.path.exists(os.path.join(sysconfig.get_path('include', 'posix_prefix'), 'Python.h')))
 # ROCm's Triton knows other launch options.
 _SUPPORTED = (
     triton is not None and int(triton.__version__.split('.')[0]) >= 3 and hasattr(torch.library, 'register_vmap')
-    and torch.version.hip is None)
+    and torch.version.hip is None and _COMPILES_C)
 
 
 def fused_available(matrix: Tensor) -> bool:
@@ -43,7 +53,8 @@ def fused_available(matrix: Tensor) -> bool:
         matrix (Tensor): (..., N, N).
 
     Returns:
-        bool: True for float32 with N up to 64 on a CUDA device from Volta on, if Triton and torch are new enough.
+        bool: True for float32 with N up to 64 on a CUDA device from Volta on, if Triton and torch are new enough and
+            Triton finds a C compiler and Python's headers.
     """
     return (
         _SUPPORTED and matrix.is_cuda and matrix.dtype == torch.float32 and matrix.shape[-1] <= MAX_SIZE

@@ -1,8 +1,10 @@
 """The kernels are compared with float64 on a CUDA device if there is one, and in Triton's interpreter, on the CPU, in a
 process of its own: Triton reads TRITON_INTERPRET when the kernels are defined."""
 import os
+import runpy
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 import torch
@@ -217,6 +219,17 @@ def test_compiles_without_tensor_cores(size, capability):
         assert 'fma.rn.f32' in binary.asm['ptx']
         assert 'mma' not in binary.asm['ptx'].replace('fma', '') and 'tf32' not in binary.asm['ptx']
         assert binary.metadata.shared <= 48 * 1024  # what every device grants
+
+
+@pytest.mark.skipif(not fused._SUPPORTED, reason='needs Triton 3')
+@pytest.mark.parametrize('missing', ['compiler', 'headers'])
+def test_unavailable_where_triton_compiles_nothing(missing, monkeypatch, tmp_path):
+    if missing == 'compiler':
+        monkeypatch.delenv('CC', raising=False)
+        monkeypatch.setenv('PATH', str(tmp_path))
+    else:
+        monkeypatch.setattr(sysconfig, 'get_path', lambda *_: str(tmp_path))
+    assert not runpy.run_path(fused.__file__)['_SUPPORTED']
 
 
 def test_available_on_cuda_only():
