@@ -61,7 +61,7 @@ def cross_covariance_pool(x: Tensor, heads: int, *, mask: Tensor | None = None, 
         factor, scale = unit_factor(features.to(dtype).reshape(batch * heads, 2 * dim, pixels), mask)
         q, k = factor.reshape(batch * heads, 2, dim, pixels).unbind(1)
         pooled = product(q, k.transpose(1, 2))
-        pooled = _Root.apply(pooled) * scale if normalize else pooled * scale * scale
+        pooled = _Root.apply(pooled)[0] * scale if normalize else pooled * scale * scale
         pooled = pooled.reshape(batch, heads, dim, dim)
         if out_dtype == torch.float16:
             largest = torch.finfo(out_dtype).max
@@ -115,35 +115,49 @@ class CrossCovariancePooling(nn.Module):
 
 
 class _Root(torch.autograd.Function):
-    """``U diag(sqrt(s)) V^T`` of matrices (B, d, d)."""
+    """``U diag(sqrt(s)) V^T`` of matrices (B, d, d); U, the roots and V^T, which are constants for the derivatives."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         finite = finite_images(matrix)
         u, s, vt = decompose(torch.linalg.svd, torch.where(finite, matrix, torch.zeros_like(matrix)))
         rounding = torch.finfo(s.dtype).eps * s.shape[-1] * s[..., :1]
         root = torch.where(s > rounding, s, torch.zeros_like(s)).sqrt()
-        ctx.save_for_backward(matrix, u, root, vt)
-        return torch.where(finite, (u * root[..., None, :]) @ vt, torch.full_like(matrix, torch.nan))
+        pooled = torch.where(finite, (u * root[..., None, :]) @ vt, torch.full_like(matrix, torch.nan))
+        return pooled, u, root, vt
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _Derivative.apply(*ctx.saved_tensors, grad)
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        # Gradients of these are zeros, not None, which the vmap of torch 2.1 refuses.
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_) -> Tensor:
+        with without_autocast(grad):
+            return _Derivative.apply(*ctx.saved_tensors, grad)
 
 
 class _Derivative(torch.autograd.Function):
     """The derivative; beside other paths, ``once_differentiable`` would not raise but leave out part of the second."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, u: Tensor, root: Tensor, vt: Tensor, grad: Tensor) -> Tensor:
-        with without_autocast(grad):
-            inner = u.mT @ grad @ vt.mT
-            sums = zero_as_one(root[..., :, None] + root[..., None, :])
-            squares = zero_as_one(root[..., :, None]**2 + root[..., None, :]**2)
-            even, odd = (inner + inner.mT) / 2, (inner - inner.mT) / 2
-            scaled = even / sums + odd * sums / squares
-            both_zero = (root[..., :, None] == 0) & (root[..., None, :] == 0)
-            return u @ scaled.masked_fill(both_zero, 0) @ vt
+    def forward(matrix: Tensor, u: Tensor, root: Tensor, vt: Tensor, grad: Tensor) -> Tensor:
+        inner = u.mT @ grad @ vt.mT
+        sums = zero_as_one(root[..., :, None] + root[..., None, :])
+        squares = zero_as_one(root[..., :, None]**2 + root[..., None, :]**2)
+        even, odd = (inner + inner.mT) / 2, (inner - inner.mT) / 2
+        scaled = even / sums + odd * sums / squares
+        both_zero = (root[..., :, None] == 0) & (root[..., None, :] == 0)
+        return u @ scaled.masked_fill(both_zero, 0) @ vt
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> None:

@@ -60,6 +60,27 @@ def test_second_derivatives_are_refused(loss):
     assert torch.autograd.gradgradcheck(function, (mixed(1, 4, 4).requires_grad_(), ))
 
 
+@pytest.mark.parametrize('normalize', [True, False])
+def test_gradients_of_transforms(normalize, device):
+    x = mixed(3, 9, 12, device=device).requires_grad_()
+
+    def loss(tokens):
+        return cross_covariance_pool(tokens[None], 2, normalize=normalize).sin().sum()
+
+    expected, = torch.autograd.grad(sum(map(loss, x)), x)
+    torch.testing.assert_close(torch.vmap(torch.func.grad(loss))(x), expected)
+    torch.testing.assert_close(torch.func.grad(loss)(x[0]), expected[0])
+    # differentiated from outside, as landscapes do
+    torch.testing.assert_close(torch.autograd.grad(torch.vmap(loss)(x).sum(), x)[0], expected)
+
+
+def test_second_derivatives_by_transforms_are_refused(device):
+    x = mixed(2, 9, 12, device=device)
+    gradient = torch.func.grad(lambda x: cross_covariance_pool(x, 2).sin().sum())
+    with pytest.raises(RuntimeError, match='cross_covariance_pool has no second derivatives'):
+        torch.func.grad(lambda x: gradient(x).square().sum())(x)
+
+
 @pytest.mark.parametrize('x', [torch.zeros(2, 6, 8), torch.ones(2, 6, 8), mixed(2, 2, 8).float()],
                          ids=['zeros', 'constant', 'rank 1'])
 def test_finite_where_singular_values_vanish(x):
