@@ -78,7 +78,7 @@ def newton_schulz_pool(features: Tensor, mask: Tensor | None, num_iters: int, si
         Tensor: (B, C, C), symmetric to rounding, or (B, C (C + 1) / 2). Zeros, with zero gradient, without variance.
     """
     settings = Settings(min(num_iters, most_steps(features.dtype)), side, center, pre_norm, shrinkage, vector)
-    if _is_plain(features):
+    if _is_plain(features, side):
         return _forward(features, mask, settings)[0]
     function = _NewtonSchulzPool if is_compiling() else _NewtonSchulzPoolWithTangent
     return function.apply(features, mask, settings)[0]
@@ -93,7 +93,7 @@ def most_steps(dtype: torch.dtype) -> int:
     return int(-math.log(torch.finfo(dtype).eps) / math.log(9 / 4))
 
 
-def _is_plain(features: Tensor) -> bool:
+def _is_plain(features: Tensor, side: str) -> bool:
     """Whether ordinary operations suffice: no gradient is needed, or a graph is recorded for another runtime.
 
     Fused kernels have no derivative of their own: where they would be used, an autograd function wraps them.
@@ -102,7 +102,7 @@ def _is_plain(features: Tensor) -> bool:
         return True
     if features.requires_grad and torch.is_grad_enabled():
         return False
-    return is_compiling() or not fused_available(features)
+    return is_compiling() or not fused_available(features if side == 'gram' else features.mT)
 
 
 class _NewtonSchulzPool(torch.autograd.Function):

@@ -168,6 +168,14 @@ def test_pooling_uses_the_kernels(shape, masked, counted):
 
 
 @runs_kernels
+@pytest.mark.parametrize('shape', [(72, 3, 3), (6, 9, 9)])
+def test_inference_uses_the_kernel_on_either_side(shape, counted):
+    x = torch.randn(2, *shape, device=DEVICE).relu()
+    assert relative_error(covariance_pool(x), covariance_pool(x.double())) < 2e-6
+    assert counted == [fused._root_kernel]
+
+
+@runs_kernels
 def test_pooling_without_gradients_and_under_transforms(counted):
     x = torch.randn(3, 24, 3, 3, device=DEVICE).relu()
     expected = covariance_pool(x.double()).float()
@@ -200,7 +208,7 @@ def test_in_the_interpreter():
     run = subprocess.run(
         command, env={**os.environ, 'TRITON_INTERPRET': '1'}, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert f'{len(SIZES) * len(ITERS) * 2 + 11} passed' in run.stdout, run.stdout
+    assert f'{len(SIZES) * len(ITERS) * 2 + 13} passed' in run.stdout, run.stdout
 
 
 @needs_recent_triton
