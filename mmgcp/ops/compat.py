@@ -10,6 +10,12 @@ COMPILES_FUNCTIONS = VERSION >= (2, 7)
 is_compiling = torch.compiler.is_compiling if TORCH_2_4 else torch._utils.is_compiling
 
 
+def is_exporting() -> bool:
+    """Whether torch.export records a graph without Dynamo, in which ``torch.compiler.is_exporting`` is always True."""
+    # torch 2.7 has both.
+    return COMPILES_FUNCTIONS and torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling()
+
+
 def autocast_type(device: torch.device) -> str:
     """Device type to query autocast for: ``meta`` has none."""
     return 'cpu' if device.type == 'meta' else device.type

@@ -36,7 +36,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
+from .compat import COMPILES_FUNCTIONS, is_compiling, is_exporting, without_autocast
 from .covariance import centre, magnitude, valid_pixels
 from .fused import fused_available, fused_root, fused_root_with_derivative
 from .numerics import identity_like, trace_of
@@ -98,7 +98,7 @@ def _is_plain(features: Tensor, side: str) -> bool:
 
     Fused kernels have no derivative of their own: where they would be used, an autograd function wraps them.
     """
-    if torch.jit.is_tracing() or is_compiling() and not COMPILES_FUNCTIONS:
+    if torch.jit.is_tracing() or is_exporting() or is_compiling() and not COMPILES_FUNCTIONS:
         return True
     if features.requires_grad and torch.is_grad_enabled():
         return False

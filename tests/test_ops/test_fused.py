@@ -9,7 +9,8 @@ import sysconfig
 import pytest
 import torch
 
-from mmgcp.ops import covariance_pool, fused, newton_schulz
+from mmgcp.ops import CovariancePooling, covariance_pool, fused, newton_schulz
+from mmgcp.ops.compat import COMPILES_FUNCTIONS
 from mmgcp.ops.fused import fused_available, fused_root, fused_root_with_derivative
 from mmgcp.ops.newton_schulz import _steps
 
@@ -201,6 +202,19 @@ def test_pooling_without_gradients_and_under_transforms(counted):
     torch.testing.assert_close(actual, torch.stack([torch.func.grad(loss)(image) for image in x]))
 
 
+@runs_kernels
+@pytest.mark.skipif(not COMPILES_FUNCTIONS, reason='this torch does not tell export from torch.compile')
+def test_exported_networks_do_without_the_kernels_others_do_not(counted):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 24, 1), CovariancePooling(24)).to(DEVICE)
+    x = torch.randn(2, 3, 3, 3, device=DEVICE)
+    program = torch.export.export(network, (x, ), strict=False)
+    assert 'mmgcp' not in program.graph_module.print_readable(print_output=False)  # subgraphs, too
+    torch.testing.assert_close(program.module()(x), network(x))
+    counted.clear()
+    torch.compile(network, backend='aot_eager', fullgraph=True)(x).sum().backward()
+    assert counted == [fused._root_kernel, fused._root_with_derivative_kernel]
+
+
 @needs_recent_triton
 @pytest.mark.skipif(INTERPRETED, reason='runs in the interpreter already')
 def test_in_the_interpreter():
@@ -208,7 +222,7 @@ def test_in_the_interpreter():
     run = subprocess.run(
         command, env={**os.environ, 'TRITON_INTERPRET': '1'}, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert f'{len(SIZES) * len(ITERS) * 2 + 13} passed' in run.stdout, run.stdout
+    assert f'{len(SIZES) * len(ITERS) * 2 + 14} passed' in run.stdout, run.stdout
 
 
 @needs_recent_triton
