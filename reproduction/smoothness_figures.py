@@ -34,7 +34,7 @@ def compared_landscapes(measured: Measured) -> dict[str, list[LandscapeLog]]:
 def plot_ratios(compared: Sequence[Ratio], path: Path) -> list[Path]:
     """Draw ratios of GCP to GAP with their intervals: a panel for each GAP, a row for each notion.
 
-    Left of 1 GCP is smoother. Ratios that differ from 1 significantly are filled, all others are hollow.
+    Ratios that differ from 1 significantly are filled, all others are hollow.
 
     Args:
         compared (Sequence[Ratio]): The ratios, at least one.
