@@ -135,3 +135,6 @@ def _save_video(frames, path):
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[..., ::-1]))
     writer.release()
+    # OpenCV only warns where it cannot write, as on a full disk; it writes the number of frames last.
+    if cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) != len(frames):
+        raise SetupError(f"the video '{path.name}' could not be written whole: look whether the disk is full.")

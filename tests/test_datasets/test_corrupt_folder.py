@@ -1,5 +1,6 @@
 """Corrupted versions of an image folder: their pixels, resumption, and what is refused."""
 import json
+import resource
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,19 @@ def test_videos_hold_all_frames(source, tmp_path):
     expected = perturb_image(load_image(source / 'dog/one.png', recipe), 'brightness', 6, crop=recipe.cropped)
     # MP4 is lossy, and more so in colour.
     assert np.abs(np.array(frames, float).mean((1, 2)) - np.array(expected).mean((1, 2))).max() < 8
+
+
+def test_a_video_that_is_cut_off_is_not_kept(source, tmp_path):
+    recipe, sets = Recipe(source, 'imagenet-p', **SIZES, format='mp4', frames=6), [PerturbedSet('gaussian_noise')]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes of a file, as a full disk would
+    try:
+        with pytest.raises(SetupError, match="the video 'one.mp4' could not be written whole: .* disk is full"):
+            make_folder(tmp_path / 'p', recipe, sets, log=str)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    report = make_folder(tmp_path / 'p', recipe, sets, log=str)
+    assert (report.written, report.present) == (4, 0)
 
 
 @pytest.mark.parametrize('recipe, sets', [
