@@ -1,17 +1,28 @@
 """Command-line options shared by several tools."""
 import argparse
+import re
 from collections.abc import Callable
 
 from mmengine.config import DictAction
 
 
 class Options(DictAction):
-    """Settings ``KEY=VALUE`` of a config; a value with spaces that is no list stays whole, as the path of a folder."""
+    """Settings ``KEY=VALUE`` of a config; values and elements of lists keep the spaces within them, as paths need."""
 
     @staticmethod
     def _parse_iterable(val: str) -> object:
         text = val.strip('\'"')
-        return text if ' ' in text and text[0] not in '[(' else DictAction._parse_iterable(val)
+        if ' ' in text and text[0] not in '[(':
+            return text
+        # MMEngine drops all spaces of a list.
+        kept = re.sub(r'(?<=[^ ,[(]) +(?=[^ ,\])])', lambda spaces: '\0' * len(spaces[0]), text)
+        return _with_spaces(DictAction._parse_iterable(kept))
+
+
+def _with_spaces(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_with_spaces, value))
+    return value.replace('\0', ' ') if isinstance(value, str) else value
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

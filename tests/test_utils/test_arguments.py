@@ -8,7 +8,8 @@ from mmgcp.utils.arguments import Options, at_least, common_parser
 @pytest.mark.parametrize('text, value', [
     ('/data/my birds', '/data/my birds'), ('"/data/my birds"', '/data/my birds'),  # MMEngine's would read /data/mybirds
     ('[1, 2.5]', [1, 2.5]), ('(1, None)', (1, None)), ('1,2', [1, 2]), ('[(a, b), c]', [('a', 'b'), 'c']), ('0.5', 0.5),
-    ('True', True), ('data', 'data'),
+    ('True', True), ('data', 'data'), ('[traffic light, car ]', ['traffic light', 'car']),
+    ("['traffic light','stop  sign']", ['traffic light', 'stop  sign']), ('[(a b, 2), [c d]]', [('a b', 2), ['c d']]),
 ])
 def test_options_keep_spaces(text, value):
     parser = argparse.ArgumentParser()
