@@ -138,7 +138,7 @@ def _keep_settings(folder, recipe):
         if changed:
             raise SetupError(f"'{folder}' was made with {', '.join(changed)}: choose another folder, or the same "
                              'settings.')
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(entry.suffix != '.part' for entry in folder.iterdir()):  # one that a full disk left
         raise SetupError(f"'{folder}' holds something else (it has no {RECIPE_FILE}): choose an empty folder.")
     else:
         write_whole(path, json.dumps(settings, indent=2) + '\n')

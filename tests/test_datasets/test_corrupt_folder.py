@@ -203,6 +203,13 @@ def test_settings_are_kept(source, tmp_path):
         quality=85, frames=None, seed=0)
 
 
+def test_settings_that_a_full_disk_cut_off(source, tmp_path):
+    (tmp_path / 'c').mkdir()
+    (tmp_path / 'c/settings.json.part').write_text('{')
+    make_folder(tmp_path / 'c', Recipe(source, 'imagenet-c', **SIZES), [CorruptedSet('contrast', 1)], log=str)
+    assert {path.name for path in (tmp_path / 'c').iterdir()} == {'settings.json', 'contrast'}
+
+
 def test_source_must_be_an_image_folder(source, tmp_path):
     assert [path.name for path in source_images(source)] == ['one.jpg', 'two.png', 'one.png', 'two.JPEG']
     with pytest.raises(SetupError, match='has no class folders'):
