@@ -3,6 +3,7 @@ import argparse
 from pathlib import Path
 
 from mmgcp.analysis.comparison import plot_comparison
+from mmgcp.datasets.class_folders import subfolders
 from mmgcp.utils.logs import read_runs
 from mmgcp.utils.reported import reported
 
@@ -15,8 +16,8 @@ def main() -> None:
     parser.add_argument('--out', default='comparison.png', help='PNG file to write (default: %(default)s)')
     args = parser.parse_args()
     with reported(ValueError, OSError):
-        pictures = [min(files) for folder in sorted(args.images.iterdir()) if folder.is_dir()
-                    and (files := [path for path in folder.iterdir() if path.is_file()])]
+        pictures = [min(files) for name in subfolders(args.images)
+                    if (files := [path for path in (args.images / name).glob('[!.]*') if path.is_file()])]
         print('Figure:', *plot_comparison(read_runs(args.work_dirs, args.labels), pictures[:12], args.out))
 
 
