@@ -1,6 +1,10 @@
 """Probes on cached features, of drawn photos and networks with random weights."""
+import errno
 import json
 import math
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from torch.nn import functional
 from mmgcp.apis.probing import training
 from mmgcp.apis.probing.backbone import FrozenBackbone, frozen_backbone
 from mmgcp.apis.probing.cache import Features, cached_features
+from mmgcp.apis.probing.run import compare_probes
 from mmgcp.apis.probing.saving import save_probe
 from mmgcp.apis.probing.training import PROBES, Probe, accuracy, compare, draw_rows, train_probe
 from mmgcp.utils.errors import SetupError
@@ -131,6 +136,37 @@ def test_infinite_features_are_refused(network, photos, tmp_path, monkeypatch):
     monkeypatch.setattr(FrozenBackbone, 'features', lambda *_: torch.full((5, 2, 2, 2), 1e6))
     with pytest.raises(SetupError, match='images 0 to 4 are infinite or NaN in half precision: leave out --half'):
         cached_features(network(RESNET), photos, tmp_path / 'x', half=True, batch_size=5, workers=0)
+
+
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def test_features_that_do_not_fit_on_the_disk(network, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'posix_fallocate', full_disk, raising=False)
+    with pytest.raises(SetupError, match=r'x.npy takes 1e-05 GB, which cannot be had: No space left'):
+        cached_features(network(RESNET), photos, tmp_path / 'x', batch_size=5, workers=0)
+
+
+def test_a_full_disk_leaves_no_part_of_the_record_of_probes(network, photos, tmp_path, monkeypatch):
+    network(RESNET)
+    shutil.copytree(tmp_path / 'photos/train', tmp_path / 'photos/val')
+    cfg = Config(dict(model=dict(type='ImageClassifier', backbone=RESNET),
+                      data_preprocessor=dict(mean=[0] * 3, std=[1] * 3),
+                      test_dataloader=dict(batch_size=5, num_workers=0, dataset=photos)))
+    write = Path.write_text
+
+    def write_text(path, text, **settings):
+        write(path, text[:5] if 'probes.json' in path.name else text, **settings)
+        if 'probes.json' in path.name:
+            full_disk()
+
+    monkeypatch.setattr(Path, 'write_text', write_text)
+    probes = compare_probes(cfg, str(tmp_path / '0.pth'), photos['data_root'], ['linear'], tmp_path / 'cache',
+                            tmp_path / 'out', dict(command='a'), seeds=[0], lrs=[1e-3], epochs=1)
+    with pytest.raises(OSError, match='No space left'):
+        next(probes)
+    assert (tmp_path / 'out/probes.csv').is_file() and not (tmp_path / 'out/probes.json').exists()
 
 
 @pytest.mark.parametrize(('cfg', 'sentence'), [

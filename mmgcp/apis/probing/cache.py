@@ -1,4 +1,5 @@
 """Cache features of images on disk, computed once and resumed after an interruption."""
+import os
 import warnings
 import zlib
 from pathlib import Path
@@ -101,9 +102,22 @@ def _compute(backbone, images, done, array, record, half, loading):
         if store is None:
             store = (open_memmap(array, 'r+') if done else
                      open_memmap(array, 'w+', features.dtype, (total, *features.shape[1:])))
+            _reserve(array)
         store[done:done + len(features)] = features
         store.flush()  # before the record counts these rows
         done += len(features)
         append_record(record, dict(rows=done))
         bar.update(len(features))
     print()
+
+
+def _reserve(path):
+    """Take the space of a file that is mapped: where none is left, the system would end the program without a word."""
+    if not hasattr(os, 'posix_fallocate'):  # on macOS and Windows
+        return
+    size = path.stat().st_size
+    try:
+        with path.open('r+b') as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise SetupError(f'{path} takes {size / 1e9:.2g} GB, which cannot be had: {error.strerror}') from error

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS
 from mmgcp.analysis.tables import save_table
 from mmgcp.datasets.class_folders import subfolders
 from mmgcp.utils.errors import SetupError
+from mmgcp.utils.records import write_whole
 
 from .backbone import frozen_backbone
 from .cache import cached_features
@@ -63,7 +64,7 @@ def compare_probes(cfg: Config, checkpoint: str | None, data: str, names: Sequen
         result = compare(name, features['train'], features['val'], backbone.extra_tokens, **settings)
         rows.append(_row(result, time.perf_counter() - start))
         save_table(HEADER, rows, out / 'probes.csv')
-        record.write_text(json.dumps(made, indent=2) + '\n')
+        write_whole(record, json.dumps(made, indent=2) + '\n')
         save_probe(result.probe, backbone, cfg, loaders['val'], classes, out)
         yield result, rows[-1]
 
