@@ -26,9 +26,10 @@ def take_subset(dataset: _Dataset, subset: str, seed: int = 0) -> _Dataset:
     """
     images = getattr(dataset, 'dataset', dataset)
     infos = map(images.get_data_info, range(len(images)))
-    keys = [info.get('sequence') or image_key(info['img_path']) for info in infos]  # folders of frames have no suffix
-    chosen = _drawn(keys, random_size(subset), seed) if random_size(subset) is not None else _listed(keys, subset)
-    images.get_subset_([index for index, key in enumerate(keys) if key in chosen])
+    # Folders of frames have no suffix. Images in subfolders, or of several suffixes, may share a name, not a path.
+    names = [(info.get('sequence') or image_key(info['img_path']), info['img_path']) for info in infos]
+    number = random_size(subset)
+    images.get_subset_(_listed([key for key, _ in names], subset) if number is None else _drawn(names, number, seed))
     return dataset
 
 
@@ -42,10 +43,11 @@ def random_size(subset: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _drawn(keys, number, seed):
-    if not 0 < number <= len(keys):
-        raise SetupError(f'the subset rand:{number} must have 1 to {len(keys)} images, which is the size of the set')
-    return set(np.random.default_rng(seed).permutation(sorted(keys))[:number].tolist())
+def _drawn(names, number, seed):
+    if not 0 < number <= len(names):
+        raise SetupError(f'the subset rand:{number} must have 1 to {len(names)} images, which is the size of the set')
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return sorted(np.random.default_rng(seed).permutation(order)[:number].tolist())
 
 
 def _listed(keys, path):
@@ -54,4 +56,4 @@ def _listed(keys, path):
     if missing or not chosen:
         raise SetupError(f"{len(missing)} of the {len(chosen)} images that '{path}' lists are not in the data "
                          f'({some(missing)}): list them as CLASS/NAME, one a line')
-    return chosen
+    return [index for index, key in enumerate(keys) if key in chosen]

@@ -41,6 +41,14 @@ def test_sets_of_the_same_images_keep_the_same_ones():
     assert kept(take_subset(images('val', '.JPEG'), 'rand:100')) == set(NAMES)
 
 
+def test_images_that_share_a_name_count_one_by_one():
+    names = [f'{name}/part/{index}' for name in ('emu', 'cat') for index in range(10)]
+    paths = [f'val/{name}{suffix}' for name in names for suffix in ('.jpg', '.png')]
+    chosen = [[info['img_path'] for info in map(dataset.get_data_info, range(len(dataset)))] for dataset in (
+        take_subset(Images(metainfo=dict(paths=order)), 'rand:7') for order in (paths, paths[::-1]))]
+    assert len(chosen[0]) == 7 and chosen[1] == chosen[0][::-1]
+
+
 def test_listed_images(tmp_path):
     (tmp_path / 'list.txt').write_text('cat/7.5.JPEG\n\nemu/3.5.JPEG\n')
     dataset = take_subset(images('val', '.png'), str(tmp_path / 'list.txt'))
