@@ -20,7 +20,8 @@ _INSTALL = 'install it with: pip install imagecorruptions-imaug==1.1.5'
 
 def image_seed(seed: int, *parts: object) -> int:
     """Derive the seed of an image, in [0, 2^32), from that of its set and from parts such as :func:`image_key`."""
-    return zlib.crc32('/'.join(map(str, (seed, *parts))).encode())
+    # Names of files need not be UTF-8.
+    return zlib.crc32('/'.join(map(str, (seed, *parts))).encode(errors='surrogateescape'))
 
 
 def image_key(path: str | Path) -> str:

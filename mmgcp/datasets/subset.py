@@ -51,7 +51,8 @@ def _drawn(names, number, seed):
 
 
 def _listed(keys, path):
-    chosen = {image_key(line) for line in Path(path).read_text(encoding='utf-8').splitlines() if line.strip()}
+    lines = Path(path).read_text(encoding='utf-8', errors='surrogateescape').splitlines()  # as names of files
+    chosen = {image_key(line) for line in lines if line.strip()}
     missing = chosen.difference(keys)
     if missing or not chosen:
         raise SetupError(f"{len(missing)} of the {len(chosen)} images that '{path}' lists are not in the data "

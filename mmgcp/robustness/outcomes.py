@@ -51,7 +51,8 @@ def _sorted(names: Sequence[str]) -> tuple[list[int], int]:
     """Return the indices that sort the names, and the checksum."""
     keys = [(Path(name).stem, Path(name).parent.name) for name in names]
     order = sorted(range(len(keys)), key=keys.__getitem__)
-    return order, zlib.crc32('\n'.join(keys[i][0] for i in order).encode())
+    # Names of files need not be UTF-8.
+    return order, zlib.crc32('\n'.join(keys[i][0] for i in order).encode(errors='surrogateescape'))
 
 
 def _pack(bits: Sequence[bool]) -> str:

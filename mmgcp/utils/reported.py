@@ -23,7 +23,7 @@ def reported(*errors: type[Exception]) -> Iterator[None]:
         if not (isinstance(error, (SetupError, NonFiniteLossError, *errors)) or _TAKEN in str(error)):
             tell_other_machines(f'{type(error).__name__}, see its output')
             raise
-        sentence = _sentence(error)
+        sentence = _sentence(error).encode(errors='backslashreplace').decode()  # names of files need not be UTF-8
         if 'Original Traceback' in sentence:  # from a worker of a data loader: "TYPE: SENTENCE" is its last line
             sentence = sentence.splitlines()[-1].partition(': ')[2]
         tell_other_machines(sentence)

@@ -147,6 +147,7 @@ def test_image_seed():
     parts = [(0, 'fog', 1, 'a/b'), (1, 'fog', 1, 'a/b'), (0, 'snow', 1, 'a/b'), (0, 'fog', 2, 'a/b'),
              (0, 'fog', 1, 'a/c')]
     assert len({image_seed(*part) for part in parts}) == len(parts)
+    assert image_seed(0, 'caf\udce9') == zlib.crc32(b'0/caf\xe9')  # as Python names a file that is not UTF-8
     assert image_key('/data/val/n01/val_1.JPEG') == image_key('n01/val_1.png') == 'n01/val_1'
 
 

@@ -49,6 +49,12 @@ def test_images_that_share_a_name_count_one_by_one():
     assert len(chosen[0]) == 7 and chosen[1] == chosen[0][::-1]
 
 
+def test_names_that_are_not_utf_8(tmp_path):
+    names = ['cat/caf\udce9', 'cat/b']
+    (tmp_path / 'list.txt').write_bytes(b'cat/caf\xe9.jpg\n')
+    assert kept(take_subset(images('val', '.jpg', names), str(tmp_path / 'list.txt'))) == {names[0]}
+
+
 def test_listed_images(tmp_path):
     (tmp_path / 'list.txt').write_text('cat/7.5.JPEG\n\nemu/3.5.JPEG\n')
     dataset = take_subset(images('val', '.png'), str(tmp_path / 'list.txt'))

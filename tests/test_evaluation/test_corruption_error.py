@@ -1,6 +1,7 @@
 """Tests of CE and mCE against plain loops over their definitions."""
 import json
 import pickle
+import zlib
 
 import pytest
 import torch
@@ -224,6 +225,7 @@ class TestMetric:
         again = pack_errors(files, [False, True, True, None])
         assert json.loads(json.dumps(again)) == outcomes['fog/1']
         assert pack_errors(['e.png', *files[1:]], [False] * 4)['photos'] != again['photos']
+        assert pack_errors(['caf\udce9.png'], [True]) == dict(photos=zlib.crc32(b'caf\xe9'), wrong='80')  # not UTF-8
 
     def test_clean_images_need_no_tags(self):
         samples = [DataSample().set_gt_label(label).set_pred_score(torch.eye(2)[0]) for label in (0, 1, 1, 1)]

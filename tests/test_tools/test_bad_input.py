@@ -329,6 +329,9 @@ def test_a_process_of_several_leaves_its_reason_in_a_file(workplace, tmp_path, m
         train(workplace, val_dataloader__dataset__data_root='nowhere')
     assert (tmp_path / 'reason').read_text() == ('the data root nowhere does not exist: put the data there or set '
                                                  '--cfg-options val_dataloader.dataset.data_root=FOLDER')
+    with pytest.raises(SystemExit, match='^1$'), reported():
+        raise SetupError('caf\udce9.jpg is no image')  # a name that is not UTF-8
+    assert (tmp_path / 'reason').read_text() == r'caf\udce9.jpg is no image'
 
 
 def test_reason_stands_last_below_what_torchrun_prints(workplace, tmp_path, monkeypatch):
