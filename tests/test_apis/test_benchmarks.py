@@ -7,8 +7,8 @@ from mmpretrain.datasets import CustomDataset, PackInputs
 
 from mmgcp.apis.robustness import benchmarks, networks
 from mmgcp.apis.robustness.benchmarks import ALL, Benchmark, benchmark_sets, check_classes, class_folders, corrupted
-from mmgcp.apis.robustness.networks import default_reference, measurements, read_result, settings_of
-from mmgcp.apis.robustness.report import check_reference
+from mmgcp.apis.robustness.networks import as_result, default_reference, measurements, read_result, settings_of
+from mmgcp.apis.robustness.report import check_reference, summarise, write_report
 from mmgcp.robustness.corruptions import CORRUPTIONS
 from mmgcp.robustness.perturbations import PERTURBATIONS
 from mmgcp.utils.errors import SetupError
@@ -266,3 +266,12 @@ def test_results_are_read_in_shares(tmp_path):
     append_record(path, dict(set='tilt', metrics={'flip/tilt': 20., 'top5/tilt': 2.5, 'sequences/tilt': 4}))
     result = read_result('GAP', cfg, 'somewhere/epoch_4.pth', benchmark)
     assert result.sets == dict(tilt=dict(flip=0.2, top5=2.5, sequences=4)) and result.difficulty == 3
+
+
+def test_a_class_without_objects_has_no_precision(tmp_path):
+    metrics = {'coco/bbox_mAP': 0.3, 'coco/cat_precision': 0.3, 'coco/dog_precision': float('nan')}
+    records = [dict(set=name, metrics=metrics, items=3) for name in Benchmark('coco-c').sets]
+    write_report([summarise([as_result('GAP', 'coco-c', records)], 'none', partial=False)], tmp_path / 'c.png', [])
+    network, = json.loads((tmp_path / 'c.json').read_text())['networks']
+    assert network['sets']['clean'] == {'coco/bbox_mAP': 0.3, 'coco/cat_precision': 0.3}
+    assert network['metrics']['bbox_mAP mPC'] == pytest.approx(0.3)

@@ -1,4 +1,5 @@
 """Test the robustness of trained networks, and read the recorded results."""
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -125,7 +126,7 @@ def read_result(name: str, cfg: Config, checkpoint: str, benchmark: Benchmark) -
 
 def as_result(name: str, benchmark: str, records: Sequence[dict], difficulty: int = 1) -> RobustnessResult:
     """Convert the records of :class:`mmgcp.apis.robustness.BenchmarkLoop`, one per set, to a result."""
-    read = {'error': _errors, 'flip': _stability, 'precision': dict}[BENCHMARKS[benchmark].measure]
+    read = {'error': _errors, 'flip': _stability, 'precision': _precisions}[BENCHMARKS[benchmark].measure]
     sets = {record['set']: read(record['metrics']) for record in records}
     unreadable = [f"{values['unreadable']:.0f} of '{set_name}'" for set_name, values in sets.items()
                   if values.get('unreadable')]
@@ -148,6 +149,11 @@ def _errors(metrics):
     values = {name.split('/')[0]: value for name, value in metrics.items()}
     values['error'] /= 100
     return {kind: values[kind] for kind in ('error', 'images', 'unreadable') if kind in values}
+
+
+def _precisions(metrics):
+    """Read the metrics of CocoMetric, without the NaN that ``classwise=True`` gives for a class without objects."""
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 def _stability(metrics):
