@@ -15,7 +15,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 ALLOWED = {
-    'builtins': {'bytearray', 'complex', 'dict', 'float', 'int', 'list', 'set', 'slice'},
+    # Of bytes, only empty ones come by this name, as in empty arrays.
+    'builtins': {'bytearray', 'bytes', 'complex', 'dict', 'float', 'frozenset', 'int', 'list', 'range', 'set', 'slice'},
     'collections': {'OrderedDict', 'defaultdict', 'Counter'},
     '_codecs': {'encode'},  # bytes of NumPy's arrays in protocol 2
     'numpy': {'dtype', 'ndarray'},
@@ -26,6 +27,8 @@ ALLOWED = {
     'torch.serialization': {'_get_layout'},
     'mmengine.logging.history_buffer': {'HistoryBuffer'},
 }
+# Names for which a file gets something else: settings in meta information, and Python 2's name of range.
+STAND_INS = {('mmengine.config.config', 'ConfigDict'): dict, ('builtins', 'xrange'): range}
 ONE_CYCLE = (OneCycleParamScheduler.__module__, OneCycleParamScheduler.__name__)
 STATISTICS = ('min', 'max', 'current', 'mean')  # methods that histories name; statistics() would call any function
 NUMPY = re.compile(r'numpy\._?core\.multiarray (_reconstruct|scalar)|numpy\.dtypes \w+DType')
@@ -57,6 +60,8 @@ class Unpickler(pickle._Unpickler):
         module = {'__builtin__': 'builtins'}.get(module, module)
         if (module, name) == ('builtins', 'getattr'):
             return _method
+        if (module, name) in STAND_INS:
+            return STAND_INS[module, name]
         if (module, name) == ONE_CYCLE:
             return ONE_CYCLE  # the name in place of the class, which a file could call
         is_dtype = module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)

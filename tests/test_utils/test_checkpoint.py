@@ -12,7 +12,7 @@ import mmengine.runner.checkpoint
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.model import PretrainedInit
 from mmengine.optim import CosineAnnealingLR, OneCycleLR
@@ -286,6 +286,21 @@ def test_what_trainings_save_is_data(zipped, tmp_path):
     assert loaded['message_hub']['numbers'][0] == 1.5 and loaded['message_hub']['numbers'][1].tolist() == [0, 1, 2]
     assert loaded['meta'] == content['meta'] and loaded['others'] == {1, 2j}
     assert torch.equal(loaded['weights'][0], model.weight)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('value', [
+    ConfigDict(classes=['cat'], groups=dict(pets=['cat'])), b'', frozenset([1, 2]), range(3)])
+def test_settings_and_other_containers_are_data(value, zipped, tmp_path):
+    torch.save(dict(meta=value), tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
+    loaded = checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))['meta']
+    assert loaded == value and type(loaded) is (dict if isinstance(value, dict) else type(value))
+
+
+def test_empty_arrays_are_data(tmp_path):
+    torch.save(dict(history=HistoryBuffer(), extra=np.zeros((0, 2))), tmp_path / 'a.pth')
+    loaded = checkpoint.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert loaded['extra'].shape == (0, 2) and loaded['history'].data[0].tolist() == []
 
 
 def test_addresses_that_do_not_answer():
