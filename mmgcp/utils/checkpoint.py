@@ -28,7 +28,7 @@ def latest_checkpoint(folder: str | Path) -> str | None:
     """Return the path of the last checkpoint that a training left in its work directory; None if there is none."""
     latest = find_latest_checkpoint(str(folder)) if Path(folder).is_dir() else None
     if not latest or '://' in latest:
-        return latest
+        return latest or None  # the file last_checkpoint may be empty
     # The folder may have been moved since the path was written down, or CheckpointHook's out_dir be elsewhere.
     moved = Path(folder) / Path(latest).name
     return latest if Path(latest).exists() and not moved.exists() else str(moved)
@@ -54,8 +54,9 @@ def _checkpoint_to_resume(folder):
     saved = sorted((path.name for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(folder).glob(pattern)),
                    key=lambda name: (len(name), name))  # epoch_10 after epoch_9
     if saved and not latest:
-        raise ValueError(f"{folder} holds {', '.join(saved)}, but not the file last_checkpoint, which says where to "
-                         f'resume: give the checkpoint, as in --resume {folder}/{saved[-1]}, or another work directory')
+        raise ValueError(f"{folder} holds {', '.join(saved)}, but last_checkpoint, which says where to resume, is "
+                         f'missing or empty: give the checkpoint, as in --resume {folder}/{saved[-1]}, or another work '
+                         'directory')
     return latest
 
 

@@ -380,12 +380,18 @@ def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(sa
     later = [tmp_path / f'epoch_{epoch}.pth' for epoch in (9, 10)]
     for path in later:
         path.touch()
-    with pytest.raises(SetupError, match=rf'{tmp_path} holds epoch_1.pth, epoch_9.pth, epoch_10.pth, but not the file '
-                                         rf'last_checkpoint, .*--resume {later[-1]}, or another work directory'):
+    with pytest.raises(SetupError, match=rf'{tmp_path} holds epoch_1.pth, epoch_9.pth, epoch_10.pth, but '
+                                         rf'last_checkpoint, .* is missing or empty: .*--resume {later[-1]}, or '
+                                         'another work directory'):
         settled(resume='auto')  # as in a copied folder: a training from the start would replace them
     for path in later:
         path.unlink()
+    (tmp_path / 'last_checkpoint').touch()
+    with pytest.raises(SetupError, match=f'{tmp_path} holds epoch_1.pth, but last_checkpoint, '):
+        settled(resume='auto')
     hidden = saved.rename(tmp_path / 'weights.pth')
+    assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
+    (tmp_path / 'last_checkpoint').unlink()
     assert settled(resume='auto', load_from='a.pth') == (False, 'a.pth')
     assert settled(resume='auto') == settled(resume=True) == (False, None)
     hidden.rename(saved)
