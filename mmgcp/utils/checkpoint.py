@@ -4,7 +4,6 @@ from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
-from urllib.error import URLError
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
@@ -22,6 +21,7 @@ from .processes import on_main_process
 
 WORKDIR_SCHEME = 'workdir://'
 TRUST = 'MMGCP_TRUST_CHECKPOINTS'
+FORCED = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'  # PyTorch's own loader, which refuses MMEngine's checkpoints
 
 
 def latest_checkpoint(folder: str | Path) -> str | None:
@@ -118,6 +118,9 @@ def load_from_storage(filename: str, map_location=None) -> dict:
 
 def _load_data(file: Path | BinaryIO, filename: str, map_location) -> dict:
     modules = None if os.environ.get(TRUST) else restricted_pickle
+    if os.environ.get(FORCED, '').lower() in ('1', 'y', 'yes', 'true'):
+        raise SetupError(f'{filename} cannot be loaded while the environment variable {FORCED} is set: unset it, for '
+                         'checkpoints are loaded as data without it')
     try:
         if modules and _is_script(file):
             raise restricted_pickle.ForeignObjectError('TorchScript')
@@ -153,9 +156,12 @@ def load_from_address(filename: str, map_location=None) -> dict:
     folder = Path(torch.hub.get_dir(), 'checkpoints')
     path = folder / Path(urlparse(filename).path).name
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        # Several processes may download at once: each moves a complete file of its own into place.
-        torch.hub.download_url_to_file(filename, str(path))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Several processes may download at once: each moves a complete file of its own into place.
+            torch.hub.download_url_to_file(filename, str(path))
+        except OSError as error:  # a full disk, or an address that does not answer
+            raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
     return load_from_file(str(path), map_location)
 
 
@@ -176,7 +182,7 @@ def load_checkpoint(filename: str) -> dict:
     except FileNotFoundError as error:
         fault = 'is a folder: name a file in it' if Path(filename).is_dir() else 'does not exist'
         raise SetupError(f'the checkpoint {filename} {fault}') from error
-    except (PermissionError, URLError, ImportError) as error:  # as of a storage's client
+    except (PermissionError, ImportError) as error:  # as of a storage's client
         raise SetupError(f'the checkpoint {filename} cannot be read: {error}') from error
     except Exception as error:  # unpickling truncated or other files may raise anything
         raise SetupError(f'{filename} is not a PyTorch checkpoint, or was cut off when written or copied') from error

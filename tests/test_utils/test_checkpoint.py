@@ -1,3 +1,4 @@
+import errno
 import functools
 import http.server
 import io
@@ -48,6 +49,22 @@ def test_missing_broken_and_foreign_files(saved, tmp_path):
         path.write_bytes(content)
         with pytest.raises(SetupError, match='is not a PyTorch checkpoint, or was cut off'):
             checkpoint.load_state_dict(str(path))
+
+
+def test_pytorchs_own_loader_cannot_be_forced(saved, monkeypatch):
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    with pytest.raises(SetupError, match='epoch_1.pth cannot be loaded while .* TORCH_FORCE_WEIGHTS_ONLY_LOAD is set'):
+        checkpoint.load_checkpoint(str(saved))
+
+
+def test_a_full_disk_while_downloading(tmp_path, monkeypatch):
+    def download(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    with pytest.raises(SetupError, match='the checkpoint http://a/b.pth cannot be read: .*No space left on device'):
+        checkpoint.load_checkpoint('http://a/b.pth')
 
 
 @pytest.mark.parametrize('zipped', [True, False])
