@@ -28,7 +28,8 @@ def check_class_folders(cfg: Config, splits: Sequence[str], trained_on: Sequence
     # A test, too, compares with the training folders if they exist.
     for split, dataset, folder in labelled(cfg, list(dict.fromkeys(['train', *splits])), 'folders'):
         if split in splits:
-            notes += _check_images(folder, tuple(dataset.get('extensions', _EXTENSIONS)))
+            # MMPretrain ignores the case of extensions.
+            notes += _check_images(folder, tuple(map(str.lower, dataset.get('extensions', _EXTENSIONS))))
         if folder.is_dir():
             folders[folder] = subfolders(folder, hidden=split in splits)
             names = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or ()

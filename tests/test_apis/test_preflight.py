@@ -53,7 +53,8 @@ def test_images_of_other_kinds(folders):
     (folders / 'train/cat/0.png').unlink()
     with pytest.raises(SetupError, match=r'1 of 2 class folders in .* hold no file that ends in .jpg, .*, cat for one'):
         check_folders(folders)
-    assert check_folders(folders, extensions=['.png', '.webp']) == []
+    for extensions in (['.png', '.webp'], ['.PNG', '.WebP']):
+        assert check_folders(folders, extensions=extensions) == []
 
 
 @pytest.mark.parametrize('dataset', [
