@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmgcp.utils.errors import SetupError
 
 from .checks_options import check_names
-from .config_data import classes_of_head, datasets, kind, labelled
+from .config_data import classes_of_head, datasets, is_local, kind, labelled
 
 # Arguments of the hook and of the function that saves, to which it passes unknown ones, but only after an epoch.
 _CHECKPOINT = {'type', 'priority', '_scope_', *(name for function in (CheckpointHook, Runner.save_checkpoint)
@@ -85,7 +85,7 @@ def _check_topk(cfg: Config, name: str, metric: dict) -> None:
 
 def _check_file(cfg: Config, split: str, name: str, metric: dict) -> None:
     truth, files = metric.get('ann_file'), [file for _, _, file in labelled(cfg, [split], 'coco')]
-    if not truth or '://' in truth or len(files) != 1 or files[0].resolve() == Path(truth).resolve():
+    if not truth or not is_local(metric, truth) or len(files) != 1 or files[0].resolve() == Path(truth).resolve():
         return
     if not (files[0].is_file() and Path(truth).is_file() and filecmp.cmp(files[0], truth, shallow=False)):
         raise SetupError(f'{name}.ann_file={truth} is not the file of {split}_dataloader.dataset: set --cfg-options '

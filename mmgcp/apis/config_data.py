@@ -41,6 +41,12 @@ def datasets(cfg: Config, splits: Sequence[str]) -> Iterator[tuple[str, dict]]:
             yield split, dataset
 
 
+def is_local(settings: Mapping, *paths: str) -> bool:
+    """Whether paths of a data set or metric are on this machine: no addresses, nor read by another storage backend."""
+    backend = (settings.get('backend_args') or {}).get('backend', 'local')
+    return backend == 'local' and not any('://' in path for path in paths)
+
+
 def labels_of(dataset: Mapping) -> tuple[str, Path] | tuple[None, None]:
     """Return form and place of a data set's labels; None and None if they are remote or of another kind.
 
@@ -53,7 +59,7 @@ def labels_of(dataset: Mapping) -> tuple[str, Path] | tuple[None, None]:
         form, place = ('list', file) if file else ('folders', folder)
     elif kind(dataset) == 'CocoDataset' and file:
         form = 'coco'
-    return (form, Path(root, place)) if form and '://' not in root + place else (None, None)
+    return (form, Path(root, place)) if form and is_local(dataset, root, place) else (None, None)
 
 
 def labelled(cfg: Config, splits: Sequence[str], form: str) -> Iterator[tuple[str, dict, Path]]:

@@ -8,7 +8,7 @@ from mmgcp.utils.errors import SetupError
 
 from .checks_classes import check_class_folders, check_lists
 from .checks_coco import check_coco_files
-from .config_data import datasets
+from .config_data import datasets, is_local
 
 
 def check_data(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = ()) -> list[str]:
@@ -19,7 +19,7 @@ def check_data(cfg: Config, splits: Sequence[str], trained_on: Sequence[str] = (
     """
     for split, dataset in datasets(cfg, splits):
         root = dataset.get('data_root') or ''
-        if root and '://' not in root and not Path(root).is_dir():
+        if root and is_local(dataset, root) and not Path(root).is_dir():
             raise SetupError(f'the data root {root} does not exist: put the data there or set --cfg-options '
                              f'{split}_dataloader.dataset.data_root=FOLDER')
     check_lists(cfg, splits)

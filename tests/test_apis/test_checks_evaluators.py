@@ -38,6 +38,8 @@ def test_boxes_of_another_data_set():
     metric['ann_file'] = 'data/old.json'
     with pytest.raises(SetupError, match='data/old.json is not the file of .* val_evaluator.ann_file=data/val.json'):
         check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
+    metric['backend_args'] = dict(backend='petrel')  # files elsewhere are not compared
+    check_evaluators(config(metric, val_dataloader=dict(dataset=dataset)), ['val'])
 
 
 @pytest.mark.parametrize('metric, right, wrong', [

@@ -72,7 +72,13 @@ def test_images_without_labels_and_what_lies_elsewhere(dataset, tmp_path):
     dict(type='CustomDataset', data_prefix='train'), dict(type='CustomDataset', ann_file='train.txt'),
     dict(type='CocoDataset', ann_file='ann.json')])
 def test_a_remote_root_is_not_searched(dataset):
-    check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, data_root='s3://bucket')))), ['train'])
+    """MMDetection's configs show the second form, for object storage."""
+    storage = dict(backend='petrel', path_mapping={'data/': 's3://bucket/'})
+    for remote in (dict(data_root='s3://bucket'), dict(data_root='data/coco/', backend_args=storage)):
+        check_data(Config(dict(train_dataloader=dict(dataset=dict(dataset, **remote)))), ['train'])
+    with pytest.raises(SetupError, match='the data root data/coco/ does not exist'):
+        local = dict(dataset, data_root='data/coco/', backend_args=dict(backend='local'))
+        check_data(Config(dict(train_dataloader=dict(dataset=local))), ['train'])
 
 
 def test_other_data_sets_check_themselves():
