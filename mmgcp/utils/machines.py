@@ -79,7 +79,8 @@ def use_machines(cfg: Config) -> None:
     if cfg.get('load_from') and ('://' not in cfg.load_from or cfg.load_from.startswith(WORKDIR_SCHEME)):
         cfg.load_from = RANK_0_SCHEME + cfg.load_from
     for evaluator in filter(None, (cfg.get('val_evaluator'), cfg.get('test_evaluator'))):
-        for metric in evaluator.get('metrics', [evaluator]) if isinstance(evaluator, dict) else evaluator:
+        metrics = evaluator.get('metrics', evaluator) if isinstance(evaluator, dict) else evaluator
+        for metric in [metrics] if isinstance(metrics, dict) else metrics:
             metric.setdefault('collect_device', 'gpu')  # by the process group, even on CPUs
 
 
