@@ -26,7 +26,7 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
     if isinstance(head, dict) and head.get('cal_acc'):
         _check_topk(cfg, 'model.head', head)
     for split in splits:
-        for name, metric in _metrics(cfg, split):
+        for name, metric in metrics_of(cfg, split):
             if kind(metric) == 'Accuracy':
                 _check_topk(cfg, name, metric)
             elif kind(metric) == 'CocoMetric':
@@ -37,7 +37,8 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
         if isinstance(interval, int) and interval < 1 and cfg.get('val_cfg') is not None:
             raise SetupError(f'train_cfg.val_interval={interval} must be at least 1: to train without validation, '
                              'set --no-validate')
-        computed = [_names(metric) for _, metric in _metrics(cfg, 'val')]
+        # Other evaluators may name the results in their own way, such as after the data sets.
+        computed = [] if other_evaluator(cfg, 'val') else [_names(metric) for _, metric in metrics_of(cfg, 'val')]
         for setting, wanted in _monitored(cfg, checkpoint):
             _check_monitored(setting, wanted, computed)
     if 'train' in splits and kind(checkpoint) == 'CheckpointHook':
@@ -45,7 +46,14 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
     return notes
 
 
-def _metrics(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
+def other_evaluator(cfg: Config, split: str) -> str:
+    """Return the type of a split's evaluator; empty for MMEngine's, which computes each of its metrics as it is."""
+    evaluator = cfg.get(f'{split}_evaluator')
+    name = kind(evaluator) if isinstance(evaluator, dict) and 'metrics' in evaluator else ''
+    return '' if name == 'Evaluator' else name
+
+
+def metrics_of(cfg: Config, split: str) -> Iterator[tuple[str, dict]]:
     """Yield the metrics of a split, with their places in the config."""
     name, metrics = f'{split}_evaluator', cfg.get(f'{split}_evaluator') or []
     if isinstance(metrics, dict) and 'metrics' in metrics:
@@ -61,7 +69,7 @@ def _leave_out_metrics(cfg: Config) -> list[str]:
     if not (any(dataset.get('with_label') is False for _, dataset in datasets(cfg, ['test']))
             or any(b'"annotations"' not in file.read_bytes() for _, _, file in labelled(cfg, ['test'], 'coco'))):
         return []
-    metrics = [metric for _, metric in _metrics(cfg, 'test')]
+    metrics = [metric for _, metric in metrics_of(cfg, 'test')]
     kept = [metric for metric in metrics if kind(metric).startswith('Dump') or metric.get('format_only')]
     hook = (cfg.get('default_hooks') or {}).get('visualization') or {}
     if not (kept or hook.get('enable') or hook.get('draw')):

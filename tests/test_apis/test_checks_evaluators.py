@@ -52,8 +52,12 @@ def test_save_best(metric, right, wrong):
         check_evaluators(config(metric, known), ['val'])
     with pytest.raises(SetupError, match=rf"save_best='{wrong}' is no metric of the validation, which computes .*"):
         check_evaluators(config(metric, wrong), ['val'])
-    # Results of other metrics are not known.
+    # Results of other metrics are not known, nor how other evaluators name them.
     check_evaluators(config([metric, dict(type='VOCMetric')], wrong), ['val'])
+    check_evaluators(config(dict(type='MultiDatasetsEvaluator', metrics=[metric]), f'a/{right}'), ['val'])
+    for kind in (dict(), dict(type='Evaluator')):
+        with pytest.raises(SetupError, match=f"save_best='a/{right}' is no metric of the validation"):
+            check_evaluators(config(dict(kind, metrics=metric), f'a/{right}'), ['val'])
 
 
 def test_metrics_that_schedules_and_hooks_follow():
