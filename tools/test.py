@@ -1,18 +1,19 @@
 """Evaluate a checkpoint of a classifier or a detector."""
+from mmgcp.apis.config_data import library_of
 from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.arguments import common_parser
 from mmgcp.utils.reported import reported
 
 # Names that differ between the two libraries: of the hook that draws, and of the metric that saves predictions.
 DRAW = {
-    'mmpretrain': ('VisualizationHook', 'UniversalVisualizer', 'enable', 'out_dir'),
+    'mmpretrain': ('mmpretrain.VisualizationHook', 'mmpretrain.UniversalVisualizer', 'enable', 'out_dir'),
     'mmdet': ('mmdet.DetVisualizationHook', 'mmdet.DetLocalVisualizer', 'draw', 'test_out_dir'),
 }
 DUMP = {'mmpretrain': 'DumpResults', 'mmdet': 'mmdet.DumpDetResults'}
 
 
 def draw(cfg, folder):
-    hook, visualizer, switch, folder_key = DRAW[cfg.get('default_scope') or 'mmpretrain']
+    hook, visualizer, switch, folder_key = DRAW[library_of(cfg)]
     hooks = cfg.get('default_hooks') or {}
     cfg.default_hooks = {**hooks, 'visualization': {**(hooks.get('visualization') or dict(type=hook)),
                                                     switch: True, folder_key: folder}}
@@ -33,8 +34,7 @@ def main() -> None:
         if args.out:
             metrics = cfg.get('test_evaluator') or []
             metrics = metrics if isinstance(metrics, list) else [metrics]
-            kind = DUMP[cfg.get('default_scope') or 'mmpretrain']
-            cfg.test_evaluator = [*metrics, dict(type=kind, out_file_path=args.out)]
+            cfg.test_evaluator = [*metrics, dict(type=DUMP[library_of(cfg)], out_file_path=args.out)]
         build_runner(cfg, ['test'], whole_model=True).test()
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mmgcp.utils.errors import SetupError
 
-from .config_data import datasets, kind
+from .config_data import datasets, default_scope, kind, library_of
 
 # MMEngine does not support baddbmm: count it as the product of its last two arguments.
 HANDLES = {'aten::baddbmm': lambda inputs, outputs: bmm_flop_jit(inputs[1:3], outputs)}
@@ -42,7 +42,7 @@ def image_size(cfg: Config) -> tuple[int, int]:
     Raises:
         SetupError: If no transform of a classifier sets the size.
     """
-    if cfg.get('default_scope') == 'mmdet':
+    if library_of(cfg) == 'mmdet':
         pipeline = cfg.test_dataloader.dataset.pipeline
         long, short = sorted(next(transform.scale for transform in pipeline if 'scale' in transform), reverse=True)
         divisor = cfg.model.data_preprocessor.get('pad_size_divisor', 1)
@@ -73,8 +73,8 @@ def without_weights(part: dict | list) -> dict | list:
 
 
 def scope_of(cfg: Config) -> DefaultScope:
-    """Return a context with the default scope of a config, MMPretrain's if it sets none."""
-    return DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
+    """Return a context with the default scope of a config, that of the model's library if it sets none."""
+    return DefaultScope.overwrite_default_scope(default_scope(cfg))
 
 
 def build_network(cfg: Config) -> nn.Module:
@@ -99,7 +99,7 @@ def complexity(cfg: Config) -> Complexity:
     for parameter in model.parameters():
         parameter.zero_()
     image = blank_image(cfg)
-    if cfg.get('default_scope') == 'mmdet':
+    if library_of(cfg) == 'mmdet':
         _prepare_detector(model, tuple(image.shape[2:]))
     analyzer = FlopAnalyzer(model, image).set_op_handle(**HANDLES)
     analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)

@@ -14,6 +14,24 @@ def kind(settings: Mapping) -> str:
     return getattr(named, '__name__', str(named)).rpartition('.')[2]
 
 
+def library_of(cfg: Config) -> str:
+    """Return ``'mmdet'`` if the model is a detector of MMDetection, else ``'mmpretrain'``.
+
+    Configs with Python imports give the model's class, and may have no default scope.
+    """
+    model = (cfg.get('model') or {}).get('type')
+    if isinstance(model, type):
+        detects = any(base.__module__.startswith('mmdet.') for base in model.__mro__)
+    else:
+        detects = str(model).startswith('mmdet.') or cfg.get('default_scope') == 'mmdet'
+    return 'mmdet' if detects else 'mmpretrain'
+
+
+def default_scope(cfg: Config) -> str:
+    """Return the default scope of a config, that of the model's library if it sets none."""
+    return cfg.get('default_scope') or library_of(cfg)
+
+
 def require_model(cfg: Config) -> None:
     """Raise a SetupError if a config has no model."""
     if not cfg.get('model'):

@@ -22,7 +22,7 @@ from .checks_evaluators import check_evaluators
 from .checks_images import check_images
 from .checks_options import check_optimizer, check_options
 from .checks_schedule import schedule_warning
-from .config_data import kind, require_model
+from .config_data import kind, library_of, require_model
 from .config_file import read_config
 from .preflight import check_data
 
@@ -127,7 +127,7 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     """
     require_model(cfg)
     _make_work_dir(cfg.work_dir)
-    detects = cfg.get('default_scope') == 'mmdet'
+    detects = library_of(cfg) == 'mmdet'
     if detects:
         operators()  # otherwise MMEngine reports operators that cannot be loaded as unregistered types
     if cfg.launcher in ('slurm', 'mpi'):

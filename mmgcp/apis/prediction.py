@@ -17,7 +17,7 @@ from mmgcp.utils.errors import SetupError, explained
 from mmgcp.utils.mmcv_operators import operators
 
 from .activation_map import activation_map
-from .config_data import datasets
+from .config_data import datasets, library_of
 from .trained import trained_model
 
 
@@ -71,7 +71,7 @@ class Predictor:
 
     def __init__(self, cfg: Config, checkpoint: str, threshold: float = 0.3) -> None:
         self.cfg, self.threshold = cfg, threshold
-        self.detects = cfg.get('default_scope') == 'mmdet'
+        self.detects = library_of(cfg) == 'mmdet'
         if self.detects:
             if find_spec('mmdet') is None:
                 raise SetupError('this is the config of a detector, which needs MMDetection: install onedl-mmdetection '

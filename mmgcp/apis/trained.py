@@ -15,7 +15,7 @@ from mmgcp.utils.checkpoint import assert_fits, load_checkpoint, tensors_of
 from mmgcp.utils.errors import SetupError, explained
 
 from .checks_images import check_images
-from .config_data import require_model
+from .config_data import default_scope, require_model
 from .preflight import check_data
 
 
@@ -54,7 +54,7 @@ def trained_model(cfg: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]
         SetupError: If there is no model or it cannot be built, or the checkpoint does not fit.
     """
     require_model(cfg)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    init_default_scope(default_scope(cfg))
     loaded = load_checkpoint(str(checkpoint))
     settings = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):  # as MMEngine's Runner does
@@ -76,7 +76,7 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
         SetupError: If the data are missing, or there are too few batches.
     """
     check_data(cfg, ['train'])
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    init_default_scope(default_scope(cfg))
     # Workers would use random generators of their own.
     settings = {**cfg.train_dataloader, 'num_workers': 0, 'persistent_workers': False, 'pin_memory': False}
     loader = Runner.build_dataloader(settings, seed=seed)

@@ -116,6 +116,8 @@ def test_a_detector_draws_the_boxes_that_mmdet_finds(monkeypatch):
         for score, label, box in zip(found.scores.tolist(), found.labels.tolist(), found.bboxes.tolist(), strict=True)]
     drawn = np.asarray(Image.open('drawn.png'))
     assert drawn.shape == (100, 120, 3) and (drawn != np.asarray(Image.open('image.png'))).any()
+    cfg.default_scope, cfg.model.type = None, type(predictor.model)  # as in configs with Python imports
+    assert Predictor(cfg, 'weights.pth', threshold=0.1).predict('image.png', 'drawn.png') == lines
     predictor.threshold = 1
     assert predictor.predict('image.png', 'drawn.png') == ['nothing scores above 1']
     monkeypatch.setattr('mmgcp.apis.prediction.find_spec', lambda name: None)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmpretrain.models import ImageClassifier
 from PIL import Image
 
 from mmgcp.apis.trained import saved_checkpoints, trained_model, training_batches, unmeasured
@@ -76,6 +77,13 @@ def test_the_model_has_the_weights_of_the_checkpoint_and_trains(cfg, tmp_path):
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
     torch.save(model.state_dict(), tmp_path / 'bare.pth')
     assert trained_model(cfg, str(tmp_path / 'bare.pth'))[1] == {}
+
+
+def test_configs_with_python_imports_need_no_scope(cfg, tmp_path):
+    torch.save(MODELS.build(cfg.model).state_dict(), tmp_path / 'a.pth')
+    cfg.merge_from_dict({'default_scope': None, 'model.type': ImageClassifier})
+    assert type(trained_model(cfg, tmp_path / 'a.pth')[0]) is ImageClassifier
+    assert len(training_batches(cfg, 1)) == 1
 
 
 def test_checkpoints_that_do_not_fit(cfg, tmp_path):

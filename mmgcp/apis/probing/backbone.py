@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from mmgcp.apis.config_data import default_scope
 from mmgcp.utils.checkpoint import assert_fits, load_state_dict, named_checkpoints, under_prefix
 from mmgcp.utils.errors import SetupError
 
@@ -64,7 +65,7 @@ def frozen_backbone(cfg: Config, checkpoint: str | None = None) -> FrozenBackbon
     Raises:
         SetupError: If the config is not a classifier's, names no weights, or the checkpoint does not fit.
     """
-    scope = cfg.get('default_scope') or 'mmpretrain'
+    scope = default_scope(cfg)
     if scope != 'mmpretrain' or 'backbone' not in cfg.get('model', {}):
         raise SetupError(f"probes need the config of a classifier with a backbone, and this one is of scope '{scope}'"
                          f"{'' if 'backbone' in cfg.get('model', {}) else ' without model.backbone'}: give the config "

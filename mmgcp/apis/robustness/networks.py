@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmgcp.analysis.robustness import RobustnessResult
+from mmgcp.apis.config_data import default_scope
 from mmgcp.apis.launch import build_runner
 from mmgcp.robustness.catalogue import BENCHMARKS
 from mmgcp.utils.checkpoint import named_checkpoints, resolved
@@ -73,7 +74,7 @@ def check_network(cfg: Config, checkpoint: str, benchmark: Benchmark) -> None:
     sets = benchmark_sets(benchmark, cfg.test_dataloader, cfg.test_evaluator)
     matching_records(measurements(cfg, checkpoint, benchmark), settings_of(cfg, checkpoint, benchmark))
     if benchmark.subset:
-        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        init_default_scope(default_scope(cfg))
         build_set(benchmark, next(iter(sets.values()))['loader']['dataset'])
 
 
