@@ -1,7 +1,9 @@
 """Evaluate a checkpoint of a classifier or a detector."""
+from mmgcp.apis.checks_evaluators import metrics_of, other_evaluator
 from mmgcp.apis.config_data import library_of
 from mmgcp.apis.launch import build_runner, load_config
 from mmgcp.utils.arguments import common_parser
+from mmgcp.utils.errors import SetupError
 from mmgcp.utils.reported import reported
 
 # Names that differ between the two libraries: of the hook that draws, and of the metric that saves predictions.
@@ -20,6 +22,15 @@ def draw(cfg, folder):
     cfg.visualizer = cfg.get('visualizer') or dict(type=visualizer, vis_backends=[dict(type='LocalVisBackend')])
 
 
+def save(cfg, file):
+    evaluator = other_evaluator(cfg, 'test')
+    if evaluator:
+        raise SetupError(f'--out adds a metric, which {evaluator} may not compute: leave out --out, or set '
+                         'test_evaluator to a list of metrics')
+    metrics = [metric for _, metric in metrics_of(cfg, 'test')]
+    cfg.test_evaluator = [*metrics, dict(type=DUMP[library_of(cfg)], out_file_path=file)]
+
+
 def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint file, URL or workdir://NAME_OF_CONFIG')
@@ -32,9 +43,7 @@ def main() -> None:
         if args.show_dir:
             draw(cfg, args.show_dir)
         if args.out:
-            metrics = cfg.get('test_evaluator') or []
-            metrics = metrics if isinstance(metrics, list) else [metrics]
-            cfg.test_evaluator = [*metrics, dict(type=DUMP[library_of(cfg)], out_file_path=args.out)]
+            save(cfg, args.out)
         build_runner(cfg, ['test'], whole_model=True).test()
 
 
