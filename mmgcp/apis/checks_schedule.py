@@ -19,7 +19,8 @@ def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
         return (f'The training counts iterations, but {", ".join(by_epoch)} counts epochs, which never end: set '
                 'by_epoch=False and its lengths in iterations') if by_epoch else None
     try:
-        rates = lr_curve(cfg, epoch_length)
+        # A longer schedule, such as of 300 epochs at 4,000 iterations, would hold up the start for some 10 s and more.
+        rates = lr_curve(cfg, epoch_length, max_iterations=1_000_000)
     except SetupError:
         return None
     zero = np.flatnonzero(rates == 0) + 1

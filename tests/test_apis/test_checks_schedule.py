@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from mmengine.hooks import ParamSchedulerHook
 
 from mmgcp.apis.checks_schedule import schedule_warning
 from mmgcp.apis.launch import load_config
@@ -52,6 +53,13 @@ def test_constant_rates_are_meant():
 
 def test_schedules_that_are_not_known_before():
     assert schedule_warning(config(dict(max_epochs=4), dict(type='ReduceOnPlateauLR', monitor='loss'))) is None
+
+
+def test_schedules_that_take_too_long_to_simulate(monkeypatch):
+    monkeypatch.setattr(ParamSchedulerHook, 'after_train_iter', lambda *_: pytest.fail('simulated'))
+    schedule = dict(type='mmgcp.PolynomialLR', power=1, final_epoch=2)
+    assert 'is 0 in 3 of 4 epochs' in schedule_warning(config(dict(max_epochs=4), schedule), 250_001)
+    assert schedule_warning(config(dict(max_epochs=4), dict(schedule, convert_to_iter_based=True)), 250_001) is None
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

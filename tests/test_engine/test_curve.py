@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.runner import Runner
 
 from mmgcp.engine.schedulers import lr_curve
@@ -69,6 +69,22 @@ COSINE = dict(type='CosineAnnealingLR', begin=1, convert_to_iter_based=True)
 def test_warm_up_by_iteration_before_steps():
     curve = lr_curve(config(WARM_UP, dict(type='MultiStepLR', milestones=[3, 5])), epoch_length=4)
     np.testing.assert_allclose(curve, [0.1, 0.1 + 0.9 * 4 / 5, 1, 0.1, 0.1, 0.01], rtol=1e-12)
+
+
+def test_a_warm_up_that_has_ended_costs_nothing(monkeypatch):
+    calls, after_train_iter = [], ParamSchedulerHook.after_train_iter
+    monkeypatch.setattr(ParamSchedulerHook, 'after_train_iter', lambda *args: calls.append(after_train_iter(*args)))
+    curve = lr_curve(config(WARM_UP, dict(type='StepLR', step_size=3)), epoch_length=4)
+    np.testing.assert_allclose(curve, [0.1, 0.1 + 0.9 * 4 / 5, 1, 0.1, 0.1, 0.1], rtol=1e-12)
+    assert len(calls) == 8  # in the two epochs of the warm-up
+
+
+def test_more_iterations_than_are_wanted():
+    lr_curve(config(WARM_UP), epoch_length=400, max_iterations=6)
+    with pytest.raises(SetupError, match='the schedules by iteration run for 6 iterations, more than 5'):
+        lr_curve(config(WARM_UP), epoch_length=400, max_iterations=5)
+    with pytest.raises(SetupError, match='run for 24 iterations'):
+        lr_curve(config(COSINE, WARM_UP), epoch_length=4, max_iterations=23)
 
 
 def test_cosine_converted_to_iterations():
