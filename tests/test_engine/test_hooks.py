@@ -45,13 +45,14 @@ def test_a_loss_that_is_not_finite_names_iteration_and_checkpoint(value, tmp_pat
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """The loss of the last iteration is that before its update."""
-    runner, hook = SimpleNamespace(iter=37, epoch=2, work_dir=str(tmp_path)), SanityCheckHook()
+    runner, hook = SimpleNamespace(iter=37, epoch=1, work_dir=str(tmp_path)), SanityCheckHook()
+    meta = dict(iter=37, epoch=2)  # the runner counts the epoch after its save
     weights = dict(weight=torch.ones(3), count=torch.tensor(7), running_mean=torch.zeros(2))
-    hook.before_save_checkpoint(runner, dict(state_dict=weights))
+    hook.before_save_checkpoint(runner, dict(meta=meta, state_dict=weights))
     for value in (float('nan'), float('inf')):
         broken = dict(weights, weight=torch.tensor([1., value, 0.]))
-        with pytest.raises(NonFiniteLossError, match=r'weight is not finite after iteration 37 .*No checkpoint'):
-            hook.before_save_checkpoint(runner, dict(state_dict=broken))
+        with pytest.raises(NonFiniteLossError, match=r'weight is not finite after iteration 37 \(epoch 2\): .*No '):
+            hook.before_save_checkpoint(runner, dict(meta=meta, state_dict=broken))
 
 
 @pytest.mark.parametrize('fusion', ['sum', 'concat', 'loss'])

@@ -40,10 +40,11 @@ class SanityCheckHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Stop before weights are saved that are NaN or infinite."""
+        meta = checkpoint['meta']  # counts what was trained; the runner counts an epoch, or iteration, after its save
         for name, value in checkpoint.get('state_dict', {}).items():
             # Not what FSDP has of a weight in several processes.
             if type(value) is torch.Tensor and value.is_floating_point() and not value.isfinite().all():
-                self._stop(runner, f'{name} is not finite after iteration {runner.iter}', runner.epoch)
+                self._stop(runner, f"{name} is not finite after iteration {meta['iter']}", meta['epoch'])
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
