@@ -84,6 +84,10 @@ class Predictor:
         if not self.detects and not isinstance(self.model, ImageClassifier):
             raise SetupError(f'the model is {type(self.model).__name__}: classifiers of MMPretrain and detectors of '
                              'MMDetection can predict a picture')
+        fusion = getattr(self.model, 'panoptic_fusion_head', None)
+        if fusion is not None and not fusion.test_cfg.get('instance_on'):
+            raise SetupError(f'the model, {type(self.model).__name__}, predicts panoptic segments alone: networks that '
+                             'find objects, with scores, can predict a picture')
         self.model.eval().to('cuda' if torch.cuda.is_available() else 'cpu')
         self.classes = classes_of(dict(meta=meta))
         with explained(AssertionError, KeyError, TypeError, ValueError):

@@ -149,6 +149,20 @@ def test_a_model_of_another_kind():
         Predictor(cfg, 'weights.pth')
 
 
+def test_a_model_that_finds_no_objects(monkeypatch):
+    heads = pytest.importorskip('mmdet.models.seg_heads.panoptic_fusion_heads')
+    cfg, model = Config(dict(CLASSIFIER, default_scope='mmdet')), torch.nn.Module()
+    cfg.test_dataloader.dataset.pipeline = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]
+    monkeypatch.setattr('mmgcp.apis.prediction.trained_model', lambda *_: (model, {}))
+    init_default_scope('mmdet')
+    for settings in ({}, dict(instance_on=False)):
+        model.panoptic_fusion_head = heads.MaskFormerFusionHead(test_cfg=Config(settings))
+        with pytest.raises(SetupError, match='the model, Module, predicts panoptic segments alone'):
+            Predictor(cfg, 'weights.pth')
+    model.panoptic_fusion_head.test_cfg.instance_on = True
+    Predictor(cfg, 'weights.pth')
+
+
 @pytest.mark.parametrize('change, sentence', [
     (dict(model=None), 'the config has no model'),
     (dict(test_dataloader=None), 'has no test_dataloader with a pipeline'),
