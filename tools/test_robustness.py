@@ -105,8 +105,8 @@ def main() -> None:
         for cfg, checkpoint, benchmark in todo:
             test_network(copy.deepcopy(cfg), checkpoint, benchmark)
         # Without tests there is no process group to ask for the rank.
-        rank = {'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}.get(args.launcher, 'RANK')
-        if os.environ.get(rank, '0') == '0':
+        rank = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}.get(args.launcher)
+        if rank is None or os.environ.get(rank, '0') == '0':
             groups = [summarise([read_result(name, *network, benchmark)
                                  for name, network in zip(cfgs, networks, strict=True)], reference, not benchmark.whole)
                       for benchmark, reference in zip(benchmarks, references, strict=True)]

@@ -142,6 +142,7 @@ def test_clean_images_alone(measure, trained, model, photos, monkeypatch):
     for launcher, rank in (('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID'), ('mpi', 'OMPI_COMM_WORLD_RANK')):
         monkeypatch.setenv(rank, '1')  # only the first process reports
         assert measure('clean', '--benchmark', 'clean', '--launcher', launcher) == ''
+    assert tables(measure('clean', '--benchmark', 'clean')) == tables(out)  # whatever RANK is
 
 
 def test_images_on_disk_give_what_those_on_the_fly_give(measure, trained, corrupted):
