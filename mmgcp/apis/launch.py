@@ -102,8 +102,8 @@ def use_amp(cfg: Config) -> None:
     Raises:
         SetupError: If there is no GPU, or mixed precision would replace the config's optimizer wrapper.
     """
-    wrapper = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+    wrapper = kind(cfg.optim_wrapper)
+    if wrapper not in ('', 'OptimWrapper', 'AmpOptimWrapper'):
         raise SetupError(f"--amp trains with AmpOptimWrapper instead of the config's {wrapper}: leave out --amp, or "
                          'set optim_wrapper.type=OptimWrapper')
     if not torch.cuda.is_available():

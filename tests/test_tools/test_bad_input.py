@@ -6,7 +6,9 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODELS
 
 from mmgcp.apis import launch
@@ -262,9 +264,17 @@ def test_amp_needs_a_gpu(workplace):
 
 def test_amp_does_not_replace_other_optimizer_wrappers(workplace):
     cfg = configure(workplace, optim_wrapper__type='mmgcp.KFACOptimWrapper')
-    with pytest.raises(SystemExit, match='AmpOptimWrapper instead of .* mmgcp.KFACOptimWrapper'), reported():
+    with pytest.raises(SystemExit, match='AmpOptimWrapper instead of .* KFACOptimWrapper'), reported():
         use_amp(cfg)
     assert cfg.optim_wrapper.type == 'mmgcp.KFACOptimWrapper'
+
+
+@pytest.mark.parametrize('kind', ['OptimWrapper', 'mmengine.OptimWrapper', OptimWrapper, AmpOptimWrapper])
+def test_amp_replaces_the_plain_wrapper_however_it_is_named(kind, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config(dict(optim_wrapper=dict(type=kind, optimizer=dict(type='SGD'))))
+    use_amp(cfg)
+    assert cfg.optim_wrapper.to_dict() == dict(type='AmpOptimWrapper', optimizer=dict(type='SGD'), loss_scale='dynamic')
 
 
 @HOOKS.register_module()
