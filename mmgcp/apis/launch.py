@@ -91,6 +91,8 @@ def scale_lr(cfg: Config) -> None:
     if not isinstance(base, (int, float)) or base <= 0:
         raise SetupError('--auto-scale-lr needs a config that says for how many images per step its learning rate is, '
                          f'not {base}: set auto_scale_lr.base_batch_size')
+    if cfg.auto_scale_lr.get('enable'):
+        return  # as in the config that a training with this option has left in its work directory
     cfg.auto_scale_lr.enable = True
     # MMEngine counts the images of one forward pass, not of all passes that a step accumulates.
     cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)

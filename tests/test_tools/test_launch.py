@@ -135,6 +135,9 @@ def test_learning_rate_follows_the_images_of_a_step(batch, accumulated, scaled, 
     cfg = load_config(CLASSIFIER, 'scaled', options)
     if scaled:
         scale_lr(cfg)
+        cfg.dump('again.py')  # as the Runner does in the work directory
+        cfg = load_config('again.py', 'scaled')
+        scale_lr(cfg)
     runner = build_runner(cfg, ['train'], whole_model=False)
     told = 'A step has 8 images, but the learning rate is for 32: --auto-scale-lr multiplies it by 0.25'
     assert (told in ''.join(capsys.readouterr())) == (not scaled and batch * accumulated == 8)
