@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from mmgcp.utils.logs import Run, read_runs
 from mmgcp.utils.records import read_lines
 
-from .style import label_ends, looks_of, markers_at, save_figure, step_axis, use_style
+from .style import label_ends, legend_label, looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import arrow, decimals, markdown_table
 
 METRIC_NAMES = {'accuracy/top1': 'Top-1 accuracy (%)', 'accuracy/top5': 'Top-5 accuracy (%)',
@@ -105,7 +105,7 @@ def draw_curves(ax: Axes, runs: Sequence[Run], metric: str = 'accuracy/top1',
     lines = []
     for index, run in enumerate(runs):
         epochs, values = run.curve(metric)
-        lines += ax.plot(epochs, values, **looks[run.name], label=run.name,
+        lines += ax.plot(epochs, values, **looks[run.name], label=legend_label(run.name),
                          markevery=markers_at(12, len(epochs), index, len(runs)))
     return lines
 

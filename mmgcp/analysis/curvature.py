@@ -15,7 +15,7 @@ from mmgcp.utils.logs import check_units
 from mmgcp.utils.records import read_records
 
 from .panels import add_legend
-from .style import save_figure, step_axis, use_style
+from .style import legend_label, save_figure, step_axis, use_style
 
 FILE_NAME = 'curvature.json'
 
@@ -110,7 +110,7 @@ def plot_curvature(curvatures: Sequence[CurvatureLog], path: str | Path,
         for run in curvatures:
             steps, trace, error = map(run.column, ('step', 'trace', 'trace_error'))
             gaps = int((~np.isfinite(run.largest)).sum())
-            label = run.name + (f' ({gaps} of {len(run.records)} not found)' if gaps else '')
+            label = legend_label(run.name) + (f' ({gaps} of {len(run.records)} not found)' if gaps else '')
             panels[0].errorbar(steps, run.largest, label=label)
             panels[1].errorbar(steps, trace, error, capsize=2, label=label)
             lowest[0] += run.largest.tolist()

@@ -18,7 +18,7 @@ from mmgcp.utils.logs import continued, read_labelled
 from mmgcp.utils.records import Records, read_records
 
 from .panels import add_legend
-from .style import looks_of, save_figure, use_style
+from .style import legend_label, looks_of, save_figure, use_style
 
 QUANTITIES = {'losses': 'Loss along the gradient', 'distances': 'Gradient distance',
               'smoothness': r'Effective $\beta$-smoothness'}
@@ -184,20 +184,21 @@ def draw_landscape(ax: Axes, landscapes: Sequence[LandscapeLog], quantity: str, 
         look = looks[landscape.name] | dict(marker='' if len(landscape.iters) > 1 else 'o')
         color, hatch = look['color'], _HATCHES[list(looks).index(landscape.name) % len(_HATCHES)]
         low, high = landscape.bounds(quantity)
+        label = legend_label(landscape.name)
         if quantity == 'smoothness':
-            ax.plot(landscape.iters, high, **look, label=landscape.name)
+            ax.plot(landscape.iters, high, **look, label=label)
         else:
             ax.fill_between(landscape.iters, low, high, facecolor=(color, 0.18), edgecolor=(color, 0.45), hatch=hatch,
-                            linewidth=0, label=landscape.name)
+                            linewidth=0, label=label)
             for edge in (low, high):
                 ax.plot(landscape.iters, edge, **look, linewidth=0.8)
         if quantity == 'losses':
-            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{landscape.name}: L(X)')
+            ax.plot(landscape.iters, landscape.loss, **look, linewidth=2, label=f'{label}: L(X)')
         overflows = landscape.iters[~landscape.finite.all(axis=1)]
         if len(overflows):  # just above the axes, those of several runs above each other
             ax.plot(overflows, np.full(len(overflows), 1.015 + 0.03 * level), clip_on=False, color=color, marker='v',
                     transform=ax.get_xaxis_transform(), markersize=3.5, linestyle='none',
-                    label=f'{landscape.name}: {NOT_FINITE}')
+                    label=f'{label}: {NOT_FINITE}')
 
 
 def plot_landscape(panels: Mapping[str, Sequence[LandscapeLog]], path: str | Path, beta: bool = False,

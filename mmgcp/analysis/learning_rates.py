@@ -11,7 +11,7 @@ from mmgcp.utils.configs import configs_folder
 from mmgcp.utils.logs import Run
 
 from .convergence import draw_curves
-from .style import looks_of, markers_at, save_figure, step_axis, use_style
+from .style import legend_label, looks_of, markers_at, save_figure, step_axis, use_style
 from .tables import markdown_table
 
 Curves = Mapping[str, np.ndarray]
@@ -68,7 +68,7 @@ def draw_learning_rates(ax: Axes, curves: Curves, log: bool = False) -> None:
         ax.set_yscale('log', nonpositive='mask')
     looks = looks_of(curves)
     for index, (name, rates) in enumerate(curves.items()):
-        ax.plot(np.arange(1, len(rates) + 1), rates, **looks[name], label=f'{name}: {len(rates)} epochs',
+        ax.plot(np.arange(1, len(rates) + 1), rates, **looks[name], label=legend_label(f'{name}: {len(rates)} epochs'),
                 markevery=markers_at(8, len(rates), index, len(curves)))
 
 

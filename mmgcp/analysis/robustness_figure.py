@@ -10,7 +10,7 @@ from mmgcp.robustness.catalogue import BENCHMARKS
 
 from .panels import LINE
 from .robustness import RobustnessSummary, check_comparable, main_metrics, rows_of, severity_curve
-from .style import looks_of, save_figure, use_style
+from .style import legend_label, looks_of, save_figure, use_style
 
 _HATCHES = ['', '///', '...', 'xxx', '\\\\\\']  # their number and that of the colours are coprime
 _BARS = 0.8  # total width of a corruption's bars; corruptions are 1 apart, groups of them _SPACE more
@@ -39,7 +39,7 @@ def _draw_bars(ax: Axes, centres: Mapping[str, float], heights: Mapping[str, Seq
     width, looks = _BARS / len(heights), looks_of(heights)
     for number, (name, values) in enumerate(heights.items()):
         left = [centre - _BARS / 2 + number * width for centre in centres.values()]
-        ax.bar(left, values, width, align='edge', label=name, edgecolor='white', linewidth=0.5,
+        ax.bar(left, values, width, align='edge', label=legend_label(name), edgecolor='white', linewidth=0.5,
                color=looks[name]['color'], hatch=_HATCHES[number % len(_HATCHES)])
     ax.set_xticks([*centres.values()], [*centres], rotation=40, ha='right', rotation_mode='anchor')
     ax.set_xlim(-0.6, max(centres.values()) + 0.6)
@@ -50,7 +50,8 @@ def draw_severities(ax: Axes, summaries: Sequence[RobustnessSummary], metric: st
     """Draw the mean of a metric over corruptions against severity; 0 are the clean images."""
     looks = looks_of(summary.result.name for summary in summaries)
     for summary in summaries:
-        ax.plot(*severity_curve(summary, metric), **looks[summary.result.name], label=summary.result.name)
+        ax.plot(*severity_curve(summary, metric), **looks[summary.result.name],
+                label=legend_label(summary.result.name))
     ax.set_xticks(range(6))
     ax.set_xlim(-0.3, 5.3)
     ax.set_xlabel('Severity')
@@ -77,7 +78,7 @@ def plot_robustness(summaries: Sequence[RobustnessSummary], path: str | Path,
             draw_corruptions(row[0], summaries, metric)
             if len(row) > 1:
                 draw_severities(row[1], summaries, 'error' if form.measure == 'error' else metric)
-        return _save(figure, axes[0], summaries, path, formats)
+        return _save(figure, axes[0], path, formats)
 
 
 def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
@@ -98,8 +99,7 @@ def plot_overview(summaries: Sequence[RobustnessSummary], path: str | Path,
         _draw_bars(ax, {label: place for place, label in enumerate(columns)},
                    {name: [row.get(label, float('nan')) for label in columns] for name, row in values.items()})
         ax.set_ylabel('%, lower is better')
-        return _save(figure, [ax], [summary for summary in summaries
-                                    if summary.result.benchmark == summaries[0].result.benchmark], path, formats)
+        return _save(figure, [ax], path, formats)
 
 
 def _lines(networks: Sized) -> int:
@@ -107,11 +107,11 @@ def _lines(networks: Sized) -> int:
     return -(-len(networks) // 3)
 
 
-def _save(figure, axes, summaries, path, formats):
+def _save(figure, axes, path, formats):
     """Add the legend of a figure, and write it."""
-    handles = zip(*(ax.get_legend_handles_labels()[0] for ax in axes), strict=True)
-    figure.legend([*handles], [summary.result.name for summary in summaries], loc='outside lower center',
-                  handler_map={tuple: HandlerTuple(ndivide=None)}, handlelength=6, ncols=min(3, len(summaries)))
+    handles, labels = zip(*(ax.get_legend_handles_labels() for ax in axes), strict=True)
+    figure.legend([*zip(*handles, strict=True)], labels[0], loc='outside lower center',
+                  handler_map={tuple: HandlerTuple(ndivide=None)}, handlelength=6, ncols=min(3, len(labels[0])))
     return save_figure(figure, path, formats)
 
 

@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours. Seven colours and four dash patterns have no common factor: 28 curves differ in the pair,
@@ -67,6 +68,11 @@ def _look(name, number):
     return number if pooling is None else pooling, SCHEDULES[schedule[1]] if schedule else '-'
 
 
+def legend_label(name: str) -> str:
+    """Return a name as a label that legends show: Matplotlib leaves out those that begin with an underscore."""
+    return f'\u200b{name}' if name.startswith('_') else name  # a space without width
+
+
 def step_axis(ax: Axes, unit: str, ticks: int = 10) -> None:
     """Label the horizontal axis with the unit of its steps, and mark whole steps only."""
     ax.set_xlabel(unit.capitalize())
@@ -114,6 +120,11 @@ def save_figure(figure: Figure, path: str | Path, formats: Sequence[str] = ('pdf
     if path.suffix != '.png':
         raise ValueError(f"The figure '{path}' must end in .png: vector files are named after it.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for text in figure.findobj(lambda artist: isinstance(artist, Text) and '$' in artist.get_text()):
+        try:
+            text.get_window_extent()
+        except ValueError:  # the dollars of a name, which enclose no formula
+            text.set_parse_math(False)
     paths = [path, *(path.with_suffix(f'.{extension}') for extension in formats)]
     for target in paths:
         figure.savefig(target)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,11 @@ class TestPanels:
         ax = Figure().add_subplot()
         lines = draw_curves(ax, runs)
         assert [line.get_label() for line in lines] == [run.name for run in runs] and ax.get_lines() == lines
+
+    def test_names_that_begin_with_an_underscore_are_in_the_legend(self, runs):
+        ax = Figure().add_subplot()
+        draw_curves(ax, [replace(runs[0], name='_old')])
+        assert ax.get_legend_handles_labels()[1] == ['\u200b_old']
 
 
 class TestTool:

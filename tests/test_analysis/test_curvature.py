@@ -95,6 +95,11 @@ def test_figure_shows_values_errors_and_gaps(gap, gcp, panels):
     assert panels[0].get_xlabel() == 'Epoch'
 
 
+def test_names_that_begin_with_an_underscore_are_in_the_legend(tmp_path, panels):
+    run = write(tmp_path / '_gcp', [(1, 2.2, [8., 4.], 100., 5.)])
+    assert [panel.get_legend_handles_labels()[1] for panel in panels([run])] == [['\u200b_gcp']] * 2
+
+
 def test_files(gap, gcp, tmp_path):
     paths = plot_curvature([gap, gcp], tmp_path / 'figure.png', ['svg'])
     assert paths == [tmp_path / 'figure.png', tmp_path / 'figure.svg'] and paths[0].stat().st_size > 10000

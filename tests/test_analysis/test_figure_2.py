@@ -1,5 +1,6 @@
 """Tests of the reading of landscapes, and of the figure and table made from them."""
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,6 +213,13 @@ class TestFigure:
         np.testing.assert_array_equal(line.get_xdata(), [10, 30])
         assert (line.get_ydata() >= 1).all() and line.get_transform() == ax.get_xaxis_transform()
         assert line.get_marker() == 'v'
+
+    @pytest.mark.parametrize('quantity, lines', [('losses', ['', ': L(X)']), ('smoothness', [''])])
+    def test_names_that_begin_with_an_underscore_are_in_the_legend(self, runs, quantity, lines):
+        ax = Figure().add_subplot()
+        draw_landscape(ax, [replace(runs[0], name='_gap')], quantity)
+        labels = [label.lstrip('\u200b') for label in ax.get_legend_handles_labels()[1]]
+        assert sorted(labels) == sorted(f'_gap{line}' for line in (*lines, f': {NOT_FINITE}'))
 
     def test_a_single_measurement_is_visible(self, tmp_path):
         ax = Figure().add_subplot()

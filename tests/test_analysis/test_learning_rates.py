@@ -57,6 +57,11 @@ class TestFigure:
             np.testing.assert_array_equal(line.get_ydata(), rates)
         assert (ax.get_xlabel(), ax.get_yscale()) == ('Epoch', 'log' if log else 'linear')
 
+    def test_names_that_begin_with_an_underscore_are_in_the_legend(self):
+        ax = Figure().add_subplot()
+        draw_learning_rates(ax, {'_fast': FAST})
+        assert [label.lstrip('\u200b') for label in ax.get_legend_handles_labels()[1]] == ['_fast: 30 epochs']
+
     def test_log_axis_ends_above_the_last_rate_of_zero(self):
         ax = Figure().add_subplot()
         draw_learning_rates(ax, {'adju': ADJU}, log=True)

@@ -537,6 +537,7 @@ class TestFigure:
     @pytest.mark.parametrize('networks, reference, labels', [
         ([GAP, GCP], REFERENCE, ['CE', 'mean error']),
         ([GAP, GCP], None, ['error', 'mean error']),
+        ([GAP._replace(name='_gap'), GCP], None, ['error', 'mean error']),
         ([stable('GAP', 0.2, 2.), stable('GCP', 0.1, 2.)], None, ['FP', 'uT5D']),
         ([detector('GAP', 0.4, 0.3)], None, ['bbox_mAP', 'mean bbox_mAP', 'segm_mAP', 'mean segm_mAP']),
     ])
@@ -546,7 +547,8 @@ class TestFigure:
         plot_robustness(summaries(networks, reference), tmp_path / 'robustness.png')
         figure, = figures
         assert [ax.get_ylabel().split('\n')[0] for ax in figure.axes] == labels
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == [network.name for network in networks]
+        names = [text.get_text().lstrip('\u200b') for text in figure.legends[0].get_texts()]
+        assert names == [network.name for network in networks]
 
     def test_files(self, tmp_path):
         paths = plot_robustness(summaries([GAP, GCP], REFERENCE), tmp_path / 'new' / 'c.png', ['svg'])

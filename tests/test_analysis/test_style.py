@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mmgcp.analysis.style import COLORS, label_ends, looks_of, markers_at, use_style
+from mmgcp.analysis.style import COLORS, label_ends, legend_label, looks_of, markers_at, save_figure, use_style
 
 
 @pytest.mark.parametrize('names', [
@@ -41,6 +41,19 @@ def test_names_that_do_not_tell_curves_apart_look_different(names):
     assert list(looks) == names
     for key in ('color', 'marker', 'linestyle'):
         assert len({look[key] for look in looks.values()}) == len(names)
+
+
+def test_names_of_any_kind_are_written_as_they_are(tmp_path):
+    with use_style():
+        figure = Figure()
+        ax = figure.subplots()
+        for name in ('_old', '$5 a^$', r'$\beta$'):
+            ax.plot([1, 2], label=legend_label(name))
+        ax.set_yticks([1, 2], ['$x^$', 'b'])
+        texts = [*figure.legend().get_texts(), *ax.get_yticklabels()]
+        save_figure(figure, tmp_path / 'names.png', ['svg'])
+    assert [text.get_text().lstrip('\u200b') for text in texts] == ['_old', '$5 a^$', r'$\beta$', '$x^$', 'b']
+    assert [text.get_parse_math() for text in texts] == [True, False, True, False, True]  # a formula remains one
 
 
 @pytest.mark.parametrize('rows', [1, 3])
