@@ -1,6 +1,7 @@
 """Check that the settings of the command line and of the optimizer have an effect."""
 import difflib
 import inspect
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from mmengine.config import Config
@@ -37,6 +38,8 @@ def check_options(cfg: Config, options: Mapping) -> None:
         # Short values may be equal by chance.
         is_long = isinstance(cfg[name], (list, tuple, Mapping)) and len(cfg[name]) > 0
         places = [place for place, key, found in _settings(cfg) if key == name or (is_long and found == cfg[name])]
+        if not places and not _is_used(name, cfg.text):
+            continue  # code of the user may read it, such as a hook
         raise SetupError(f'--cfg-options {option}={value} changes nothing, as {name} is a variable of the config, '
                          'whose value it has already put elsewhere: set '
                          f'{", ".join(places) or "the settings that have it"}')
@@ -82,6 +85,11 @@ def check_names(where: str, names: Iterable[str], known: Collection[str], what: 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = difflib.get_close_matches(name, known, n=1)
     return f': the nearest name is {names[0]}' if names else ''
+
+
+def _is_used(name: str, text: str) -> bool:
+    """Whether a config uses a name other than to set it, or as the name of an argument."""
+    return bool(re.search(rf'\b{re.escape(name)}\b(?!\s*=(?!=))', re.sub('#.*', '', text)))
 
 
 def _settings(node: Config | Mapping | Sequence, where: str = '') -> Iterator[tuple[str, str | int, object]]:

@@ -40,10 +40,21 @@ def test_names_that_were_put_elsewhere():
 def test_variables_of_a_config_are_refused_whatever_their_names(tmp_path):
     """As base_lr in MMDetection's configs of RTMDet, or a size used in several transforms."""
     path = tmp_path / 'config.py'
-    path.write_text("size = 64\ntrain_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=size)]))\n")
-    with pytest.raises(SetupError, match='size=9 changes nothing, as size is a variable of the config, .*: set the '
-                                         'settings that have it'):
-        load_config(str(path), cfg_options=dict(size=9))
+    for scale in ('size', '(size, size)', '2 * size'):
+        path.write_text(
+            f"size = 64\ntrain_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale={scale})]))\n")
+        with pytest.raises(SetupError, match='size=9 changes nothing, as size is a variable of the config, .*: set the '
+                                             'settings that have it'):
+            load_config(str(path), cfg_options=dict(size=9))
+
+
+def test_settings_that_a_hook_of_the_user_reads(tmp_path):
+    """Another setting has the same value by chance."""
+    path = tmp_path / 'config.py'
+    path.write_text("threshold = .5  # threshold of MyHook\nnoise = dict(std=1)\n"
+                    "train_dataloader = dict(dataset=dict(pipeline=[dict(type='RandomFlip', prob=.5)]))\n")
+    cfg = load_config(str(path), cfg_options={'threshold': .7, 'noise.std': 2})
+    assert (cfg.threshold, cfg.noise.std, cfg.train_dataloader.dataset.pipeline[0].prob) == (.7, 2, .5)
 
 
 @pytest.mark.parametrize('options', [{'train_dataloader.dataset.pipeline.9.scale': 64}, {'param_scheduler.end': 5}])
