@@ -45,7 +45,7 @@ def test_measurements_of_different_seeds_may_leave_the_same_file():
 
 
 @pytest.mark.parametrize('value', [
-    ['American robin', 'crow'], 'data/my,birds', '007', 'None', 'true', "'quoted'", '[a,b', [''], {'max_norm': 1.0},
+    ['American, robin', 'crow'], 'data/my,birds', '007', 'None', 'true', "'quoted'", '[a,b', [''], {'max_norm': 1.0},
     [{'type': 'X'}], Path('data'), {1, 2}])
 def test_options_that_the_command_line_would_change_are_refused(value):
     for settings, owner in ((dict(options={'a.b': value}), 'the plan'),
@@ -55,7 +55,8 @@ def test_options_that_the_command_line_would_change_are_refused(value):
 
 
 @pytest.mark.parametrize('value', [
-    1, 1.0, 1e-7, True, None, '', 'SGD', 'data/my birds', [], (1, ), [1, [2.5, None], 'a', False], float('inf')])
+    1, 1.0, 1e-7, True, None, '', 'SGD', 'data/my birds', [], (1, ), [1, [2.5, None], 'a', False], float('inf'),
+    ['American robin', 'crow']])
 def test_options_that_reach_the_config_as_they_are(value):
     text = option_text(value)
     found = common_parser('').parse_args(['config', '--cfg-options', f'a.b={text}']).cfg_options
