@@ -84,6 +84,7 @@ def training_batches(cfg: Config, number: int, seed: int = 0) -> list[dict]:
     set_random_seed(seed)
     batches = list(itertools.islice(loader, number))
     if len(batches) < number:
-        raise SetupError(f'the training data have {len(batches)} batches of {cfg.train_dataloader.batch_size} images, '
+        images = cfg.train_dataloader.get('batch_size', 1)  # PyTorch's default
+        raise SetupError(f'the training data have {len(batches)} batches of {images} images, '
                          f'but {number} are asked for: ask for fewer, or lower train_dataloader.batch_size')
     return batches

@@ -128,6 +128,10 @@ def test_sets_of_imagenet_p(tmp_path):
         assert entry['loader']['batch_size'] == (1 if name == 'translate' else 2)
         assert entry['loader']['collate_fn']['type'] == 'mmgcp.collate_sequences'
         assert entry['loader']['dataset']['perturbation'] == name and entry['loader']['dataset']['difficulty'] == 2
+    clean = loader()
+    del clean['batch_size']  # for PyTorch 1
+    sets = benchmark_sets(Benchmark('imagenet-p'), clean, {})
+    assert {entry['loader']['batch_size'] for entry in sets.values()} == {1}
     folders(tmp_path, 'shot_noise_2/cat')
     one, = benchmark_sets(Benchmark('imagenet-p', str(tmp_path), ['shot_noise'], difficulty=2), loader(), {}).values()
     assert one['loader']['dataset']['pipeline'] == [PACK]

@@ -121,6 +121,9 @@ def test_more_batches_than_data_and_missing_data(cfg):
     assert [len(batch['inputs']) for batch in training_batches(cfg, 4)] == [3, 3, 3, 1]
     with pytest.raises(SetupError, match='the training data have 4 batches of 3 images, but 5 are asked for: ask for'):
         training_batches(cfg, 5)
+    cfg.train_dataloader.pop('batch_size')
+    with pytest.raises(SetupError, match='the training data have 10 batches of 1 images, but 11 are asked for'):
+        training_batches(cfg, 11)
     cfg.train_dataloader.dataset.data_root = 'nowhere'
     with pytest.raises(SetupError, match='the data root nowhere does not exist'):
         training_batches(cfg, 1)

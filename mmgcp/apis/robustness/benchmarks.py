@@ -289,7 +289,7 @@ def _perturbed_sets(benchmark, dataloader):
             dataset = dict(shared, type='mmgcp.ImageNetP', data_root=benchmark.data_root, classes=class_folders(clean),
                            pipeline=_file_pipeline(benchmark, clean)[1:], resize_again=benchmark.resize_again)
         frames = sequence_length(kind, benchmark.frames)
-        loader = dict(dataset=dataset, batch_size=max(1, dataloader['batch_size'] // frames),
+        loader = dict(dataset=dataset, batch_size=max(1, dataloader.get('batch_size', 1) // frames),
                       collate_fn=dict(type='mmgcp.collate_sequences'))
         sets[kind] = dict(loader=loader, evaluator=dict(type='mmgcp.PerturbationStability', partial=True))
     return sets
