@@ -14,7 +14,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmgcp.utils.configs import configs_folder, nearest_config
+from mmgcp.utils.configs import configs_folder, find_configs, nearest_config
 from mmgcp.utils.errors import SetupError
 
 from .complexity import blank_image, scope_of, without_weights
@@ -273,7 +273,7 @@ def find_config(name: str) -> tuple[str, Path]:
         raise SetupError(f'the config {name} is of the package {package}, which is neither mmpretrain nor mmgcp')
     else:
         folder, file = folders[package], rest.removesuffix('.py') + '.py'
-        found = [folder / file] if (folder / file).is_file() else sorted(folder.rglob(file))
+        found = [folder / file] if (folder / file).is_file() else find_configs(file, folder)
         if len(found) != 1:
             names = ', '.join(str(path.relative_to(folder)) for path in found)
             raise SetupError(f'{package} has {len(found) or "no"} config{"s" * (len(found) > 1)} {rest}'

@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, find_latest_checkpoint
 from torch import Tensor, nn
 
 from . import restricted_pickle
-from .configs import configs_folder
+from .configs import configs_folder, find_configs
 from .errors import SetupError
 from .processes import on_main_process
 
@@ -83,8 +83,8 @@ def workdir_checkpoint(name: str) -> str:
     folder = Path('work_dirs') / name
     latest = latest_checkpoint(folder)
     if latest is None:
-        config = next(configs_folder().rglob(f'{name}.py'), None)
-        config = f'configs/{config.relative_to(configs_folder())}' if config else f'CONFIG_OF_{name}'
+        found = find_configs(f'{name}.py')
+        config = f'configs/{found[0].relative_to(configs_folder())}' if found else f'CONFIG_OF_{name}'
         raise SetupError(f'{folder} holds no checkpoint to start from. Make one with: tools/dist_train.sh {config} 4, '
                          'or name another with --cfg-options model.backbone.init_cfg.checkpoint=FILE (a detector) or '
                          'load_from=FILE (fine-tuning)')

@@ -268,6 +268,8 @@ def test_a_written_config_works_elsewhere_and_is_inherited(name, tmp_path, monke
 
 @pytest.mark.parametrize('name, sentence', [
     ('mmpretrain::resnet18_8xb32_in1', r'mmpretrain has no config resnet18_8xb32_in1; the nearest name is resnet/resn'),
+    ('mmgcp::/gap/resnet18_gap_imagenet.py', r'mmgcp has no config /gap/resnet18_gap_imagenet.py; the nearest name is'),
+    ('mmgcp::a**b', r'mmgcp has no config a\*\*b$'),
     ('mmpretrain::resnet50_8xb512-linear-coslr-90e_in1k', r'has 4 configs .*: name one of byol/benchmarks/resnet50'),
     ('timm::resnet18', 'of the package timm, which is neither mmpretrain nor mmgcp'),
     ('nowhere.py', 'the config nowhere.py does not exist'),

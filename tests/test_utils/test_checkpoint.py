@@ -436,6 +436,15 @@ def test_workdir_scheme_takes_the_last_checkpoint(saved, tmp_path, monkeypatch):
         checkpoint.load_state_dict('workdir://resnet50_gcp_m_imagenet')
 
 
+def test_names_of_work_directories_are_no_patterns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('resnet50_gcp_m_*', 'a**b', 'x[1'):
+        with pytest.raises(SetupError) as raised:
+            checkpoint.load_checkpoint(f'workdir://{name}')
+        assert str(raised.value).startswith(f'work_dirs/{name} holds no checkpoint to start from. Make one with: '
+                                            f'tools/dist_train.sh CONFIG_OF_{name} 4')
+
+
 def test_tensors_further_down():
     with pytest.raises(SetupError, match="has its tensors under 'model': save what is there in a file of its own"):
         checkpoint.tensors_of(dict(model=dict(weight=torch.zeros(1)), epoch=3))
