@@ -7,7 +7,7 @@
 # with covariance pooling (GCP_M), trains Mask R-CNN with the latter as backbone, and evaluates it. Takes about 5 minutes
 # on 2 CPU cores, plus the environment. Run it again after an interruption to resume.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash tools/setup_env.sh
 source tools/launch.sh

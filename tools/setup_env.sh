@@ -28,6 +28,8 @@ case $STACK in
 esac
 BOTH_LINES=(mmengine mmcv mmdet mmpretrain onedl-mmengine onedl-mmcv onedl-mmdetection onedl-mmpretrain)
 
+unset CDPATH  # which can lead cd elsewhere
+
 # Folders are relative to the user's working directory.
 for name in MMGCP_TORCH_INDEX MMGCP_MMCV_INDEX; do
   if [[ -d ${!name:-} ]]; then declare "$name=$(cd "${!name}" && pwd)"

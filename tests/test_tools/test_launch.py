@@ -1,6 +1,7 @@
 """What the shell scripts start, seen by stand-ins for python and srun."""
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -61,6 +62,20 @@ def test_port_of_another_job(run, tmp_path):
         code, lines = run('dist_train.sh', 'config.py', '1', PYTHON=str(tmp_path / 'real'))
     found = re.search(r'--master_port=(\d+)', lines[0])[1]
     assert code == 0 and int(found) >= 1024 and found not in (port, '29500')
+
+
+@pytest.mark.parametrize('script, started', [
+    ('tools/run_tests.sh', 'tools/setup_env.sh'), ('tools/quickstart.sh', 'tools/setup_env.sh'),
+    ('.ci/run', 'tools/run_tests.sh')])
+def test_scripts_run_in_their_own_checkout(script, started, tmp_path):
+    for folder in ('here', 'other'):
+        (tmp_path / folder / script).parent.mkdir(parents=True)
+        (tmp_path / folder / 'tools').mkdir(exist_ok=True)
+        (tmp_path / folder / started).write_text('pwd; exit 1')
+    shutil.copy(ROOT / script, tmp_path / 'here' / script)
+    done = subprocess.run(['bash', script], cwd=tmp_path / 'here', env=dict(os.environ, CDPATH=str(tmp_path / 'other')),
+                          text=True, stdout=subprocess.PIPE)
+    assert done.stdout.splitlines()[-1] == str(tmp_path / 'here')
 
 
 def test_several_machines(run):

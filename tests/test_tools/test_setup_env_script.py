@@ -186,7 +186,8 @@ def test_compiled_wheels_come_from_the_index_that_is_named(project):
     wheels = project.folder.parent / 'wheels'
     wheels.mkdir()
     choice = dict(MMGCP_MMCV='compiled', MMGCP_MMCV_INDEX='wheels')
-    lines, calls = project.run(cwd=wheels.parent, **choice)
+    (wheels.parent / 'elsewhere/wheels').mkdir(parents=True)
+    lines, calls = project.run(cwd=wheels.parent, CDPATH=str(wheels.parent / 'elsewhere'), **choice)
     assert started(lines) == [3, 4]
     assert calls[0].endswith(f' --only-binary onedl-mmcv --no-index --find-links {wheels} onedl-mmcv')
     assert started(project.run()[0]) == []
