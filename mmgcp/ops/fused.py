@@ -43,7 +43,7 @@ _COMPILES_C = (
 # ROCm's Triton knows other launch options.
 _SUPPORTED = (
     triton is not None and int(triton.__version__.split('.')[0]) >= 3 and hasattr(torch.library, 'register_vmap')
-    and torch.version.hip is None and _COMPILES_C)
+    and torch.version.hip is None)
 
 
 def fused_available(matrix: Tensor) -> bool:
@@ -57,7 +57,7 @@ def fused_available(matrix: Tensor) -> bool:
             Triton finds a C compiler and Python's headers.
     """
     return (
-        _SUPPORTED and matrix.is_cuda and matrix.dtype == torch.float32 and matrix.shape[-1] <= MAX_SIZE
+        _SUPPORTED and _COMPILES_C and matrix.is_cuda and matrix.dtype == torch.float32 and matrix.shape[-1] <= MAX_SIZE
         and torch.cuda.get_device_properties(matrix.device).major >= 7)
 
 

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 import sysconfig
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -243,15 +244,17 @@ def test_compiles_without_tensor_cores(size, capability):
         assert binary.metadata.shared <= 48 * 1024  # what every device grants
 
 
-@pytest.mark.skipif(not fused._SUPPORTED, reason='needs Triton 3')
 @pytest.mark.parametrize('missing', ['compiler', 'headers'])
 def test_unavailable_where_triton_compiles_nothing(missing, monkeypatch, tmp_path):
+    matrix = SimpleNamespace(is_cuda=True, dtype=torch.float32, shape=(1, 4, 4), device=None)
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda _: SimpleNamespace(major=9))
+    assert fused_available(matrix) == (fused._SUPPORTED and fused._COMPILES_C)
     if missing == 'compiler':
         monkeypatch.delenv('CC', raising=False)
         monkeypatch.setenv('PATH', str(tmp_path))
     else:
         monkeypatch.setattr(sysconfig, 'get_path', lambda *_: str(tmp_path))
-    assert not runpy.run_path(fused.__file__)['_SUPPORTED']
+    assert not runpy.run_path(fused.__file__)['fused_available'](matrix)
 
 
 def test_available_on_cuda_only():
