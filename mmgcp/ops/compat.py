@@ -4,6 +4,8 @@ import torch
 VERSION = tuple(int(part) for part in torch.__version__.split('.')[:2])
 # Since torch 2.4, autocast can be queried by device, and torch.compiler.is_compiling exists.
 TORCH_2_4 = VERSION >= (2, 4)
+# Before torch 2.2, vmap refuses gradients that are None in place of zeros.
+VMAP_NEEDS_ZEROS = VERSION < (2, 2)
 # torch.compile breaks the graph at the autograd functions of this package in torch 2.1 and 2.4, not in 2.7.
 COMPILES_FUNCTIONS = VERSION >= (2, 7)
 

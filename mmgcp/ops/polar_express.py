@@ -29,7 +29,7 @@ gradient is up to 1e-4, but 1e-3 with dead channels and 1e-2 with equal pixels.
 import torch
 from torch import Tensor
 
-from .compat import COMPILES_FUNCTIONS, is_compiling, without_autocast
+from .compat import COMPILES_FUNCTIONS, VMAP_NEEDS_ZEROS, is_compiling, without_autocast
 from .lyapunov import lyapunov
 from .numerics import identity_like, symmetric_part, trace_of, zero_as_one
 from .product import product
@@ -99,7 +99,7 @@ class _Pool(torch.autograd.Function):
     def setup_context(ctx, inputs, output) -> None:
         factor, *ctx.settings = inputs
         ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
+        ctx.set_materialize_grads(VMAP_NEEDS_ZEROS)  # none for outputs that are not differentiable
         ctx.save_for_backward(factor, *output[-2:])
 
     @staticmethod

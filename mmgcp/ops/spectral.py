@@ -28,7 +28,7 @@ import math
 import torch
 from torch import Tensor
 
-from .compat import forward_mode, without_autocast
+from .compat import VMAP_NEEDS_ZEROS, forward_mode, without_autocast
 from .numerics import finite_images, identity_like, symmetric_part, zero_below_rounding
 from .product import product
 from .solvers import decompose
@@ -202,7 +202,7 @@ class _MatrixFunction(torch.autograd.Function):
         matrix, ctx.function, _ = inputs
         _, vectors, nodes = output
         ctx.mark_non_differentiable(vectors, nodes)
-        ctx.set_materialize_grads(False)  # no zeros for outputs that are not differentiable
+        ctx.set_materialize_grads(VMAP_NEEDS_ZEROS)  # none for outputs that are not differentiable
         ctx.save_for_backward(matrix, vectors, nodes)
         ctx.save_for_forward(matrix, vectors, nodes)
 
