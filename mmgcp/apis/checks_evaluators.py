@@ -17,6 +17,7 @@ from .config_data import classes_of_head, datasets, is_local, kind, labelled
 _CHECKPOINT = {'type', 'priority', '_scope_', *(name for function in (CheckpointHook, Runner.save_checkpoint)
                                                 for name in inspect.signature(function).parameters)}
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+_COCO_RECALLS = ('AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000')
 
 
 def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
@@ -31,6 +32,8 @@ def check_evaluators(cfg: Config, splits: Sequence[str]) -> list[str]:
                 _check_topk(cfg, name, metric)
             elif kind(metric) == 'CocoMetric':
                 _check_file(cfg, split, name, metric)
+                check_names(f'{name}.metric_items', metric.get('metric_items') or (), (*_COCO_ITEMS, *_COCO_RECALLS),
+                            'result')
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if 'val' in splits:
         interval = (cfg.get('train_cfg') or {}).get('val_interval', 1)

@@ -9,9 +9,18 @@ from .config_data import kind
 
 
 def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
-    """Return a warning if whole epochs have rate 0 or schedules do not fit the length; None if not, or if unknown."""
+    """Return a warning if whole epochs have rate 0 or schedules do not fit the length; None if not, or if unknown.
+
+    Raises:
+        SetupError: If a schedule divides by zero when it leaves its first value.
+    """
     settings = cfg.get('param_scheduler') or []
     settings = [settings] if isinstance(settings, dict) else settings
+    for setting in settings:
+        for name in ('factor', 'start_factor'):
+            if kind(setting).startswith(('Constant', 'Linear')) and setting.get(name) == 0:
+                raise SetupError(f'{kind(setting)} multiplies by {name}={setting[name]}, and divides by it later: set '
+                                 f'param_scheduler to a small {name}, such as 1e-6')
     if (cfg.get('train_cfg') or {}).get('max_iters'):
         # MMEngine counts the whole training as one epoch.
         by_epoch = [kind(setting) for setting in settings if setting.get('by_epoch', True)

@@ -60,6 +60,13 @@ def test_save_best(metric, right, wrong):
             check_evaluators(config(dict(kind, metrics=metric), f'a/{right}'), ['val'])
 
 
+def test_results_that_coco_does_not_have():
+    """MMDetection's metric fails on them after the first epoch."""
+    metric = dict(type='mmdet.CocoMetric', metric_items=['AR@100', 'mAP50'])
+    with pytest.raises(SetupError, match='^val_evaluator.metric_items has no result mAP50: the nearest name is mAP_50'):
+        check_evaluators(config(metric), ['val'])
+
+
 def test_metrics_that_schedules_and_hooks_follow():
     """MMEngine's schedule fails on others after the first validation, its hook does nothing."""
     def check(**settings):

@@ -5,6 +5,7 @@ from mmengine.hooks import ParamSchedulerHook
 from mmgcp.apis.checks_schedule import schedule_warning
 from mmgcp.apis.launch import load_config
 from mmgcp.utils.configs import configs_folder
+from mmgcp.utils.errors import SetupError
 
 CONFIGS = [path for path in sorted(configs_folder().rglob('*.py')) if not {'_base_', 'robustness'} & set(path.parts)]
 
@@ -43,6 +44,14 @@ def test_half_the_batch_ends_a_schedule_by_iteration_early():
     schedule = dict(type='mmgcp.PolynomialLR', power=1, final_epoch=41, start_epoch=1, by_epoch=False)
     assert schedule_warning(config(dict(max_epochs=4), schedule), 10) is None
     assert 'is 0 in 2 of 4 epochs (3 to 4)' in schedule_warning(config(dict(max_epochs=4), schedule), 20)
+
+
+@pytest.mark.parametrize('schedule', [dict(type='ConstantLR', factor=0), dict(type='LinearMomentum', start_factor=0.)])
+def test_schedules_that_divide_by_zero(schedule):
+    for length in (dict(max_epochs=9), dict(max_iters=9)):
+        with pytest.raises(SetupError, match=rf"{schedule['type']} .* divides by it later: set .* such as 1e-6"):
+            schedule_warning(config(length, schedule))
+    assert schedule_warning(config(dict(max_epochs=9), dict(type='ReduceOnPlateauLR', factor=0))) is None
 
 
 def test_constant_rates_are_meant():
