@@ -125,6 +125,16 @@ def test_a_schedule_that_follows_the_validation_does_not_replace_another(first, 
         train(tmp_path / 'a', second, 2, resume=str(tmp_path / 'a/epoch_1.pth'))
 
 
+@pytest.mark.parametrize('first, second, told', [
+    (dict(), dict(type='AdamW', momentum=None), 'settings dampening, momentum, nesterov, that of the config amsgrad'),
+    (dict(type='AdamW', momentum=None), dict(), 'betas, .* of the config dampening, momentum, nesterov: keep the type'),
+])
+def test_an_optimizer_of_another_type_is_refused(first, second, told, tmp_path):
+    train(tmp_path / 'a', [STEP], 1, **first)
+    with pytest.raises(SetupError, match=told):
+        train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **second)
+
+
 def test_training_by_iteration(tmp_path):
     by_iteration = dict(POLYNOMIAL, by_epoch=False)
     train(tmp_path / 'a', [dict(by_iteration, final_epoch=9)], 4, loop='iterations')

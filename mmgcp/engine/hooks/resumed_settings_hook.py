@@ -32,7 +32,16 @@ class ResumedSettingsHook(Hook):
                        for group in runner.optim_wrapper.param_groups]
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the schedules of the checkpoint."""
+        """Keep the schedules of the checkpoint, whose optimizer must be of the config's type."""
+        # A checkpoint does not say the type, but each type has other settings; new versions of torch may add some.
+        for old, new in zip(checkpoint['optimizer']['param_groups'], self.groups, strict=False):
+            removed, added = (
+                sorted(name for name in set(one) - set(other) if name != 'params' and not name.startswith('initial_'))
+                for one, other in ((old, new), (new, old)))
+            if removed and added:
+                raise SetupError(f'the optimizer of the checkpoint has the settings {", ".join(removed)}, that of the '
+                                 f'config {", ".join(added)}: keep the type in optim_wrapper.optimizer, or start a '
+                                 'new training from the checkpoint with load_from')
         self.saved = checkpoint.get('param_schedulers') or []
 
     def before_train(self, runner: Runner) -> None:
