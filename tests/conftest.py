@@ -1,6 +1,7 @@
 """What all tests share."""
 import gc
 import os
+import shutil
 
 import pytest
 import torch
@@ -27,6 +28,15 @@ def pytest_collection_finish():
 def device() -> torch.device:
     """The CPU, or what TORCH_DEVICE names."""
     return torch.device(os.environ.get('TORCH_DEVICE', 'cpu'))
+
+
+@pytest.fixture(scope='module')
+def module_path(request, tmp_path_factory):
+    """Folder of one file of tests, removed after the last of them unless some test failed."""
+    path = tmp_path_factory.mktemp(request.path.stem)
+    yield path
+    if not request.session.testsfailed:
+        shutil.rmtree(path)
 
 
 @pytest.fixture(autouse=True)

@@ -44,17 +44,16 @@ class SnapshotHook(Hook):
 
 
 @pytest.fixture(scope='module')
-def workplace(tmp_path_factory):
+def workplace(module_path):
     """Folder with drawn data in the layouts of ImageNet and COCO, with COCO's 80 classes."""
     classes = pytest.importorskip('mmdet.datasets').CocoDataset.METAINFO['classes']
-    folder = tmp_path_factory.mktemp('configs')
-    make_imagenet(folder, ShapeSettings(image_size=CLASSIFIER_SIZE, train=1, val=1), log=str)
-    make_coco(folder, ShapeSettings(image_size=DETECTOR_SIZE, train=3, val=2), log=str)
-    for file in (folder / 'coco/annotations').iterdir():
+    make_imagenet(module_path, ShapeSettings(image_size=CLASSIFIER_SIZE, train=1, val=1), log=str)
+    make_coco(module_path, ShapeSettings(image_size=DETECTOR_SIZE, train=3, val=2), log=str)
+    for file in (module_path / 'coco/annotations').iterdir():
         content = json.loads(file.read_text())
         content['categories'] = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
         file.write_text(json.dumps(content))
-    return folder
+    return module_path
 
 
 @pytest.fixture(autouse=True)

@@ -56,8 +56,8 @@ class Project:
 
 
 @pytest.fixture(scope='module')
-def project(tmp_path_factory) -> Project:
-    return Project(tmp_path_factory.mktemp('my_project'))
+def project(module_path) -> Project:
+    return Project(module_path)
 
 
 @pytest.fixture(scope='module')

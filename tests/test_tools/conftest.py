@@ -75,9 +75,9 @@ def analyse(tmp_path, monkeypatch, capsys) -> Callable[..., str]:
 
 
 @pytest.fixture(scope='module')
-def workplace(tmp_path_factory) -> Workplace:
+def workplace(module_path) -> Workplace:
     """Workplace of one file of tests: what a file leaves there is in no other's way."""
-    return Workplace(tmp_path_factory.mktemp('workplace'))
+    return Workplace(module_path)
 
 
 @pytest.fixture(scope='module')
