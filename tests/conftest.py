@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 from . import shortcuts  # noqa: F401
 
@@ -49,3 +50,11 @@ def scope():
     """MMPretrain's registries first, whatever a test before has made the default."""
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_visualizers():
+    """Later Runners would take those of a test, and write into its folder, which is gone."""
+    yield
+    for visualizer in (Visualizer, *Visualizer.__subclasses__()):
+        visualizer._instance_dict.clear()
