@@ -15,8 +15,9 @@ from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook, ResumedVali
 from mmgcp.models import GlobalCovariancePooling
 from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
 from mmgcp.utils.errors import SetupError, explained, sentence_of
-from mmgcp.utils.machines import choose_port, machines, use_machines
+from mmgcp.utils.machines import choose_port, machines
 from mmgcp.utils.mmcv_operators import operators
+from mmgcp.utils.rank_0 import use_machines
 
 from .checks_evaluators import check_evaluators
 from .checks_images import check_images

@@ -7,7 +7,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from mmgcp.utils.checkpoint import latest_checkpoint, resolved
 from mmgcp.utils.logs import note_continued
-from mmgcp.utils.machines import RANK_0_SCHEME
+from mmgcp.utils.rank_0 import RANK_0_SCHEME
 
 
 class LogPositionHook(Hook):
