@@ -301,11 +301,11 @@ def run_all(monkeypatch, *arguments):
 
 def test_all_of_a_machine_on_one_page(monkeypatch, capfd, tmp_path):
     (tmp_path / 'of_another_machine.csv').write_text('name,value\na,1\n')
-    run_all(monkeypatch, '--tiny', '--only', 'precision', 'networks', '--save', str(tmp_path))
+    run_all(monkeypatch, '--tiny', '--only', 'precision', 'representations', '--save', str(tmp_path))
     page = (tmp_path / 'summary.md').read_text()
     assert 'of_another_machine' not in page
-    assert '## networks_steps' in page and '## precision_errors' in page and torch.__version__ in page
-    assert '| resnet18 |' in page and str(tmp_path / 'summary.md') in capfd.readouterr().out
+    assert '## representations_4_steps' in page and '## precision_errors' in page and torch.__version__ in page
+    assert '| average ' in page and str(tmp_path / 'summary.md') in capfd.readouterr().out
 
 
 def test_all_keeps_what_it_has_when_interrupted(monkeypatch, tmp_path):

@@ -27,7 +27,7 @@ def test_saved_probe_has_its_accuracy_in_the_test_tool(workplace, weights):
         for index, folder in enumerate(sorted((workplace.folder / 'easy' / split).iterdir())):
             folder.rename(folder.with_name(f'n{index:08}'))  # part of ImageNet's classes, with labels of their own
     command = ('probe.py', CLASSIFIER, weights, '--data', 'easy', '--seeds', '0', '1', '--lrs', '1e-2', '3e-2',
-               '--epochs', '20', '--channels', '16', '--out', 'probes', '--cache', 'cache')
+               '--epochs', '10', '--channels', '16', '--out', 'probes', '--cache', 'cache')
     output = workplace.run(*command)
     assert output.count('Features of 48 images') == 2
     folder = workplace.folder / 'probes'
