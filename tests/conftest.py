@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
@@ -53,8 +54,8 @@ def scope():
 
 
 @pytest.fixture(autouse=True)
-def no_visualizers():
-    """Later Runners would take those of a test, and write into its folder, which is gone."""
+def runners_share_nothing():
+    """Later Runners of the same names would take up the logs and figures of a test, whose folder is gone."""
     yield
-    for visualizer in (Visualizer, *Visualizer.__subclasses__()):
-        visualizer._instance_dict.clear()
+    for shared in (MMLogger, MessageHub, Visualizer, *Visualizer.__subclasses__()):
+        shared._instance_dict.clear()

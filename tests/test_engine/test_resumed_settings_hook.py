@@ -1,4 +1,6 @@
 """A training resumed with other settings goes on as if it had started with them."""
+from uuid import uuid4
+
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook, Hook
@@ -37,7 +39,7 @@ def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', hooks
         train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1), batch),
         optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None}),
         param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings, *hooks],
-        default_hooks=dict(logger=None, checkpoint=None), experiment_name=f'{folder.name}_{id(settings)}')
+        default_hooks=dict(logger=None, checkpoint=None), experiment_name=uuid4().hex)
     runner.register_hook(CheckpointHook(interval=1, by_epoch=loop == 'epochs'))
     if resume:
         runner.register_hook(ResumedSettingsHook())

@@ -1,4 +1,6 @@
 """A training killed between a checkpoint and its validation misses nothing once it is resumed."""
+from uuid import uuid4
+
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -49,7 +51,7 @@ def train(folder, resume=None, by_epoch=True, saved=None, schedule=None, **train
         train_cfg=dict(dict(length, val_interval=1), **train_cfg), train_dataloader=loader, val_dataloader=loader,
         val_cfg={}, val_evaluator=Evaluator(One()), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         param_scheduler=schedule, custom_hooks=[course], default_hooks=dict(logger=None, checkpoint=None),
-        experiment_name=f'{folder.name}_{id(course)}')
+        experiment_name=uuid4().hex)
     runner.register_hook(CheckpointHook(interval=saved or 1, by_epoch=by_epoch and not saved))
     if resume:
         runner.register_hook(ResumedSettingsHook())
