@@ -137,6 +137,21 @@ def test_an_optimizer_of_another_type_is_refused(first, second, told, tmp_path):
         train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **second)
 
 
+def test_a_checkpoint_without_the_state_of_the_optimizer(tmp_path):
+    train(tmp_path / 'a', [STEP], 1)
+    checkpoint = torch.load(tmp_path / 'a/epoch_1.pth', weights_only=False)
+    del checkpoint['optimizer']
+    torch.save(checkpoint, tmp_path / 'small.pth')
+    found = train(tmp_path / 'b', [STEP], 2, resume=str(tmp_path / 'small.pth'))
+    assert [lr for _, lr, _ in found.values()] == pytest.approx(6 * [0.01])
+    assert 'with them: state of the optimizer absent -> initial' in log_of(tmp_path / 'b')
+    train(tmp_path / 'c', [PLATEAU], 1)
+    checkpoint['param_schedulers'] = torch.load(tmp_path / 'c/epoch_1.pth', weights_only=False)['param_schedulers']
+    torch.save(checkpoint, tmp_path / 'small.pth')
+    with pytest.raises(SetupError, match='no state of the optimizer, and so no learning rate, and ReduceOnPlateauLR f'):
+        train(tmp_path / 'd', [PLATEAU], 2, resume=str(tmp_path / 'small.pth'))
+
+
 def test_training_by_iteration(tmp_path):
     by_iteration = dict(POLYNOMIAL, by_epoch=False)
     train(tmp_path / 'a', [dict(by_iteration, final_epoch=9)], 4, loop='iterations')

@@ -19,8 +19,9 @@ class ResumedSettingsHook(Hook):
     """Resume with the schedules and the optimizer settings of the config, instead of those in the checkpoint.
 
     MMEngine restores schedulers and parameter groups whole, and with them their old settings. If the config has
-    changed, learning rate and momentum become what they would be if the training had started with the new settings.
-    Weights, optimizer state, and the numbers of epochs and iterations are those of the checkpoint.
+    changed, or the checkpoint has no optimizer state, learning rate and momentum become what they would be if the
+    training had started with these settings. Weights, optimizer state, and the numbers of epochs and iterations are
+    those of the checkpoint.
     """
 
     priority = 'VERY_HIGH'
@@ -34,7 +35,9 @@ class ResumedSettingsHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the schedules of the checkpoint, whose optimizer must be of the config's type."""
         # A checkpoint does not say the type, but each type has other settings; new versions of torch may add some.
-        for old, new in zip(checkpoint['optimizer']['param_groups'], self.groups, strict=False):
+        self.has_optimizer = 'optimizer' in checkpoint
+        for old, new in zip(checkpoint['optimizer']['param_groups'] if self.has_optimizer else [], self.groups,
+                            strict=False):
             removed, added = (
                 sorted(name for name in set(one) - set(other) if name != 'params' and not name.startswith('initial_'))
                 for one, other in ((old, new), (new, old)))
@@ -58,6 +61,10 @@ class ResumedSettingsHook(Hook):
             raise SetupError(f'the checkpoint has schedules of other types than the config ({told}), and {follows} '
                              'follows results of validation, which are not known anymore: keep the types in '
                              'param_scheduler, or start a new training from the checkpoint with load_from')
+        if follows and not self.has_optimizer:
+            raise SetupError(f'the checkpoint has no state of the optimizer, and so no learning rate, and {follows} '
+                             'follows results of validation, which are not known anymore: start a new training from '
+                             'the checkpoint with load_from')
         if told and follows:
             runner.logger.warning(f'Resumed with the settings of the checkpoint, as a schedule follows the results of '
                                   f'validation: these changes do not count: {told}')
@@ -77,6 +84,8 @@ class ResumedSettingsHook(Hook):
 
     def _changes(self, runner: Runner) -> Iterator[tuple[str, tuple]]:
         """Yield the names of changed settings, with old and new values."""
+        if not self.has_optimizer:
+            yield 'state of the optimizer', ('absent', 'initial')
         if len(self.saved) != len(self.schedulers):
             yield 'number of schedules', (len(self.saved), len(self.schedulers))
         scheduled = {state['param_name'] for state in self.schedulers}
