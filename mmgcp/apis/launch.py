@@ -13,7 +13,15 @@ from mmengine.runner import Runner
 
 from mmgcp.engine.hooks import LogPositionHook, ResumedSettingsHook, ResumedValidationHook
 from mmgcp.models import GlobalCovariancePooling
-from mmgcp.utils.checkpoint import assert_fits, classes_of, load_checkpoint, settle_resume, tensors_of, under_prefix
+from mmgcp.utils.checkpoint import (
+    assert_fits,
+    assert_resumable,
+    classes_of,
+    load_checkpoint,
+    settle_resume,
+    tensors_of,
+    under_prefix,
+)
 from mmgcp.utils.errors import SetupError, explained, sentence_of
 from mmgcp.utils.machines import choose_port, machines
 from mmgcp.utils.mmcv_operators import operators
@@ -149,6 +157,8 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
     # DeepSpeed saves folders, and checks them itself.
     reads_file = bool(cfg.get('load_from')) and not ('runner_type' in cfg and Path(cfg.load_from).is_dir())
     loaded = load_checkpoint(cfg.load_from) if reads_file else {}
+    if reads_file and cfg.get('resume'):
+        assert_resumable(loaded, cfg.load_from)
     state_dict = tensors_of(loaded)
     notes = check_data(cfg, splits, classes_of(loaded) if whole_model else ()) + check_evaluators(cfg, splits)
     for loader in filter(None, (cfg.get(f'{split}_dataloader') for split in splits)):

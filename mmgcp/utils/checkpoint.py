@@ -49,6 +49,19 @@ def settle_resume(cfg: Config) -> None:
         cfg.load_from = latest or cfg.get('load_from')
 
 
+def assert_resumable(checkpoint: dict, filename: str) -> None:
+    """Check that a checkpoint, called ``filename``, holds what MMEngine resumes a training from, beside the weights.
+
+    Raises:
+        SetupError: If it does not, as those of weights alone.
+    """
+    lacks = [key for key in ('meta', 'message_hub') if key not in checkpoint]
+    lacks += [f'meta.{key}' for key in ('epoch', 'iter') if 'meta' in checkpoint and key not in checkpoint['meta']]
+    if lacks:
+        raise SetupError(f'{filename} has no state of a training to resume, as it lacks {" and ".join(lacks)}: to '
+                         f'start a new training from its weights, set --cfg-options load_from={filename}, not --resume')
+
+
 def _checkpoint_to_resume(folder):
     latest = latest_checkpoint(folder)
     saved = sorted((path.name for pattern in ('epoch_*.pth', 'iter_*.pth') for path in Path(folder).glob(pattern)),

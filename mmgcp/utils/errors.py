@@ -16,6 +16,8 @@ def sentence_of(error: Exception) -> str:
         text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
     else:  # str() would put the message of a KeyError into quotes
         text = str(error.args[0] if len(error.args) == 1 else error)
+        if isinstance(error, KeyError) and text and ' ' not in text:
+            text = f"the key '{text}' is missing"
     return text.strip().rstrip('.') or type(error).__name__
 
 

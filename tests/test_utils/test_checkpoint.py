@@ -388,6 +388,17 @@ def test_tensors_under_another_prefix_are_found():
             checkpoint.assert_fits(module, tensors, 'file', prefix)
 
 
+@pytest.mark.parametrize('found, lacks', [
+    (dict(state_dict={}), 'meta and message_hub'), ({'fc.weight': torch.ones(2)}, 'meta and message_hub'),
+    (dict(state_dict={}, meta=dict(epoch=1)), 'message_hub and meta.iter'),
+    (dict(state_dict={}, meta=dict(epoch=1, iter=6), message_hub={}), '')])
+def test_what_a_training_can_resume_from(found, lacks):
+    if not lacks:
+        return checkpoint.assert_resumable(found, 'a.pth')
+    with pytest.raises(SetupError, match=f'^a.pth has no state .* lacks {lacks}: to start .* load_from=a.pth, not'):
+        checkpoint.assert_resumable(found, 'a.pth')
+
+
 def test_a_run_resumes_from_its_work_directory_and_else_starts_from_load_from(saved, tmp_path):
     def settled(**settings):
         cfg = Config(dict(work_dir=str(tmp_path), **settings))
