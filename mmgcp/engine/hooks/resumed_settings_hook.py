@@ -34,12 +34,13 @@ class ResumedSettingsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the schedules of the checkpoint, whose optimizer must be of the config's type."""
-        # A checkpoint does not say the type, but each type has other settings; new versions of torch may add some.
         self.has_optimizer = 'optimizer' in checkpoint
-        for old, new in zip(checkpoint['optimizer']['param_groups'] if self.has_optimizer else [], self.groups,
-                            strict=False):
+        # Each type has other settings. Those of single groups are layer multipliers; new versions of torch add some.
+        if self.has_optimizer:
+            old, new = (set.intersection(*map(set, groups)) for groups in (
+                checkpoint['optimizer']['param_groups'], self.groups))
             removed, added = (
-                sorted(name for name in set(one) - set(other) if name != 'params' and not name.startswith('initial_'))
+                sorted(name for name in one - other if name != 'params' and not name.startswith('initial_'))
                 for one, other in ((old, new), (new, old)))
             if removed and added:
                 raise SetupError(f'the optimizer of the checkpoint has the settings {", ".join(removed)}, that of the '
