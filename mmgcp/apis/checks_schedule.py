@@ -20,7 +20,7 @@ def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
         for name in ('factor', 'start_factor'):
             if kind(setting).startswith(('Constant', 'Linear')) and setting.get(name) == 0:
                 raise SetupError(f'{kind(setting)} multiplies by {name}={setting[name]}, and divides by it later: set '
-                                 f'param_scheduler to a small {name}, such as 1e-6')
+                                 f'a small {name} in param_scheduler, such as 1e-6')
     if (cfg.get('train_cfg') or {}).get('max_iters'):
         # MMEngine counts the whole training as one epoch.
         by_epoch = [kind(setting) for setting in settings if setting.get('by_epoch', True)

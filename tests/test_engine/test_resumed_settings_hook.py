@@ -30,14 +30,15 @@ class Settings(Hook):
             group['betas'][0] if 'betas' in group else group['momentum'], group['lr'], group['weight_decay']]
 
 
-def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', hooks=(), **optimizer):
+def train(folder, schedulers, epochs, batch=1, resume=None, loop='epochs', hooks=(), layers=None, **optimizer):
     """Settings of all iterations."""
     settings, optimizer = Settings(), dict(SGD, **optimizer)
     length = dict(by_epoch=True, max_epochs=epochs) if loop == 'epochs' else dict(by_epoch=False, max_iters=epochs)
     runner = Runner(
         model=Constant(), work_dir=str(folder), resume=bool(resume), load_from=resume, train_cfg=length,
         train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1), batch),
-        optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None}),
+        optim_wrapper=dict(optimizer={name: value for name, value in optimizer.items() if value is not None},
+                           paramwise_cfg=layers and dict(custom_keys=layers)),
         param_scheduler=[dict(scheduler) for scheduler in schedulers], custom_hooks=[settings, *hooks],
         default_hooks=dict(logger=None, checkpoint=None), experiment_name=uuid4().hex)
     runner.register_hook(CheckpointHook(interval=1, by_epoch=loop == 'epochs'))
@@ -137,6 +138,14 @@ def test_an_optimizer_of_another_type_is_refused(first, second, told, tmp_path):
         train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **second)
 
 
+def test_other_multipliers_of_layers_are_no_other_optimizer(tmp_path):
+    train(tmp_path / 'a', [STEP], 1, layers={'weight': dict(lr_mult=0.5)})
+    found = train(tmp_path / 'b', [STEP], 2, resume=str(tmp_path / 'a/epoch_1.pth'), layers={
+        'weight': dict(decay_mult=0.)})
+    expected = train(tmp_path / 'c', [STEP], 2, layers={'weight': dict(decay_mult=0.)})
+    assert list(found.values()) == [pytest.approx(value) for value in list(expected.values())[6:]]
+
+
 def test_a_checkpoint_without_the_state_of_the_optimizer(tmp_path):
     train(tmp_path / 'a', [STEP], 1)
     checkpoint = torch.load(tmp_path / 'a/epoch_1.pth', weights_only=False)
@@ -148,7 +157,7 @@ def test_a_checkpoint_without_the_state_of_the_optimizer(tmp_path):
     train(tmp_path / 'c', [PLATEAU], 1)
     checkpoint['param_schedulers'] = torch.load(tmp_path / 'c/epoch_1.pth', weights_only=False)['param_schedulers']
     torch.save(checkpoint, tmp_path / 'small.pth')
-    with pytest.raises(SetupError, match='no state of the optimizer, and so no learning rate, and ReduceOnPlateauLR f'):
+    with pytest.raises(SetupError, match='no state of the optimizer, and ReduceOnPlateauLR f'):
         train(tmp_path / 'd', [PLATEAU], 2, resume=str(tmp_path / 'small.pth'))
 
 

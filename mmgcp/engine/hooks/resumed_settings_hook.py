@@ -63,7 +63,7 @@ class ResumedSettingsHook(Hook):
                              'follows results of validation, which are not known anymore: keep the types in '
                              'param_scheduler, or start a new training from the checkpoint with load_from')
         if follows and not self.has_optimizer:
-            raise SetupError(f'the checkpoint has no state of the optimizer, and so no learning rate, and {follows} '
+            raise SetupError(f'the checkpoint has no state of the optimizer, and {follows} '
                              'follows results of validation, which are not known anymore: start a new training from '
                              'the checkpoint with load_from')
         if told and follows:

@@ -39,7 +39,7 @@ class KFACOptimWrapper(OptimWrapper):
     of the batch. Processes average their factors and share the inversions.
 
     The state holds factors, inverses and counters, so that a resumed run continues exactly: about 1.2 GB per checkpoint
-    for ResNet-50. ``default_hooks.checkpoint.save_optimizer=False`` omits it, but then the run cannot be resumed.
+    for ResNet-50. ``default_hooks.checkpoint.save_optimizer=False`` omits it; a resumed run then starts with new ones.
 
     Args:
         optimizer (Optimizer): Optimizer of the preconditioned gradients.
