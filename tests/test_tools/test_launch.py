@@ -166,7 +166,8 @@ def test_schedules_that_do_not_fit_and_changed_settings_of_resumed_trainings(wor
     monkeypatch.setattr(MMLogger, 'warning', lambda self, message, *_, **__: warnings.append(message))
     monkeypatch.chdir(workplace.folder)
     cfg = load_config(CLASSIFIER, 'unfit', {'param_scheduler.final_epoch': 2, 'train_cfg.max_epochs': 9})
-    torch.save(MODELS.build(cfg.model).state_dict(), 'epoch_1.pth')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta=dict(epoch=1, iter=6), message_hub={}),
+               'epoch_1.pth')
     cfg.load_from = 'epoch_1.pth'
     for resume in (False, True):
         cfg.resume = resume
