@@ -8,7 +8,7 @@ from mmgcp.utils.errors import SetupError
 from .config_data import kind
 
 
-def schedule_warning(cfg: Config, epoch_length: int = 1) -> str | None:
+def check_schedule(cfg: Config, epoch_length: int = 1) -> str | None:
     """Return a warning if whole epochs have rate 0 or schedules do not fit the length; None if not, or if unknown.
 
     Raises:

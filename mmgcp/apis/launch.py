@@ -30,7 +30,7 @@ from mmgcp.utils.rank_0 import use_machines
 from .checks_evaluators import check_evaluators
 from .checks_images import check_images
 from .checks_options import check_optimizer, check_options
-from .checks_schedule import schedule_warning
+from .checks_schedule import check_schedule
 from .config_data import kind, library_of, require_model
 from .config_file import read_config
 from .preflight import check_data
@@ -179,15 +179,14 @@ def build_runner(cfg: Config, splits: Sequence[str], whole_model: bool) -> Runne
         if under_prefix(state_dict, 'neck') and isinstance(getattr(model, 'neck', None), GlobalCovariancePooling):
             assert_fits(model.neck, state_dict, cfg.load_from, 'neck')
     if 'train' in splits:
-        notes += [_batch_size_warning(cfg, runner.world_size), schedule_warning(cfg, len(runner.train_dataloader))]
+        notes += [_batch_size_warning(cfg, runner.world_size), check_schedule(cfg, len(runner.train_dataloader))]
         if isinstance(runner, Runner) and 'optimizer' in cfg.optim_wrapper:
             notes += check_optimizer(cfg, model)
             if cfg.get('resume'):
                 runner.register_hook(ResumedSettingsHook())
         if isinstance(runner, Runner):
             runner.register_hook(LogPositionHook())
-            if cfg.get('resume'):
-                runner.register_hook(ResumedValidationHook())
+            runner.register_hook(ResumedValidationHook())
     for note in filter(None, notes):
         runner.logger.warning(note)
     if detects:

@@ -42,7 +42,7 @@ class Course(Hook):
         self.rates[runner.iter] = runner.optim_wrapper.param_groups[0]['lr']
 
 
-def train(folder, resume=None, by_epoch=True, saved=None, schedule=None, **train_cfg):
+def train(folder, resume=None, by_epoch=True, saved=None, schedule=None, best=None, **train_cfg):
     """Four epochs of three iterations, or four iterations; a checkpoint after each, or every ``saved`` iterations."""
     course, loader = Course(), torch.utils.data.DataLoader(torch.ones(6, 1), 2)
     length = dict(by_epoch=True, max_epochs=4) if by_epoch else dict(by_epoch=False, max_iters=4)
@@ -52,10 +52,11 @@ def train(folder, resume=None, by_epoch=True, saved=None, schedule=None, **train
         val_cfg={}, val_evaluator=Evaluator(One()), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         param_scheduler=schedule, custom_hooks=[course], default_hooks=dict(logger=None, checkpoint=None),
         experiment_name=uuid4().hex)
-    runner.register_hook(CheckpointHook(interval=saved or 1, by_epoch=by_epoch and not saved))
+    runner.register_hook(CheckpointHook(
+        interval=saved or 1, by_epoch=by_epoch and not saved, save_best=best, rule='greater'))
+    runner.register_hook(ResumedValidationHook())
     if resume:
         runner.register_hook(ResumedSettingsHook())
-        runner.register_hook(ResumedValidationHook())
     runner.train()
     return course
 
@@ -77,10 +78,12 @@ def test_what_a_resumed_training_validates(checkpoint, settings, expected, tmp_p
     assert train(tmp_path, resume=str(tmp_path / f'{checkpoint}.pth'), **settings).validated == expected
 
 
+@pytest.mark.parametrize('best', [None, 'one'])  # if so, the first checkpoint is saved again after its validation
 @pytest.mark.parametrize('epoch', [1, 2, 3])
-def test_a_schedule_that_follows_validations_goes_on_as_if_uninterrupted(epoch, tmp_path):
-    schedule = dict(type='ReduceOnPlateauLR', monitor='one', patience=0, factor=0.5)
-    whole = train(tmp_path, schedule=schedule).rates
+def test_a_schedule_that_follows_validations_goes_on_as_if_uninterrupted(epoch, best, tmp_path):
+    schedule = dict(type='ReduceOnPlateauLR', monitor='one', patience=0, factor=0.5, rule='greater')
+    settings = dict(schedule=schedule, best=best)
+    whole = train(tmp_path, **settings).rates
     assert [whole[step] for step in (0, 3, 6, 9)] == [0.1, 0.1, 0.05, 0.025]
-    resumed = train(tmp_path, resume=str(tmp_path / f'epoch_{epoch}.pth'), schedule=schedule).rates
+    resumed = train(tmp_path, resume=str(tmp_path / f'epoch_{epoch}.pth'), **settings).rates
     assert resumed == {step: rate for step, rate in whole.items() if step >= 3 * epoch}

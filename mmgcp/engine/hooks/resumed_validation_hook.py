@@ -8,17 +8,24 @@ class ResumedValidationHook(Hook):
 
     MMEngine saves a checkpoint before it validates. Without this hook, a training that was killed in between lacks
     that validation, perhaps the last one, and schedules and records of the best checkpoint do not know its result.
+    A checkpoint with a new best result is saved again after the validation, which the hook notes in it.
     """
 
     priority = 'LOWEST'  # after hooks that get ready in before_train
 
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Note which iteration is validated, for the checkpoints that follow."""
+        runner.message_hub.update_info('validated_iter', runner.iter)
+
     def before_train(self, runner: Runner) -> None:
-        """Validate, unless the checkpoint was saved within an epoch, or epochs had another length before."""
+        """Validate, unless the checkpoint knows the result, is from within an epoch, or epochs had another length."""
+        validated = runner.message_hub.runtime_info.get('validated_iter')
+        if runner.val_loop is None or runner.iter in (0, validated):
+            return
         loop = runner.train_loop
         by_iteration = isinstance(loop, IterBasedTrainLoop)
         done, length = (loop.iter, loop.max_iters) if by_iteration else (loop.epoch, loop.max_epochs)
-        within = not by_iteration and loop.iter != loop.epoch * len(loop.dataloader)
-        if runner.val_loop is None or not done or within:
+        if not by_iteration and loop.iter != loop.epoch * len(loop.dataloader):
             return
         loop._decide_current_val_interval()
         if done >= loop.val_begin and (done % loop.val_interval == 0 or done == length):
