@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate linearly with the batch size')
     args = parser.parse_args()
+    if args.resume == '':
+        parser.error('--resume got an empty name: name a checkpoint, or nothing for the last one in the work dir')
     with reported():
         cfg = load_config(args.config, args.work_dir, args.cfg_options, args.launcher, args.local_rank)
         if args.no_validate:

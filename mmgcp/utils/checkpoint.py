@@ -56,7 +56,8 @@ def assert_resumable(checkpoint: dict, filename: str) -> None:
         SetupError: If it does not, as those of weights alone.
     """
     lacks = [key for key in ('meta', 'message_hub') if not isinstance(checkpoint.get(key), dict)]
-    lacks += [f'meta.{key}' for key in ('epoch', 'iter') if 'meta' not in lacks and key not in checkpoint['meta']]
+    lacks += [f'meta.{key}' for key in ('epoch', 'iter')
+              if 'meta' not in lacks and not isinstance(checkpoint['meta'].get(key), int)]
     if lacks:
         raise SetupError(f'{filename} has no state of a training to resume, as it lacks {" and ".join(lacks)}: to '
                          f'start a new training from its weights, set --cfg-options load_from={filename}, not --resume')

@@ -138,6 +138,30 @@ def test_an_optimizer_of_another_type_is_refused(first, second, told, tmp_path):
         train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **second)
 
 
+@pytest.mark.parametrize('kind, settings, lacking', [
+    ('AdamW', dict(amsgrad=True), 'max_exp_avg_sq'), ('RMSprop', dict(centered=True), 'grad_avg'),
+    ('RMSprop', dict(momentum=0.9), 'momentum_buffer'), ('Adam', dict(type='Adamax'), 'exp_inf'),
+    ('Adamax', dict(type='AdamW'), 'exp_avg_sq')])
+def test_what_the_optimizer_needs_and_the_checkpoint_has_not(kind, settings, lacking, tmp_path):
+    first = dict(type=kind, momentum=0. if kind == 'RMSprop' else None)
+    train(tmp_path / 'a', [], 1, **first)
+    with pytest.raises(SetupError, match=f'^the checkpoint has no {lacking}, which .* start a new training'):
+        train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **dict(first, **settings))
+
+
+@pytest.mark.parametrize('first, second', [
+    (dict(momentum=0.), dict()), (dict(type='AdamW', momentum=None, amsgrad=True), dict(type='AdamW', momentum=None))])
+def test_settings_whose_state_is_not_missed_may_change(first, second, tmp_path):
+    train(tmp_path / 'a', [], 1, **first)
+    assert len(train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), **second)) == 6
+
+
+def test_other_groups_of_parameters(tmp_path):
+    train(tmp_path / 'a', [], 1)
+    with pytest.raises(SetupError, match='trains 2 tensors in 1 group, that of the config 2 tensors in 2 groups: keep'):
+        train(tmp_path / 'a', [], 2, resume=str(tmp_path / 'a/epoch_1.pth'), layers={'weight': dict(lr_mult=2)})
+
+
 def test_other_multipliers_of_layers_are_no_other_optimizer(tmp_path):
     train(tmp_path / 'a', [STEP], 1, layers={'weight': dict(lr_mult=0.5)})
     found = train(tmp_path / 'b', [STEP], 2, resume=str(tmp_path / 'a/epoch_1.pth'), layers={
@@ -146,10 +170,11 @@ def test_other_multipliers_of_layers_are_no_other_optimizer(tmp_path):
     assert list(found.values()) == [pytest.approx(value) for value in list(expected.values())[6:]]
 
 
-def test_a_checkpoint_without_the_state_of_the_optimizer(tmp_path):
+@pytest.mark.parametrize('empty', [None, {}])
+def test_a_checkpoint_without_the_state_of_the_optimizer(empty, tmp_path):
     train(tmp_path / 'a', [STEP], 1)
     checkpoint = torch.load(tmp_path / 'a/epoch_1.pth', weights_only=False)
-    del checkpoint['optimizer']
+    checkpoint['optimizer'] = empty
     torch.save(checkpoint, tmp_path / 'small.pth')
     found = train(tmp_path / 'b', [STEP], 2, resume=str(tmp_path / 'small.pth'))
     assert [lr for _, lr, _ in found.values()] == pytest.approx(6 * [0.01])

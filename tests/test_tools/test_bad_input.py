@@ -100,6 +100,14 @@ def test_numbers_below_one(tool, arguments, monkeypatch, capsys):
     assert f'argument {arguments[-2]}: 0 must be an integer of at least 1' in capsys.readouterr().err
 
 
+def test_resume_from_an_empty_name(monkeypatch, capsys):
+    """As of a shell variable that is not set."""
+    monkeypatch.setattr(sys, 'argv', ['train.py', CLASSIFIER, '--resume', ''])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / 'tools/train.py'), run_name='__main__')
+    assert '--resume got an empty name: name a checkpoint' in capsys.readouterr().err
+
+
 def test_empty_class_folder(workplace):
     shutil.copytree('data/shapes/imagenet', 'hollow')
     for image in (workplace.folder / 'hollow/train/dotted_disc').iterdir():

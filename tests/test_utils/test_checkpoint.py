@@ -391,6 +391,7 @@ def test_tensors_under_another_prefix_are_found():
 @pytest.mark.parametrize('found, lacks', [
     (dict(state_dict={}, meta=None), 'meta and message_hub'), ({'fc.weight': torch.ones(2)}, 'meta and message_hub'),
     (dict(state_dict={}, meta=dict(epoch=1)), 'message_hub and meta.iter'),
+    (dict(state_dict={}, meta=dict(epoch=None, iter=6), message_hub={}), 'meta.epoch'),
     (dict(state_dict={}, meta=dict(epoch=1, iter=6), message_hub={}), '')])
 def test_what_a_training_can_resume_from(found, lacks):
     if not lacks:

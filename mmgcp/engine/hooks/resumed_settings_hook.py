@@ -1,9 +1,12 @@
 """Hook that applies changed settings when a training resumes."""
 import copy
+from collections import defaultdict
 from collections.abc import Iterator
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch.optim import Optimizer
 
 from mmgcp.engine.schedulers.curve import steps_of_epochs
 from mmgcp.utils.errors import SetupError
@@ -34,11 +37,18 @@ class ResumedSettingsHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep the schedules of the checkpoint, whose optimizer must be of the config's type."""
-        self.has_optimizer = 'optimizer' in checkpoint
-        # Each type has other settings. Those of single groups are layer multipliers; new versions of torch add some.
+        self.has_optimizer = bool(checkpoint.get('optimizer'))
         if self.has_optimizer:
-            old, new = (set.intersection(*map(set, groups)) for groups in (
-                checkpoint['optimizer']['param_groups'], self.groups))
+            groups = checkpoint['optimizer']['param_groups']
+            sizes = [[len(group['params']) for group in found] for found in (
+                groups, runner.optim_wrapper.optimizer.param_groups)]
+            if sizes[0] != sizes[1]:
+                saved, built = (f'{sum(size)} tensors in {len(size)} group{"s" * (len(size) > 1)}' for size in sizes)
+                raise SetupError(f'the optimizer of the checkpoint trains {saved}, that of the config {built}: keep '
+                                 'what is trained, and its settings in optim_wrapper.paramwise_cfg, or start a new '
+                                 'training from the checkpoint with load_from')
+            # Each type has other settings. Those of single groups are layer multipliers; versions of torch add some.
+            old, new = (set.intersection(*map(set, found)) for found in (groups, self.groups))
             removed, added = (
                 sorted(name for name in one - other if name != 'params' and not name.startswith('initial_'))
                 for one, other in ((old, new), (new, old)))
@@ -46,6 +56,8 @@ class ResumedSettingsHook(Hook):
                 raise SetupError(f'the optimizer of the checkpoint has the settings {", ".join(removed)}, that of the '
                                  f'config {", ".join(added)}: keep the type in optim_wrapper.optimizer, or start a '
                                  'new training from the checkpoint with load_from')
+        else:
+            checkpoint.pop('optimizer', None)  # it may be None
         self.saved = checkpoint.get('param_schedulers') or []
 
     def before_train(self, runner: Runner) -> None:
@@ -82,6 +94,7 @@ class ResumedSettingsHook(Hook):
                 scheduler.by_epoch for scheduler in schedulers):  # not merely saved within an epoch
             runner.logger.warning(f'An epoch has {length} iterations, but had {runner.iter / epochs:g} before: '
                                   f'schedules by iteration run {epochs * length / runner.iter:.3g} times as fast')
+        _try_step(runner.optim_wrapper.optimizer)
 
     def _changes(self, runner: Runner) -> Iterator[tuple[str, tuple]]:
         """Yield the names of changed settings, with old and new values."""
@@ -99,5 +112,29 @@ class ResumedSettingsHook(Hook):
         for name, old, new, keys in pairs:
             for key in sorted(keys):
                 before, now = old.get(key, 'absent'), new.get(key, 'absent')
-                if before != now:
+                if before != now and (before or now):  # versions of torch write None for False
                     yield f'{name}.{key}', (before, now)
+
+
+def _try_step(optimizer: Optimizer) -> None:
+    """Take a step with a copy of one weight of each group, which shows whether the optimizer lacks something.
+
+    Settings that are switched on, such as ``amsgrad``, need a state that the checkpoint does not have.
+    """
+    if not type(optimizer).__module__.startswith('torch.optim.'):
+        return  # those of other libraries may talk to other processes
+    for group in optimizer.param_groups:
+        weight = next((weight for weight in group['params'] if optimizer.state.get(weight)), None)
+        if weight is None:
+            continue
+        copied = weight.detach().clone()
+        copied.grad = torch.zeros_like(copied)
+        trial = copy.copy(optimizer)
+        trial.param_groups = [dict(group, params=[copied])]
+        trial.state = defaultdict(dict, {copied: copy.deepcopy(optimizer.state[weight])})
+        try:
+            trial.step()
+        except KeyError as error:
+            raise SetupError(f'the checkpoint has no {error.args[0]}, which {type(optimizer).__name__} with the '
+                             'settings of optim_wrapper.optimizer needs: keep type and settings, or start a new '
+                             'training from the checkpoint with load_from') from error
