@@ -141,7 +141,7 @@ def test_an_optimizer_of_another_type_is_refused(first, second, told, tmp_path):
 @pytest.mark.parametrize('kind, settings, lacking', [
     ('AdamW', dict(amsgrad=True), 'max_exp_avg_sq'), ('RMSprop', dict(centered=True), 'grad_avg'),
     ('RMSprop', dict(momentum=0.9), 'momentum_buffer'), ('Adam', dict(type='Adamax'), 'exp_inf'),
-    ('Adamax', dict(type='AdamW'), 'exp_avg_sq')])
+    ('Adamax', dict(type='AdamW'), 'exp_avg_sq'), ('Adamax', dict(type='mmgcp.RAdamW'), 'exp_avg_sq')])
 def test_what_the_optimizer_needs_and_the_checkpoint_has_not(kind, settings, lacking, tmp_path):
     first = dict(type=kind, momentum=0. if kind == 'RMSprop' else None)
     train(tmp_path / 'a', [], 1, **first)
@@ -229,3 +229,24 @@ def test_a_schedule_that_follows_the_validation_lasts_as_long_as_the_training(tm
     train(tmp_path / 'a', [dict(plateau, end=1)], 1)
     train(tmp_path / 'a', [dict(plateau, end=2)], 2, resume=str(tmp_path / 'a/epoch_1.pth'), hooks=[End()])
     assert set(ends) == {2} and 'do not count' not in log_of(tmp_path / 'a')
+
+
+def test_an_optimizer_of_sparse_gradients(tmp_path):
+    class Sparse(Constant):
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Embedding(2, 1, sparse=True)
+
+        def train_step(self, data, optim_wrapper):
+            return super().train_step(data.long(), optim_wrapper)
+
+    for epochs, hooks in ((1, []), (2, [ResumedSettingsHook()])):
+        runner = Runner(
+            model=Sparse(), work_dir=str(tmp_path), resume=bool(hooks), custom_hooks=hooks,
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            train_dataloader=torch.utils.data.DataLoader(torch.ones(6, 1)),
+            optim_wrapper=dict(optimizer=dict(type='SparseAdam', lr=0.1)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)), experiment_name=uuid4().hex)
+        runner.train()
+    assert runner.iter == 12

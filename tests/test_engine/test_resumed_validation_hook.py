@@ -85,5 +85,6 @@ def test_a_schedule_that_follows_validations_goes_on_as_if_uninterrupted(epoch, 
     settings = dict(schedule=schedule, best=best)
     whole = train(tmp_path, **settings).rates
     assert [whole[step] for step in (0, 3, 6, 9)] == [0.1, 0.1, 0.05, 0.025]
-    resumed = train(tmp_path, resume=str(tmp_path / f'epoch_{epoch}.pth'), **settings).rates
-    assert resumed == {step: rate for step, rate in whole.items() if step >= 3 * epoch}
+    resumed = train(tmp_path, resume=str(tmp_path / f'epoch_{epoch}.pth'), **settings)
+    assert resumed.rates == {step: rate for step, rate in whole.items() if step >= 3 * epoch}
+    assert resumed.validated == list(range(epoch, 5))  # the first for hooks that keep no state

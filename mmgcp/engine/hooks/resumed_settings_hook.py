@@ -121,7 +121,7 @@ def _try_step(optimizer: Optimizer) -> None:
 
     Settings that are switched on, such as ``amsgrad``, need a state that the checkpoint does not have.
     """
-    if not type(optimizer).__module__.startswith('torch.optim.'):
+    if not type(optimizer).__module__.startswith(('torch.optim.', 'mmgcp.')):
         return  # those of other libraries may talk to other processes
     for group in optimizer.param_groups:
         weight = next((weight for weight in group['params'] if optimizer.state.get(weight)), None)
@@ -134,6 +134,8 @@ def _try_step(optimizer: Optimizer) -> None:
         trial.state = defaultdict(dict, {copied: copy.deepcopy(optimizer.state[weight])})
         try:
             trial.step()
+        except RuntimeError:
+            return  # it takes other gradients than dense ones, as SparseAdam does
         except KeyError as error:
             raise SetupError(f'the checkpoint has no {error.args[0]}, which {type(optimizer).__name__} with the '
                              'settings of optim_wrapper.optimizer needs: keep type and settings, or start a new '

@@ -1,5 +1,5 @@
 """Hook that validates where a resumed training goes on."""
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 
@@ -8,7 +8,8 @@ class ResumedValidationHook(Hook):
 
     MMEngine saves a checkpoint before it validates. Without this hook, a training that was killed in between lacks
     that validation, perhaps the last one, and schedules and records of the best checkpoint do not know its result.
-    A checkpoint with a new best result is saved again after the validation, which the hook notes in it.
+    A checkpoint with a new best result is saved again after its validation. Schedules in it know the result, and do
+    not follow it again; hooks without a state, such as ``EarlyStoppingHook``, learn it.
     """
 
     priority = 'LOWEST'  # after hooks that get ready in before_train
@@ -18,9 +19,8 @@ class ResumedValidationHook(Hook):
         runner.message_hub.update_info('validated_iter', runner.iter)
 
     def before_train(self, runner: Runner) -> None:
-        """Validate, unless the checkpoint knows the result, is from within an epoch, or epochs had another length."""
-        validated = runner.message_hub.runtime_info.get('validated_iter')
-        if runner.val_loop is None or runner.iter in (0, validated):
+        """Validate, unless the checkpoint was saved within an epoch, or epochs had another length before."""
+        if runner.val_loop is None or not runner.iter:
             return
         loop = runner.train_loop
         by_iteration = isinstance(loop, IterBasedTrainLoop)
@@ -29,4 +29,8 @@ class ResumedValidationHook(Hook):
             return
         loop._decide_current_val_interval()
         if done >= loop.val_begin and (done % loop.val_interval == 0 or done == length):
+            hooks = runner._hooks
+            if runner.message_hub.runtime_info.get('validated_iter') == runner.iter:
+                runner._hooks = [hook for hook in hooks if not isinstance(hook, ParamSchedulerHook)]
             runner.val_loop.run()
+            runner._hooks = hooks
