@@ -1,4 +1,5 @@
 """A training killed between a checkpoint and its validation misses nothing once it is resumed."""
+import re
 from uuid import uuid4
 
 import pytest
@@ -37,6 +38,8 @@ class Course(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         self.validated.append(runner.epoch if runner.train_loop.max_epochs > 1 else runner.iter)
+        _, line = runner.log_processor.get_log_after_epoch(runner, 3, 'val')
+        assert set(re.findall(r'(\w+): ', line)) <= {'one', 'time', 'data_time', 'eta'}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.rates[runner.iter] = runner.optim_wrapper.param_groups[0]['lr']

@@ -2,6 +2,8 @@
 from mmengine.hooks import Hook, ParamSchedulerHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+_VALIDATED = 'last_validated_iter'  # MMEngine would write keys that start with 'val' into the log
+
 
 class ResumedValidationHook(Hook):
     """Validate the checkpoint that a training resumes from, if validation was due after it.
@@ -16,7 +18,7 @@ class ResumedValidationHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Note which iteration is validated, for the checkpoints that follow."""
-        runner.message_hub.update_info('validated_iter', runner.iter)
+        runner.message_hub.update_info(_VALIDATED, runner.iter)
 
     def before_train(self, runner: Runner) -> None:
         """Validate, unless the checkpoint was saved within an epoch, or epochs had another length before."""
@@ -30,7 +32,7 @@ class ResumedValidationHook(Hook):
         loop._decide_current_val_interval()
         if done >= loop.val_begin and (done % loop.val_interval == 0 or done == length):
             hooks = runner._hooks
-            if runner.message_hub.runtime_info.get('validated_iter') == runner.iter:
+            if runner.message_hub.runtime_info.get(_VALIDATED) == runner.iter:
                 runner._hooks = [hook for hook in hooks if not isinstance(hook, ParamSchedulerHook)]
             runner.val_loop.run()
             runner._hooks = hooks
